@@ -1,0 +1,1 @@
+"""Experiments: each file opens with its figure, commands, cost and expectation."""

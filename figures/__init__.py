@@ -1,0 +1,1 @@
+"""Figures and the report, drawn from stored results alone: numpy, matplotlib, `jaxdm.storage`; never jax."""

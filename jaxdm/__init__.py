@@ -1,0 +1,16 @@
+"""In-context decision making in pure JAX. Read the modules in this order; each imports only those above it.
+
+Ground
+    types                   records that cross module borders; the protocols of worlds, agents and networks
+    numerics                small numerical pieces: sampling by inverse CDF, masked means, casts
+    storage                 results on disk, whole or not at all; numpy only
+
+Worlds
+    envs.mdp                the finite MDP: record, check, simulator
+    envs.families           families of MDPs: Dirichlet, Garnet, dark room, chain, machine replacement
+
+Truth
+    oracles.bellman         one Bellman backup and its rounding: what certificates are made of
+    oracles.planning        backward induction, value iteration, policy iteration
+    oracles.policies        the value of a given policy, and where it goes
+"""

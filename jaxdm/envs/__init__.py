@@ -1,0 +1,1 @@
+"""Worlds: pure simulators whose parameters are pytrees of arrays."""

@@ -1,0 +1,167 @@
+"""Families of MDPs, `key -> instance`: random ones, grids and the textbook's; every size but S and A is data.
+
+Dimensions: `S` states, `A` actions. A family draws in `dtype`, that of jax when left out.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdm.envs.mdp import MDP
+
+MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))
+"""Row and column change of a grid's actions: up, down, left, right."""
+
+
+def dirichlet(
+    key: jax.Array, *, states: int, actions: int, concentration: Any = 1.0, discount: Any = 1.0, dtype: Any = None
+) -> MDP:
+    """Dense random MDP: `P(.|s,a) ~ Dirichlet(concentration)`, `r(s,a) ~ U[0,1]`, uniform start.
+
+    Args:
+        key: random key.
+        states: S.
+        actions: A.
+        concentration: [] or [S] parameters of the Dirichlet law; small ones make nearly deterministic moves.
+        discount: [] in [0, 1].
+        dtype: float type.
+    """
+    key_transition, key_reward = jax.random.split(key)
+    dtype = dtype or jnp.result_type(float)
+    alpha = jnp.broadcast_to(jnp.asarray(concentration, dtype), (states,))
+    return MDP(
+        transition=jax.random.dirichlet(key_transition, alpha, (states, actions), dtype),
+        reward=jax.random.uniform(key_reward, (states, actions), dtype),
+        initial=jnp.full((states,), 1 / states, dtype),
+        discount=jnp.asarray(discount, dtype),
+    )
+
+
+def garnet(key: jax.Array, *, states: int, actions: int, branching: int, discount: Any = 1.0, dtype: Any = None) -> MDP:
+    """Garnet(S, A, b): each (s, a) reaches b states chosen uniformly, with the spacings of b - 1 uniform cuts.
+
+    Rewards are `U[0,1]`, the start uniform.
+
+    Args:
+        key: random key.
+        states: S.
+        actions: A.
+        branching: b, number of successors, 1 <= b <= S.
+        discount: [] in [0, 1].
+        dtype: float type.
+
+    Raises:
+        ValueError: branching outside 1..S.
+
+    Reference: Bhatnagar, Sutton, Ghavamzadeh, Lee, Natural actor-critic algorithms, 2009, section 6.
+    """
+    if not 1 <= branching <= states:
+        raise ValueError(f"branching: {branching}; expected 1 <= branching <= states = {states}")
+    key_support, key_cuts, key_reward = jax.random.split(key, 3)
+    dtype = dtype or jnp.result_type(float)
+    cuts = jnp.sort(jax.random.uniform(key_cuts, (states, actions, branching - 1), dtype), axis=-1)
+    edge = jnp.zeros((states, actions, 1), dtype)
+    weights = jnp.diff(jnp.concatenate([edge, cuts, edge + 1], axis=-1), axis=-1)
+    order = jnp.argsort(jax.random.uniform(key_support, (states, actions, states)), axis=-1)[..., :branching]
+    row, column = jnp.arange(states)[:, None, None], jnp.arange(actions)[None, :, None]
+    return MDP(
+        transition=jnp.zeros((states, actions, states), dtype).at[row, column, order].set(weights),
+        reward=jax.random.uniform(key_reward, (states, actions), dtype),
+        initial=jnp.full((states,), 1 / states, dtype),
+        discount=jnp.asarray(discount, dtype),
+    )
+
+
+def dark_room(key: jax.Array, *, side: int, slip: Any = 0.0, discount: Any = 1.0, dtype: Any = None) -> MDP:
+    """A side x side room with a hidden goal and unlabelled controls.
+
+    The goal cell is uniform and pays 1 for every step that starts in it. Which of the four actions moves which way is a
+    uniform permutation. With chance `slip` the move goes in a uniformly random direction; a wall keeps the walker in
+    place. The start is uniform. Demonstrations must be read for the goal *and* the controls.
+
+    Args:
+        key: random key.
+        side: cells along a wall; S = side^2, A = 4.
+        slip: [] in [0, 1], chance of a random move.
+        discount: [] in [0, 1].
+        dtype: float type.
+
+    Reference: after the dark room of Laskin et al., In-context RL with algorithm distillation, 2023; the permuted
+        controls and the slip are ours.
+    """
+    key_goal, key_controls = jax.random.split(key)
+    dtype = dtype or jnp.result_type(float)
+    states, actions = side * side, len(MOVES)
+    cell = np.stack(np.divmod(np.arange(states), side), axis=-1)
+    target = np.clip(cell[:, None] + np.asarray(MOVES), 0, side - 1) @ np.asarray([side, 1])
+    moves = jax.nn.one_hot(target, states, dtype=dtype)
+    controls = jax.random.permutation(key_controls, actions)
+    random_move = jnp.mean(moves, axis=1, keepdims=True)
+    goal = jax.random.randint(key_goal, (), 0, states)
+    reward = jax.nn.one_hot(goal, states, dtype=dtype)
+    return MDP(
+        transition=(1 - slip) * moves[:, controls] + slip * random_move,
+        reward=jnp.broadcast_to(reward[:, None], (states, actions)),
+        initial=jnp.full((states,), 1 / states, dtype),
+        discount=jnp.asarray(discount, dtype),
+    )
+
+
+def chain(*, states: int, slip: Any = 0.2, discount: Any = 0.9, dtype: Any = None) -> MDP:
+    """The chain of hard exploration: action 0 walks right and pays 10 at the end, action 1 returns home and pays 2.
+
+    With chance `slip` the other action's effect happens. The start is state 0.
+
+    Args:
+        states: S.
+        slip: [] in [0, 1].
+        discount: [] in [0, 1].
+        dtype: float type.
+
+    Reference: Dearden, Friedman, Russell, Bayesian Q-learning, 1998 (S = 5).
+    """
+    dtype = dtype or jnp.result_type(float)
+    right = jax.nn.one_hot(jnp.minimum(jnp.arange(states) + 1, states - 1), states, dtype=dtype)
+    home = jnp.zeros((states, states), dtype).at[:, 0].set(1)
+    forward_pay = jnp.zeros(states, dtype).at[-1].set(10)
+    home_pay = jnp.full(states, 2, dtype)
+    mix = lambda x, y: (1 - slip) * x + slip * y
+    return MDP(
+        transition=jnp.stack([mix(right, home), mix(home, right)], axis=1),
+        reward=jnp.stack([mix(forward_pay, home_pay), mix(home_pay, forward_pay)], axis=1),
+        initial=jnp.zeros(states, dtype).at[0].set(1),
+        discount=jnp.asarray(discount, dtype),
+    )
+
+
+def machine_replacement(
+    *, states: int, wear: Any = 0.3, replacement_cost: Any = 0.5, discount: Any = 0.9, dtype: Any = None
+) -> MDP:
+    """Run a machine that wears out (action 0), or replace it (action 1).
+
+    Running in wear state s pays `1 - s / (S - 1)` and moves to s + 1 with chance `wear`; replacing pays
+    `1 - replacement_cost` and leads to state 0. The start is a new machine.
+
+    Args:
+        states: S >= 2 wear levels, 0 is new.
+        wear: [] in [0, 1], chance to lose one level.
+        replacement_cost: [] reward units.
+        discount: [] in [0, 1].
+        dtype: float type.
+
+    Reference: Puterman 1994, section 4.7.5; the numbers are ours.
+    """
+    dtype = dtype or jnp.result_type(float)
+    level = jnp.arange(states)
+    worse = jax.nn.one_hot(jnp.minimum(level + 1, states - 1), states, dtype=dtype)
+    keep = (1 - wear) * jnp.eye(states, dtype=dtype) + wear * worse
+    new = jnp.zeros((states, states), dtype).at[:, 0].set(1)
+    run_pay = 1 - level.astype(dtype) / (states - 1)
+    return MDP(
+        transition=jnp.stack([keep, new], axis=1),
+        reward=jnp.stack([run_pay, jnp.full(states, 1 - replacement_cost, dtype)], axis=1),
+        initial=jnp.zeros(states, dtype).at[0].set(1),
+        discount=jnp.asarray(discount, dtype),
+    )

@@ -1,0 +1,149 @@
+"""Finite Markov decision processes: the record, its simulator, and its check.
+
+Dimensions: `S` states, `A` actions, `H` steps of a horizon. Families of instances are in `jaxdm.envs.families`.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdm.numerics import inverse_cdf, is_concrete, sample_index, uniform_from
+from jaxdm.types import Env
+
+ROW_SUM_TOLERANCE = float(np.finfo(np.float32).eps)
+"""Times S: how far a stored row may be from one, so that kernels which passed through float32 are accepted."""
+
+
+class MDP(NamedTuple):
+    """A finite MDP `(P, r, rho, gamma)`, where `P[s, a, s']` is the chance to reach s' from s by a; no horizon.
+
+    Reference: Puterman, Markov Decision Processes, 1994, chapter 2.
+    """
+
+    transition: jax.Array  # [S, A, S]
+    reward: jax.Array  # [S, A]
+    initial: jax.Array  # [S]
+    discount: jax.Array  # []
+
+
+class MDPState(NamedTuple):
+    """Where a simulated MDP is, and for how many steps it has run."""
+
+    state: jax.Array  # [] int32
+    time: jax.Array  # [] int32
+
+
+def make(transition: Any, reward: Any, initial: Any = None, discount: Any = 1.0, dtype: Any = None) -> MDP:
+    """An MDP from anything array-like, checked.
+
+    Args:
+        transition: [S, A, S], rows sum to one.
+        reward: [S, A].
+        initial: [S]; uniform when left out.
+        discount: [] in [0, 1].
+        dtype: float type; that of jax when left out (float64 under `jax.enable_x64`).
+
+    Returns:
+        The MDP.
+
+    Raises:
+        ValueError: as `validate`.
+    """
+    transition = jnp.asarray(transition, dtype or jnp.result_type(float))
+    if transition.ndim < 3:
+        raise ValueError(f"transition: shape {transition.shape}; expected [S, A, S]")
+    states = transition.shape[-1]
+    if initial is None:
+        initial = jnp.full((*transition.shape[:-3], states), 1 / max(states, 1))
+    fields = {"reward": reward, "initial": initial, "discount": discount}
+    mdp = MDP(transition=transition, **{name: jnp.asarray(x, transition.dtype) for name, x in fields.items()})
+    validate(mdp)
+    return mdp
+
+
+def validate(mdp: MDP) -> None:
+    """Check an MDP, or a batch of them with the same leading axes on every field.
+
+    Shapes are checked always, values only where they are not traced.
+
+    Raises:
+        ValueError: names the field, the value found and what was expected: wrong shapes, no state or action, a
+            number that is not finite, a negative probability, a row that does not sum to one, a discount outside
+            [0, 1].
+    """
+    shape = mdp.transition.shape
+    batch = shape[:-3]
+    if len(shape) < 3 or shape[-1] != shape[-3]:
+        raise ValueError(f"transition: shape {shape}; expected [S, A, S]")
+    states, actions = shape[-3:-1]
+    if states == 0 or actions == 0:
+        raise ValueError(
+            f"transition: shape {shape} has no {'states' if states == 0 else 'actions'}; expected S, A >= 1"
+        )
+    expected = {"reward": (states, actions), "initial": (states,), "discount": ()}
+    for name, tail in expected.items():
+        found = getattr(mdp, name).shape
+        if found != batch + tail:
+            raise ValueError(f"{name}: shape {found}; expected {batch + tail} beside transition {shape}")
+    if not is_concrete(mdp):
+        return
+    for name, value in mdp._asdict().items():
+        _require(name, np.isfinite(value), value, "finite numbers")
+    check_law("transition", mdp.transition)
+    check_law("initial", mdp.initial)
+    discount = np.asarray(mdp.discount)
+    _require("discount", (discount >= 0) & (discount <= 1), discount, "a number in [0, 1]")
+
+
+def check_law(name: str, law: Any) -> None:
+    """Check that every row (last axis) of a concrete array is a probability law.
+
+    Raises:
+        ValueError: names `name`, the first bad entry or row sum, and what was expected.
+    """
+    law = np.asarray(law, np.float64)
+    _require(name, law >= 0, law, "probabilities >= 0")
+    total = law.sum(axis=-1)
+    _require(name, np.abs(total - 1) <= law.shape[-1] * ROW_SUM_TOLERANCE, total, "rows that sum to 1")
+
+
+def _require(name: str, good: np.ndarray, value: Any, expected: str) -> None:
+    if not np.all(good):
+        where = tuple(int(i) for i in np.argwhere(~np.asarray(good))[0])
+        at = f" at index {where}" if where else ""
+        raise ValueError(f"{name}: {np.asarray(value)[where]:.8g}{at}; expected {expected}")
+
+
+def reset(key: jax.Array, params: MDP) -> tuple[jax.Array, MDPState]:
+    """Draw the first state from `rho`; the observation is the state's index."""
+    index = sample_index(inverse_cdf(params.initial), uniform_from(key, dtype=params.initial.dtype))
+    return index, MDPState(state=index, time=jnp.int32(0))
+
+
+def env(horizon: int | None = None) -> Env:
+    """The simulator of any MDP: `params` is an `MDP`, observations and actions are int32 indices.
+
+    The reward is `r(s, a)`. An MDP never terminates; the step that reaches `horizon` is truncated.
+
+    Args:
+        horizon: number of steps of an episode; endless when left out.
+
+    Returns:
+        An `Env` whose `draws` are uniform numbers.
+    """
+
+    def step(key: jax.Array, state: MDPState, action: jax.Array, params: MDP) -> tuple:
+        # All thresholds, not this row's alone: they do not change within an episode, so XLA moves them out of the loop.
+        thresholds = inverse_cdf(params.transition)[state.state, action]
+        index = sample_index(thresholds, uniform_from(key, dtype=params.transition.dtype))
+        time = state.time + 1
+        truncated = jnp.bool_(False) if horizon is None else time >= horizon
+        reward = params.reward[state.state, action]
+        return index, MDPState(state=index, time=time), reward, jnp.bool_(False), truncated, {}
+
+    def draws(key: jax.Array, length: int) -> jax.Array:
+        return jax.random.uniform(key, (length,))
+
+    return Env(reset=reset, step=step, draws=draws)

@@ -1,0 +1,1 @@
+"""Rivals: classical learners that do not know the world."""

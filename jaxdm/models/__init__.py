@@ -1,0 +1,1 @@
+"""Minds: attention networks behind the pure `Network` boundary."""

@@ -1,0 +1,67 @@
+"""Small numerical pieces that optax and jax.scipy do not have.
+
+Dimensions: `S` outcomes of a categorical law.
+"""
+
+from typing import Any
+
+import jax
+import jax.core
+import jax.numpy as jnp
+
+
+def is_concrete(*arrays: Any) -> bool:
+    """True when no array is traced, so that its values may be looked at on the host."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arrays))
+
+
+def uniform_from(draw: jax.Array, shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> jax.Array:
+    """Uniform numbers in [0, 1): `draw` itself when it already holds them, else drawn from the key it is.
+
+    Args:
+        draw: a typed key, or numbers that `jax.random.uniform` gave earlier, of shape `shape`.
+        shape: shape of the numbers wanted from a key.
+        dtype: float type of the numbers wanted from a key.
+    """
+    if jnp.issubdtype(draw.dtype, jax.dtypes.prng_key):
+        return jax.random.uniform(draw, shape, dtype)
+    return draw
+
+
+def inverse_cdf(probabilities: jax.Array) -> jax.Array:
+    """Thresholds for `sample_index`: `F_i = sum_{j<=i} p_j`, monotone, and flat where `p_i = 0`.
+
+    Flat means that rounding in the sum can never give an outcome of probability zero a chance.
+
+    Args:
+        probabilities: [..., S], non-negative; rows need not sum to one exactly.
+
+    Returns:
+        [..., S] thresholds.
+    """
+    cumulative = jnp.where(probabilities > 0, jnp.cumsum(probabilities, axis=-1), 0)
+    return jax.lax.cummax(cumulative, axis=probabilities.ndim - 1)
+
+
+def sample_index(thresholds: jax.Array, uniform: jax.Array) -> jax.Array:
+    """The outcome with `F_{i-1} <= u F_S < F_i`: an index drawn with the law behind `inverse_cdf`.
+
+    Args:
+        thresholds: [S] from `inverse_cdf`.
+        uniform: [] in [0, 1).
+
+    Returns:
+        [] int32.
+    """
+    return jnp.sum(thresholds <= uniform * thresholds[-1], dtype=jnp.int32)
+
+
+def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
+    """Mean of `values` where `mask` (same shape) is true; zero when it is nowhere true."""
+    weight = mask.astype(values.dtype)
+    return jnp.sum(values * weight) / jnp.maximum(jnp.sum(weight), 1)
+
+
+def cast_floats(tree: Any, dtype: Any) -> Any:
+    """The same tree with every floating leaf in `dtype`; other leaves are left alone."""
+    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)

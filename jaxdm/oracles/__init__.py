@@ -1,0 +1,1 @@
+"""Truth: solvers that know the world and certify what they return."""

@@ -1,0 +1,132 @@
+"""What a given policy is worth in a finite MDP, and where it goes.
+
+Dimensions: `S` states, `A` actions, `H` steps. Guarantees as in `jaxdm.oracles.bellman`.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxdm.envs.mdp import MDP, validate
+from jaxdm.numerics import is_concrete
+from jaxdm.oracles.bellman import (
+    backup,
+    certificate,
+    contraction,
+    discounted_bound,
+    rounding_error,
+    solve_linear,
+    validate_discounted,
+)
+from jaxdm.types import Certificate
+
+
+class Evaluation(NamedTuple):
+    """The value of a given policy and what is guaranteed of it."""
+
+    value: jax.Array  # [S], or [H + 1, S]
+    q: jax.Array  # [S, A], or [H, S, A]
+    certificate: Certificate
+
+
+def policy_evaluation(mdp: MDP, policy: jax.Array) -> Evaluation:
+    """The discounted value of a stationary policy: `v = r_pi + gamma P_pi v`, solved directly.
+
+    Args:
+        mdp: discount < 1.
+        policy: [S] action indices, or [S, A] probabilities.
+
+    Returns:
+        Evaluation; `q` is the Q-function of the policy.
+
+    Raises:
+        ValueError: discount 1, a bad MDP, or a policy of another shape.
+    """
+    validate_discounted(mdp)
+    law = policy_law(policy, mdp)
+    kernel = jnp.einsum("sa,sat->st", law, mdp.transition, precision=jax.lax.Precision.HIGHEST)
+    value = solve_linear(kernel, jnp.sum(law * mdp.reward, axis=-1), mdp.discount)
+    q = backup(mdp, value)
+    residual = jnp.max(jnp.abs(jnp.sum(law * q, axis=-1) - value))
+    delta = _mixing(law) * rounding_error(mdp, value)
+    bound = discounted_bound(residual, delta, contraction(mdp))
+    return Evaluation(value=value, q=q, certificate=certificate(residual, bound, 1))
+
+
+def finite_policy_evaluation(mdp: MDP, policy: jax.Array, horizon: int) -> Evaluation:
+    """The value of a policy over H steps: `Q_h = r + gamma P V_{h+1}`, `V_h = sum_a pi_h(a|s) Q_h(s,a)`, `V_H = 0`.
+
+    Args:
+        mdp: any discount in [0, 1].
+        policy: [H, S] action indices or [H, S, A] probabilities; without the leading axis it is used at every step.
+        horizon: H >= 1.
+
+    Raises:
+        ValueError: a bad MDP, or a policy of another shape.
+    """
+    validate(mdp)
+    states, actions = mdp.reward.shape
+    stationary = policy.shape in ((states,), (states, actions))
+    laws = policy_law(policy, mdp)
+    laws = jnp.broadcast_to(laws, (horizon, states, actions)) if stationary else laws
+    if laws.shape != (horizon, states, actions):
+        raise ValueError(f"policy: shape {policy.shape}; expected {(horizon, states)} or {(horizon, states, actions)}")
+
+    def step(carry: tuple, law: jax.Array) -> tuple:
+        value, error = carry
+        q = backup(mdp, value)
+        error = _mixing(law) * rounding_error(mdp, value) + contraction(mdp) * error
+        value = jnp.sum(law * q, axis=-1)
+        return (value, error), (value, q, error)
+
+    zero = jnp.zeros(states, mdp.reward.dtype)
+    _, (value, q, error) = jax.lax.scan(step, (zero, zero[0]), laws, reverse=True)
+    value = jnp.concatenate([value, zero[None]])
+    return Evaluation(value=value, q=q, certificate=certificate(zero[0], jnp.max(error), horizon))
+
+
+def reach_probabilities(mdp: MDP, policy: jax.Array, horizon: int) -> jax.Array:
+    """The law of the state at each step: `d_0 = rho`, `d_{h+1}(s') = sum_{s,a} d_h(s) pi_h(a|s) P(s'|s,a)`.
+
+    Args:
+        mdp: any MDP.
+        policy: as in `finite_policy_evaluation`.
+        horizon: H >= 1.
+
+    Returns:
+        [H + 1, S] probabilities.
+    """
+    law = policy_law(policy, mdp)
+    laws = jnp.broadcast_to(law, (horizon, *mdp.reward.shape))
+
+    def step(reach: jax.Array, law: jax.Array) -> tuple:
+        joint = reach[:, None] * law
+        reach = jnp.einsum("sa,sat->t", joint, mdp.transition, precision=jax.lax.Precision.HIGHEST)
+        return reach, reach
+
+    _, later = jax.lax.scan(step, mdp.initial, laws)
+    return jnp.concatenate([mdp.initial[None], later])
+
+
+def policy_law(policy: jax.Array, mdp: MDP) -> jax.Array:
+    """A policy as probabilities [..., S, A], from those or from action indices [..., S].
+
+    Raises:
+        ValueError: the policy does not fit the MDP, names an action it has not, or is no probability law.
+    """
+    states, actions = mdp.reward.shape
+    if jnp.issubdtype(policy.dtype, jnp.integer):
+        if policy.shape[-1:] != (states,):
+            raise ValueError(f"policy: shape {policy.shape}; expected [..., {states}] action indices")
+        if is_concrete(policy) and not bool(jnp.all((policy >= 0) & (policy < actions))):
+            raise ValueError(f"policy: actions {jnp.unique(policy)}; expected 0..{actions - 1}")
+        return jax.nn.one_hot(policy, actions, dtype=mdp.reward.dtype)
+    if policy.shape[-2:] != (states, actions):
+        raise ValueError(f"policy: shape {policy.shape}; expected [..., {states}, {actions}] probabilities")
+    return policy.astype(mdp.reward.dtype)
+
+
+def _mixing(law: jax.Array) -> jax.Array:
+    """Room for the rounding of a sum over A actions and of the probabilities in it, relative to one backup's."""
+    return 1 + law.shape[-1] / (law.shape[-2] + 8) + 2 * jnp.max(jnp.abs(jnp.sum(law, axis=-1) - 1))

@@ -1,0 +1,100 @@
+"""Records that cross module borders, and the protocols of worlds, agents and networks.
+
+Shapes use one letter per dimension: `T` time steps of an episode, `N` tokens of a context. A field written
+`[...]` has whatever shape the world gives it. No record has a batch axis: callers write `jax.vmap`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+Tree = Any
+"""Any pytree of arrays."""
+
+Draw = jax.Array
+"""One step's randomness: a key from `jax.random.split`, or whatever the `draws` field beside it returns."""
+
+
+class Env(NamedTuple):
+    """A world: two pure functions in gymnax's order, and a way to draw an episode's randomness at once.
+
+    Fields:
+        reset: `(key, params) -> (observation, state)`.
+        step: `(key, state, action, params) -> (observation, state, reward, terminated, truncated, info)`.
+            `terminated` says that the world ended, `truncated` that only the time did. There is no auto-reset.
+        draws: `(key, T) -> [T, ...]`; an element stands for the key of one `step`. One call for a whole episode
+            is several times cheaper on CPU than a key per step (`jax.random.split` where a world has no such form).
+    """
+
+    reset: Callable[..., tuple[Any, Tree]]
+    step: Callable[..., tuple[Any, Tree, jax.Array, jax.Array, jax.Array, dict[str, Any]]]
+    draws: Callable[[jax.Array, int], Draw] = jax.random.split
+
+
+class Agent(NamedTuple):
+    """An actor: oracle, Hedge, Thompson sampling or a trained transformer, all through one contract.
+
+    Fields:
+        init: `(key, params) -> memory`, before the first decision of an episode.
+        act: `(draw, memory, observation, params) -> (action, memory)`.
+        observe: `(memory, transition, params) -> memory`, after the world answered.
+        draws: `(key, T) -> [T, ...]`; an element is the first argument of one `act`.
+    """
+
+    init: Callable[[jax.Array, Tree], Tree]
+    act: Callable[[Draw, Tree, Any, Tree], tuple[jax.Array, Tree]]
+    observe: Callable[[Tree, "Transition", Tree], Tree]
+    draws: Callable[[jax.Array, int], Draw] = jax.random.split
+
+
+class Transition(NamedTuple):
+    """One step as the agent sees it: what it saw, did and got, and what it sees next."""
+
+    observation: jax.Array  # [...]
+    action: jax.Array  # [...]
+    reward: jax.Array  # []
+    next_observation: jax.Array  # [...]
+    terminated: jax.Array  # [] bool
+    truncated: jax.Array  # [] bool
+
+
+class Episode(NamedTuple):
+    """T consecutive transitions, with the hidden state that the oracle may look at and the agent may not."""
+
+    observation: jax.Array  # [T, ...]
+    action: jax.Array  # [T, ...]
+    reward: jax.Array  # [T]
+    next_observation: jax.Array  # [T, ...]
+    terminated: jax.Array  # [T] bool
+    truncated: jax.Array  # [T] bool
+    state: Tree  # [T, ...] the state in which `action` was taken
+    mask: jax.Array  # [T] bool, False from the first step after the episode ended
+
+
+class Certificate(NamedTuple):
+    """What an oracle guarantees of the values it returns.
+
+    `bound` covers stopping and rounding: the exact value of the problem whose parameters round to the stored ones
+    differs from the returned value by at most `bound` in any state. `residual` is the computed Bellman residual.
+    """
+
+    residual: jax.Array  # [] reward units
+    bound: jax.Array  # [] reward units; +inf where nothing is guaranteed
+    iterations: jax.Array  # [] int32
+
+
+class Network(NamedTuple):
+    """A sequence model behind a pure boundary; parameters are a plain pytree of arrays.
+
+    Fields:
+        init: `key -> params`.
+        apply: `(params, tokens [N, F]) -> outputs [N, D]`, causal: output n depends on tokens 0..n.
+        prefill: `(params, tokens [N, F], capacity) -> (outputs [N, D], cache)` with room for `capacity >= N` tokens.
+        step: `(params, cache, token [F]) -> (output [D], cache)`; equals the next row of `apply` on all tokens so far.
+    """
+
+    init: Callable[[jax.Array], Tree]
+    apply: Callable[[Tree, jax.Array], jax.Array]
+    prefill: Callable[[Tree, jax.Array, int], tuple[jax.Array, Tree]]
+    step: Callable[[Tree, Tree, jax.Array], tuple[jax.Array, Tree]]

@@ -1,0 +1,17 @@
+"""Strictness for the whole suite: no silent rank promotion, no legacy keys, no warnings."""
+
+import jax
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    jax.config.update("jax_legacy_prng_key", "error")
+    config.addinivalue_line("filterwarnings", "error")
+
+
+@pytest.fixture
+def double():
+    """float64 inside the test."""
+    with jax.enable_x64(True):
+        yield
