@@ -1,0 +1,78 @@
+"""Run the theorem checks: `python -m theory [ID ...] [--samples N] [--seed N]`; exit code 1 when anything fails."""
+
+import dataclasses
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated
+
+import jax
+import tyro
+from rich.console import Console
+
+from jaxdm import storage
+from theory import realisability
+from theory.claim import HOLDS, Claim
+
+CLAIMS: dict[str, ModuleType] = {"L1": realisability}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Which theorems to check, and how hard to try."""
+
+    ids: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Claims to check, e.g. `L1 L2`; all of them when left out."""
+    samples: float | None = None
+    """Random instances per check (1e6 is accepted); each module's own default when left out."""
+    seed: int = 0
+    """Seed of the random instances."""
+    results: Path = Path("results")
+    """Where results go."""
+
+
+def run(id: str, config: Config) -> Claim:
+    """Check one claim and its refutation, in float64.
+
+    Raises:
+        ValueError: no such claim, or no samples.
+    """
+    if id not in CLAIMS:
+        raise ValueError(f"ids: {id!r} is no claim; expected some of {', '.join(CLAIMS)}")
+    if config.samples is not None and config.samples < 1:
+        raise ValueError(f"samples: {config.samples}; expected at least 1")
+    options = {} if config.samples is None else {"samples": int(config.samples)}
+    with jax.enable_x64(True):
+        key_check, key_refute = jax.random.split(jax.random.key(config.seed))
+        claim = CLAIMS[id].check(key_check, **options)
+        refuted = CLAIMS[id].refute(key_refute, **options).verdict != HOLDS
+    return claim._replace(refuted=refuted, command=f"python -m theory {id}")
+
+
+def main(config: Config) -> int:
+    """Check the claims, print a line each, store them, and return the exit code."""
+    console = Console(soft_wrap=True, highlight=False)
+    unknown = [id for id in config.ids if id not in CLAIMS]
+    if unknown:
+        raise ValueError(f"ids: {unknown[0]!r} is no claim; expected some of {', '.join(CLAIMS)}")
+    good = True
+    for id in config.ids or CLAIMS:
+        start = time.perf_counter()
+        claim = run(id, config)
+        storage.write_json(config.results / "theory" / f"{id}.json", claim._asdict())
+        good &= claim.verdict == HOLDS and bool(claim.refuted)
+        colour = "green" if claim.verdict == HOLDS and claim.refuted else "red"
+        console.print(
+            f"[{colour}]{id:4} {claim.verdict}[/] {claim.statement}: measured {claim.measured:.6g} "
+            f"\\[{claim.low:.6g}, {claim.high:.6g}], target {claim.target}; "
+            f"wrong version {'refuted' if claim.refuted else 'NOT REFUTED'} ({time.perf_counter() - start:.1f} s)"
+        )
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(tyro.cli(Config, description=__doc__)))
+    except ValueError as error:
+        sys.exit(f"error: {error}")
