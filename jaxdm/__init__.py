@@ -13,4 +13,7 @@ Truth
     oracles.bellman         one Bellman backup and its rounding: what certificates are made of
     oracles.planning        backward induction, value iteration, policy iteration
     oracles.policies        the value of a given policy, and where it goes
+
+Evidence
+    episodes                agent x world -> episode in one scan; the agent that plays a given policy
 """
