@@ -25,9 +25,14 @@ Rivals
 Minds
     models.attention        softmax, linear and ReLU attention; positions; keys and values
     models.transformer      the decoder, full or bare, behind the `Network` boundary
+    models.constructions    hand-set weights that compute a named algorithm
     models.agent            a network as an agent with a growing, cached context
 
 Learning
     objectives              what networks are trained to predict
     trainer                 fused training steps; exact resume
+    finetuning              pretraining and supervised fine-tuning: settings, items, stage losses
+
+Judgement
+    evaluation              optimality gaps on held-out tasks
 """

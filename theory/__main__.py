@@ -12,10 +12,10 @@ import tyro
 from rich.console import Console
 
 from jaxdm import storage
-from theory import realisability
+from theory import preconditioned_regression, realisability
 from theory.claim import HOLDS, Claim
 
-CLAIMS: dict[str, ModuleType] = {"L1": realisability}
+CLAIMS: dict[str, ModuleType] = {"L1": realisability, "L2": preconditioned_regression}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
