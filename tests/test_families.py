@@ -1,6 +1,7 @@
 """Families of MDPs: their laws, their shapes, their structure, and what they refuse."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import pytest
 from jaxdm.envs import families, mdp
 from jaxdm.oracles import planning
 
-RANDOM = {
+RANDOM: dict[str, Callable[..., mdp.MDP]] = {
     "dirichlet": functools.partial(families.dirichlet, states=5, actions=3, discount=0.9),
     "garnet": functools.partial(families.garnet, states=5, actions=3, branching=2, discount=0.9),
     "dark_room": functools.partial(families.dark_room, side=3, slip=0.1, discount=0.9),

@@ -255,9 +255,10 @@ def test_giving_up_early_is_admitted(double):
 
 def test_a_batch_is_a_loop(double):
     batch = as_mdp(random_batch(COUNT, S, A, 0.9), float)
-    pairs = [(BATCHED[name](batch), DISCOUNTED[name]) for name in BATCHED]
-    pairs.append((inductions(batch), lambda m: induction(m, 20)))
-    for together, one in pairs:
+    single = DISCOUNTED | {"induction": lambda m: induction(m, 20)}
+    many = BATCHED | {"induction": inductions}
+    for name, one in single.items():
+        together = many[name](batch)
         for i in range(5):
             alone = one(jax.tree.map(lambda x, i=i: x[i], batch))
             room = float(alone.certificate.bound + together.certificate.bound[i])
@@ -320,7 +321,7 @@ def test_a_stationary_policy_is_used_at_every_step(double):
     [
         (lambda m: planning.backward_induction(m, 0), "horizon: 0; expected at least 1"),
         (lambda m: planning.backward_induction(m, 2, jnp.zeros(3)), r"terminal: shape \(3,\); expected \(2,\)"),
-        (lambda m: planning.backward_induction_staged(m), r"transition: shape .* expected \[H, S, A, S\]"),
+        (planning.backward_induction_staged, r"transition: shape .* expected \[H, S, A, S\]"),
         (lambda m: planning.value_iteration(m, tolerance=0.0), "tolerance: 0.0; expected a positive"),
         (lambda m: planning.value_iteration(m, tolerance=float("nan")), "tolerance: nan; expected a positive"),
         (lambda m: planning.value_iteration(m._replace(discount=jnp.float32(1))), "discount: 1.0; expected .* below 1"),
