@@ -13,4 +13,8 @@ Truth
     oracles.bellman         one Bellman backup and its rounding: what certificates are made of
     oracles.planning        backward induction, value iteration, policy iteration
     oracles.policies        the value of a given policy, and where it goes
+
+Judgement
+    statistics              intervals over seeds, exponents, the trend test, anytime-valid intervals; no jax
+    exploration             how a bandit player explored: SuffFailFreq, MinFrac, GreedyFrac; no jax
 """
