@@ -14,6 +14,9 @@ Truth
     oracles.planning        backward induction, value iteration, policy iteration
     oracles.policies        the value of a given policy, and where it goes
 
+Evidence
+    episodes                agent x world -> episode in one scan; the agent that plays a given policy
+
 Judgement
     statistics              intervals over seeds, exponents, the trend test, anytime-valid intervals; no jax
     exploration             how a bandit player explored: SuffFailFreq, MinFrac, GreedyFrac; no jax

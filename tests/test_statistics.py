@@ -95,7 +95,7 @@ def test_confidence_sequence_is_its_formula():
 def test_exponent_fit_is_linear_regression():
     times = np.arange(1.0, 30)
     curve = 2 * times**0.5 * np.exp(0.1 * RNG.normal(size=29))
-    slope, intercept, _, p_value, error = map(float, scipy.stats.linregress(np.log(times), np.log(curve)))
+    slope, intercept, _, p_value, error = np.asarray(scipy.stats.linregress(np.log(times), np.log(curve)), float)
     half = scipy.stats.t.ppf(0.975, 27) * error
     ours = statistics.exponent_fit(times, curve)
     np.testing.assert_allclose(ours, [slope, slope - half, slope + half, intercept, p_value], rtol=1e-9)

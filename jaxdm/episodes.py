@@ -1,0 +1,113 @@
+"""Episodes: any agent meets any world in one scan, and the agent that plays a given Markov policy.
+
+Dimensions: `T` steps, `H` steps of a policy, `S` observations, `A` actions.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxdm.numerics import inverse_cdf, sample_index, uniform_from
+from jaxdm.types import Agent, Env, Episode, Transition, Tree
+
+
+def rollout(key: jax.Array, env: Env, params: Tree, agent: Agent, agent_params: Tree, length: int) -> Episode:
+    """Play one episode of `length` steps.
+
+    The world's randomness depends on `key` alone: agents compared on the same keys face common random numbers.
+    Steps after the world ended are still simulated, and masked out.
+
+    Args:
+        key: random key.
+        env: the world.
+        params: its instance.
+        agent: who acts.
+        agent_params: what it knows.
+        length: T >= 1.
+
+    Returns:
+        Episode with leading axis [T].
+
+    Raises:
+        ValueError: length < 1.
+    """
+    if length < 1:
+        raise ValueError(f"length: {length}; expected at least 1")
+    key_reset, key_env, key_init, key_agent = jax.random.split(key, 4)
+    observation, state = env.reset(key_reset, params)
+    memory = agent.init(key_init, agent_params)
+
+    def step(carry: tuple, draws: tuple) -> tuple:
+        observation, state, memory, alive = carry
+        action, memory = agent.act(draws[1], memory, observation, agent_params)
+        after, next_state, reward, terminated, truncated, _ = env.step(draws[0], state, action, params)
+        transition = Transition(
+            observation=observation,
+            action=action,
+            reward=reward,
+            next_observation=after,
+            terminated=terminated,
+            truncated=truncated,
+        )
+        memory = agent.observe(memory, transition, agent_params)
+        record = Episode(**transition._asdict(), state=state, mask=alive)
+        return (after, next_state, memory, alive & ~(terminated | truncated)), record
+
+    draws = (env.draws(key_env, length), agent.draws(key_agent, length))
+    return jax.lax.scan(step, (observation, state, memory, jnp.bool_(True)), draws)[1]
+
+
+class MarkovMemory(NamedTuple):
+    """How many steps a Markov policy has played."""
+
+    time: jax.Array  # [] int32
+
+
+def markov(horizon: int | None = None) -> Agent:
+    """The agent that plays a given Markov policy: `a_t ~ pi_{min(t, H-1)}(. | o_t)`.
+
+    With the policy of a plan it is the oracle, with a uniform one the random agent, with a mixture an epsilon-soft
+    teacher.
+
+    Args:
+        horizon: H when agent parameters are probabilities [H, S, A]; left out, they are [S, A].
+
+    Returns:
+        Agent whose parameters are those probabilities; observations and actions are int32 indices.
+    """
+
+    def init(key: jax.Array, params: jax.Array) -> MarkovMemory:
+        return MarkovMemory(time=jnp.int32(0))
+
+    def act(draw: jax.Array, memory: MarkovMemory, observation: jax.Array, params: jax.Array) -> tuple:
+        # Thresholds of the whole table, which XLA moves out of the episode's loop.
+        thresholds = inverse_cdf(params)
+        if horizon is not None:
+            thresholds = thresholds[jnp.minimum(memory.time, horizon - 1)]
+        return sample_index(thresholds[observation], uniform_from(draw, dtype=params.dtype)), memory
+
+    def observe(memory: MarkovMemory, transition: Transition, params: jax.Array) -> MarkovMemory:
+        return MarkovMemory(time=memory.time + 1)
+
+    return Agent(init=init, act=act, observe=observe, draws=uniform_draws)
+
+
+def uniform_draws(key: jax.Array, length: int) -> jax.Array:
+    """One uniform number a step, [T]: the `draws` of agents that need no more."""
+    return jax.random.uniform(key, (length,))
+
+
+def as_law(policy: jax.Array, actions: int, exploration: Any = 0.0) -> jax.Array:
+    """The epsilon-soft law of a deterministic policy: `(1 - eps) 1{a = pi(s)} + eps / A`.
+
+    Args:
+        policy: [...] action indices.
+        actions: A.
+        exploration: [] eps in [0, 1].
+
+    Returns:
+        [..., A] probabilities.
+    """
+    chosen = jax.nn.one_hot(policy, actions)
+    return (1 - exploration) * chosen + exploration / actions
