@@ -35,5 +35,7 @@ Learning
     finetuning              pretraining and supervised fine-tuning: settings, items, stage losses
 
 Judgement
+    statistics              intervals over seeds, exponents, the trend test, anytime-valid intervals; no jax
+    exploration             how a bandit player explored: SuffFailFreq, MinFrac, GreedyFrac; no jax
     evaluation              optimality gaps on held-out tasks
 """

@@ -69,7 +69,8 @@ def test_every_agent_meets_the_contract(name):
     assert bool(jnp.all((episodes.action >= 0) & (episodes.action < ACTIONS)))
     assert bool(jnp.all(jnp.isfinite(episodes.reward)))
     assert bool(jnp.all(episodes.action == again.action))
-    assert bool(jnp.all(episodes.mask)) and bool(jnp.all(episodes.truncated[:, -1]))
+    assert bool(jnp.all(episodes.mask))
+    assert bool(jnp.all(episodes.truncated[:, -1]))
 
 
 @pytest.mark.parametrize("name", AGENTS)
@@ -116,7 +117,8 @@ def test_tokens_say_what_was_known_before_acting():
     tokens = np.asarray(prompts.encode(demos, SPACES)).reshape(2, HORIZON, SPACES.features)
     observation, last_action, reward, start = np.split(tokens, [STATES, STATES + ACTIONS, -1], axis=-1)
     np.testing.assert_array_equal(observation.argmax(-1), demos.observation)
-    assert np.all(last_action[:, 0] == 0) and np.all(reward[:, 0] == 0)
+    assert np.all(last_action[:, 0] == 0)
+    assert np.all(reward[:, 0] == 0)
     np.testing.assert_array_equal(last_action[:, 1:].argmax(-1), demos.action[:, :-1])
     np.testing.assert_array_equal(reward[:, 1:, 0], demos.reward[:, :-1])
     np.testing.assert_array_equal(start[..., 0], [[1] + [0] * (HORIZON - 1)] * 2)
