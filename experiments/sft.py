@@ -51,7 +51,6 @@ def train(study: Study, stage: Literal["pretrain", "sft", "scratch"], params: Tr
     loss = finetuning.batch_loss(
         study.network,
         study.setting,
-        study.pool,
         finetuning.behaviour_prompt if pretraining else finetuning.oracle_prompt,
         supports=config.supports,
         batch=config.batch,
@@ -62,7 +61,7 @@ def train(study: Study, stage: Literal["pretrain", "sft", "scratch"], params: Tr
     folder = config.results / "checkpoints" / "sft" / storage.config_hash(config) / stage
     with bar(f"sft {stage}, {config.seeds} seeds", steps) as progress:
         state = jax.vmap(stages.init)(keys, params)
-        return trainer.fit(stages, state, steps, folder=folder, identity=[config, stage], progress=progress)
+        return trainer.fit(stages, state, study.pool, steps, folder=folder, identity=[config, stage], progress=progress)
 
 
 if __name__ == "__main__":

@@ -116,6 +116,34 @@ def dark_room(key: jax.Array, *, side: int, slip: Any = 0.0, discount: Any = 1.0
     )
 
 
+def frozen_lake(*, slip: Any = 2 / 3, discount: Any = 1.0, dtype: Any = None) -> MDP:
+    """The 4 x 4 frozen lake: reaching the goal pays 1; holes and goal are never left. The start is the first cell.
+
+    Args:
+        slip: [] chance that the move goes to one of the two sides instead, each with half of it; 2/3 is the
+            "slippery" lake, 0 the other.
+        discount: [] in [0, 1].
+        dtype: float type.
+
+    Reference: Towers et al., Gymnasium, 2024, FrozenLake-v1; actions are left, down, right, up as there.
+    """
+    dtype = dtype or jnp.result_type(float)
+    tiles = np.array(list("SFFFFHFHFFFHHFFG"))
+    moves = np.array([(0, -1), (1, 0), (0, 1), (-1, 0)])
+    cell = np.stack(np.divmod(np.arange(16), 4), axis=-1)
+    target = np.clip(cell[:, None] + moves, 0, 3) @ np.asarray([4, 1])
+    target = np.where(np.isin(tiles, ["H", "G"])[:, None], np.arange(16)[:, None], target)
+    reached = jax.nn.one_hot(target, 16, dtype=dtype)
+    sides = (jnp.roll(reached, 1, axis=1) + jnp.roll(reached, -1, axis=1)) / 2
+    transition = (1 - slip) * reached + slip * sides
+    return MDP(
+        transition=transition,
+        reward=jnp.where(jnp.asarray(tiles == "G")[:, None], 0, transition[:, :, 15]),
+        initial=jnp.zeros(16, dtype).at[0].set(1),
+        discount=jnp.asarray(discount, dtype),
+    )
+
+
 def chain(*, states: int, slip: Any = 0.2, discount: Any = 0.9, dtype: Any = None) -> MDP:
     """The chain of hard exploration: action 0 walks right and pays 10 at the end, action 1 returns home and pays 2.
 
