@@ -30,12 +30,12 @@ def draw(results: Path) -> list[Drawn]:
 def gap(result: storage.Result) -> Drawn:
     """What each method loses against the oracle, as a share of two scales, with seed intervals."""
     shown, methods = result.metrics["demonstrations"], [str(name) for name in result.metrics["methods"]]
-    scales = {"gap": "share of V* - V$^{random}$ lost", "gap_of_value": "share of V* lost"}
+    scales = {"gap": "share of V* $-$ V$^{\\mathrm{random}}$ lost", "gap_of_value": "share of V* lost"}
     figure, panels = style.panels(2, width=style.PAGE, height=2.9)
     for axes, (name, label) in zip(panels, scales.items(), strict=True):
         for order, method in enumerate(methods):
             style.line(axes, shown, result.metrics[name][order], method, order)
-        axes.set_xscale("symlog", base=2, linthresh=1)
+        axes.set_xscale("symlog", base=2, linthresh=1, linscale=0.5)
         axes.set_xticks(shown, [str(count) for count in shown])
         axes.minorticks_off()
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))

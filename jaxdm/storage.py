@@ -10,8 +10,8 @@ import hashlib
 import json
 import math
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,7 +73,8 @@ def write_result(root: Path, experiment: str, config: Any, metrics: Mapping[str,
     """
     target = Path(root) / experiment / config_hash(config)
     target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    staging = _beside(target)
+    staging.mkdir()
     try:
         with open(staging / "metrics.npz", "wb") as file:
             np.savez(file, allow_pickle=False, **{name: np.asarray(value) for name, value in metrics.items()})
@@ -166,16 +167,21 @@ def write_text(path: Path, text: str) -> Path:
     """Write a text file atomically."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, staging = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    staging = _beside(path)
     try:
-        with os.fdopen(handle, "w") as file:
+        with open(staging, "x") as file:
             file.write(text)
             _flush(file)
         os.replace(staging, path)
     except BaseException:
-        Path(staging).unlink(missing_ok=True)
+        staging.unlink(missing_ok=True)
         raise
     return path
+
+
+def _beside(target: Path) -> Path:
+    """A hidden name in the same folder that no other writer has; unlike tempfile's, it gets the user's permissions."""
+    return target.with_name(f".{target.name}-{secrets.token_hex(6)}")
 
 
 def _swap(staging: Path, target: Path) -> None:
