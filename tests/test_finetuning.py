@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import reference
 
 from jaxdm import evaluation, finetuning, objectives, prompts, tasks
 from jaxdm.envs import families
@@ -14,7 +15,6 @@ from jaxdm.episodes import as_law, markov
 from jaxdm.models.transformer import Transformer, network
 from jaxdm.oracles.policies import finite_policy_evaluation
 from jaxdm.prompts import Spaces
-from tests import reference
 
 SPACES, HORIZON = Spaces(observations=4, actions=4), 3
 SETTING = finetuning.mdp_setting(SPACES, HORIZON, 0.0, 0.5, 3.0)
@@ -87,9 +87,8 @@ def test_full_loss_adds_the_next_observation_and_the_reward():
 
 def test_behaviour_is_one_policy_and_uses_no_oracle():
     """Pretraining items do not change when the oracle's tables are destroyed."""
-    broken = one(0)._replace(
-        q=jnp.full_like(one(0).q, jnp.nan), policy=one(0).policy * 0, optimal=one(0).optimal & False
-    )
+    task = one(0)
+    blank = {"q": jnp.full_like(task.q, jnp.nan), "policy": task.policy * 0, "optimal": task.optimal & False}
     make = jax.jit(lambda key, task: finetuning.behaviour_prompt(key, SETTING, task, 2))
     again = make(jax.random.key(1), task._replace(**blank))
     assert jax.tree.all(jax.tree.map(lambda x, y: bool(jnp.all(x == y)), again, item("behaviour")))
@@ -97,7 +96,7 @@ def test_behaviour_is_one_policy_and_uses_no_oracle():
 
 def test_training_and_held_out_tasks_are_disjoint():
     """Continuous families collide with probability zero; equality would be a reused key."""
-    draw = lambda key: families.dirichlet(key, states=3, actions=2)
+    draw = lambda key: families.garnet(key, states=3, actions=2, branching=2)
     one, two = (tasks.sample(jax.random.key(seed), draw, 2, 50).world.transition.reshape(50, -1) for seed in (1, 2))
     assert not np.any(np.all(np.asarray(one)[:, None] == np.asarray(two)[None], axis=-1))
 

@@ -19,7 +19,7 @@ STEPS, EVERY, SEEDS = 30, 5, 3
 
 
 def loss(params, key, data):
-    return jnp.mean((params["w"] - data - jax.random.normal(key, (8, 4))) ** 2)
+    return jnp.mean((params["w"][None] - data - jax.random.normal(key, (8, 4))) ** 2)
 
 
 TRAINER = trainer.make(loss, trainer.adamw(0.1, STEPS))
@@ -79,16 +79,17 @@ SCRIPT = """
     from pathlib import Path
     import jax
     jax.config.update("jax_legacy_prng_key", "error")
-    from tests.test_training import fit
+    from test_training import fit
     fit(folder=Path(sys.argv[1]), identity="run", progress=lambda done, _: print(done, flush=True))
 """
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.2])
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path, unbroken, delay):
-    root = Path(__file__).parent.parent
+    here = Path(__file__).parent
     command = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(tmp_path)]
-    child = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(root)})
+    path = {"PYTHONPATH": str(here.parent)}
+    child = subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, env=os.environ | path)
     assert child.stdout is not None
     child.stdout.readline()  # after the first checkpoint; then in the midst of a chunk, or of writing one
     time.sleep(delay)
@@ -110,7 +111,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
     files = [path for path in (tmp_path / str(EVERY) / "tree").rglob("*") if path.is_file()]
     for path in files:
         path.write_bytes(path.read_bytes()[:10]) if damage == "truncate" else path.unlink()
-    with pytest.raises(ValueError, match=r"^folder: .* step 5 is damaged .*; delete it to start anew"):
+    with pytest.raises(ValueError, match=r"(?s)^folder: .* step 5 is damaged .*; delete it to start anew"):
         fit(folder=tmp_path, identity="run")
 
 
