@@ -8,7 +8,6 @@ rows of `mu_h` is a law over states, so that every kernel is a mixture of d laws
 Reference: Jin, Yang, Wang, Jordan, Provably efficient reinforcement learning with linear function approximation, 2020.
 """
 
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.envs.mdp import MDP, check_law
-from jaxdm.numerics import is_concrete
+from jaxdm.numerics import is_concrete, uniform_array
 
 
 class LinearMDP(NamedTuple):
@@ -54,7 +53,7 @@ def random(
     dtype = dtype or jnp.result_type(float)
     linear = LinearMDP(
         features=_uniform_laws(key_features, (states, actions, dimension), dtype),
-        theta=jax.random.uniform(key_theta, (horizon * dimension,), dtype).reshape(horizon, dimension),
+        theta=uniform_array(key_theta, (horizon, dimension), dtype),
         mu=_uniform_laws(key_mu, (horizon, dimension, states), dtype),
         initial=jnp.full((states,), 1 / states, dtype),
     )
@@ -63,8 +62,8 @@ def random(
 
 
 def _uniform_laws(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    """Uniform on the simplex along the last axis: normalised exponentials, drawn flat, which compiles much faster."""
-    exponential = jax.random.exponential(key, (math.prod(shape),), dtype).reshape(shape)
+    """Uniform on the simplex along the last axis: normalised exponentials."""
+    exponential = -jnp.log1p(-uniform_array(key, shape, dtype))
     return exponential / jnp.sum(exponential, axis=-1, keepdims=True)
 
 
