@@ -3,6 +3,7 @@
 Dimensions: `S` outcomes of a categorical law.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -29,6 +30,11 @@ def uniform_from(draw: jax.Array, shape: tuple[int, ...] = (), dtype: Any = jnp.
     if jnp.issubdtype(draw.dtype, jax.dtypes.prng_key):
         return jax.random.uniform(draw, shape, dtype)
     return draw
+
+
+def uniform_array(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """What `jax.random.uniform(key, shape, dtype)` gives, drawn flat: on CPU that compiles several times faster."""
+    return jax.random.uniform(key, (math.prod(shape),), dtype).reshape(shape)
 
 
 def inverse_cdf(probabilities: jax.Array) -> jax.Array:

@@ -66,6 +66,16 @@ def test_random_instances_are_valid_differ_and_pay_between_0_and_1(double):
     assert {x.dtype for x in single} == {jnp.dtype(jnp.float32)}
 
 
+def test_random_laws_have_the_moments_of_the_uniform_law_on_the_simplex(double):
+    batch = instances()
+    for name, size in (("features", D), ("mu", S)):
+        entries = np.asarray(getattr(batch, name))[..., 0].ravel()
+        variance = (size - 1) / size**2 / (size + 1)
+        assert abs(entries.mean() - 1 / size) <= 5 * np.sqrt(variance / entries.size)
+        spread = (entries - 1 / size) ** 2
+        assert abs(spread.mean() - variance) <= 5 * spread.std() / np.sqrt(entries.size)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [

@@ -63,6 +63,13 @@ def test_uniform_from_takes_a_key_or_numbers(double):
     assert numerics.uniform_from(drawn, (4,), jnp.float64) is drawn
 
 
+@pytest.mark.parametrize("shape", [(), (7,), (3, 4), (2, 3, 0), (2, 3, 5)])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_uniform_array_draws_the_numbers_of_jax(double, shape, dtype):
+    key = jax.random.key(3)
+    assert jnp.array_equal(numerics.uniform_array(key, shape, dtype), jax.random.uniform(key, shape, dtype))
+
+
 def test_masked_mean_is_the_mean_of_what_is_kept():
     values = jnp.array([[1.0, 2.0], [3.0, 100.0]])
     mask = jnp.array([[True, True], [True, False]])

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.envs.mdp import MDP, checked
+from jaxdm.numerics import uniform_array
 
 MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))
 """Row and column change of a grid's actions: up, down, left, right."""
@@ -35,7 +36,7 @@ def dirichlet(
     return checked(
         MDP(
             transition=jax.random.dirichlet(key_transition, alpha, (states, actions), dtype),
-            reward=jax.random.uniform(key_reward, (states, actions), dtype),
+            reward=uniform_array(key_reward, (states, actions), dtype),
             initial=jnp.full((states,), 1 / states, dtype),
             discount=jnp.asarray(discount, dtype),
         )
@@ -64,15 +65,15 @@ def garnet(key: jax.Array, *, states: int, actions: int, branching: int, discoun
         raise ValueError(f"branching: {branching}; expected 1 <= branching <= states = {states}")
     key_support, key_cuts, key_reward = jax.random.split(key, 3)
     dtype = dtype or jnp.result_type(float)
-    cuts = jnp.sort(jax.random.uniform(key_cuts, (states, actions, branching - 1), dtype), axis=-1)
+    cuts = jnp.sort(uniform_array(key_cuts, (states, actions, branching - 1), dtype), axis=-1)
     edge = jnp.zeros((states, actions, 1), dtype)
     weights = jnp.diff(jnp.concatenate([edge, cuts, edge + 1], axis=-1), axis=-1)
-    order = jnp.argsort(jax.random.uniform(key_support, (states, actions, states)), axis=-1)[..., :branching]
+    order = jnp.argsort(uniform_array(key_support, (states, actions, states)), axis=-1)[..., :branching]
     row, column = jnp.arange(states)[:, None, None], jnp.arange(actions)[None, :, None]
     return checked(
         MDP(
             transition=jnp.zeros((states, actions, states), dtype).at[row, column, order].set(weights),
-            reward=jax.random.uniform(key_reward, (states, actions), dtype),
+            reward=uniform_array(key_reward, (states, actions), dtype),
             initial=jnp.full((states,), 1 / states, dtype),
             discount=jnp.asarray(discount, dtype),
         )
