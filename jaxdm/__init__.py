@@ -3,16 +3,25 @@
 Ground
     types                   records that cross module borders; the protocols of worlds, agents and networks
     numerics                small numerical pieces: sampling by inverse CDF, masked means, casts
+    randomness              jax.random's numbers, faster on a CPU; gamma variates by inversion
     storage                 results on disk, whole or not at all; numpy only
 
 Worlds
     envs.mdp                the finite MDP: record, check, simulator
     envs.families           families of MDPs: Dirichlet, Garnet, dark room, chain, machine replacement
+    envs.bandit             Bernoulli and Gaussian bandits, stationary or drifting: record, check, simulators
+    envs.drifts             families of bandits: uniform, one gap, linear; switching, wandering, seasonal
 
 Truth
     oracles.bellman         one Bellman backup and its rounding: what certificates are made of
     oracles.planning        backward induction, value iteration, policy iteration
     oracles.policies        the value of a given policy, and where it goes
+    oracles.bandit          Gittins indices, Bayes-optimal play, regret
+
+Rivals
+    learners.bandit         UCB and its forgetful variants, KL-UCB, epsilon-greedy, successive elimination
+    learners.thompson       Thompson sampling with Beta and normal posteriors
+    learners.exp3           exponential weights with bandit feedback
 
 Evidence
     episodes                agent x world -> episode in one scan; the agent that plays a given policy
