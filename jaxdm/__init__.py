@@ -21,7 +21,7 @@ Truth
 Rivals
     learners.bandit         UCB and its forgetful variants, KL-UCB, epsilon-greedy, successive elimination
     learners.thompson       Thompson sampling with Beta and normal posteriors
-    learners.exp3           exponential weights with bandit feedback
+    learners.exponential    exponential weights with bandit feedback
 
 Evidence
     episodes                agent x world -> episode in one scan; the agent that plays a given policy

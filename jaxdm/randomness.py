@@ -24,7 +24,7 @@ DEGREES = (13, 8)
 """Of the polynomial in the score and in `1 / sqrt(shape)`, alone; terms `x^i y^j` have `i / 13 + j / 8 <= 1.3`."""
 SCORE_ERROR = 2e-4
 """By how much the score of a returned quantile, in standard deviations, differs from that asked for, at most."""
-LEVEL_ERROR = 1e-4
+LEVEL_ERROR = 5e-5
 """The same as a probability: the largest distance of the distribution functions of a gamma variate."""
 
 

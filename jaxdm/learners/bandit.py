@@ -90,7 +90,11 @@ def ucb(arms: int) -> Agent:
     """
 
     def observe(memory: Tally, transition: Transition, params: UCB) -> Tally:
-        return Tally(*(params.discount * x + y for x, y in zip(memory, _play(memory, transition), strict=True)))
+        gained = _play(memory, transition)
+        return Tally(
+            plays=params.discount * memory.plays + gained.plays,
+            total=params.discount * memory.total + gained.total,
+        )
 
     return _index_player(arms, lambda tally, params: ucb_index(tally, params.exploration), observe)
 

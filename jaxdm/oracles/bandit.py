@@ -3,6 +3,7 @@
 Dimensions: `K` arms, `T` rounds, `N` plays of one arm. Beliefs are Beta laws of Bernoulli arms.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -75,16 +76,11 @@ def gittins_index(successes: jax.Array, failures: jax.Array, discount: jax.Array
     Reference: Gittins, Bandit processes and dynamic allocation indices, 1979; tables in Gittins, Glazebrook, Weber,
         Multi-armed Bandit Allocation Indices, 2011, chapter 8.
     """
-    for name, value, good in (
-        ("successes", successes, lambda x: x > 0),
-        ("failures", failures, lambda x: x > 0),
-        ("discount", discount, lambda x: (x >= 0) & (x < 1)),
-    ):
-        if is_concrete(value) and not np.all(good(np.asarray(value))):
-            raise ValueError(f"{name}: {value}; expected {'[0, 1)' if name == 'discount' else 'a positive number'}")
-    a, b, discount = (
-        jnp.asarray(x, jnp.result_type(successes, failures, discount, 0.0)) for x in (successes, failures, discount)
-    )
+    _require("successes", successes, lambda x: x > 0, "a positive number")
+    _require("failures", failures, lambda x: x > 0, "a positive number")
+    _require("discount", discount, lambda x: (x >= 0) & (x < 1), "a number in [0, 1)")
+    dtype = jnp.result_type(successes, failures, discount, 0.0)
+    a, b, discount = (jnp.asarray(x, dtype) for x in (successes, failures, discount))
     wins = jnp.arange(plays + 1, dtype=discount.dtype)
 
     def advantage(rate: jax.Array) -> jax.Array:
@@ -116,6 +112,11 @@ def gittins_index(successes: jax.Array, failures: jax.Array, discount: jax.Array
             residual=high - low, bound=high - low + truncation + rounding, iterations=jnp.int32(halvings)
         ),
     )
+
+
+def _require(name: str, value: Any, good: Callable[[np.ndarray], Any], expected: str) -> None:
+    if is_concrete(value) and not np.all(good(np.asarray(value))):
+        raise ValueError(f"{name}: {value}; expected {expected}")
 
 
 def bayes_plan(prior: jax.Array, horizon: int, discount: Any = 1.0) -> BayesPlan:
