@@ -54,7 +54,7 @@ def pseudo_regret(bandit: Bandit, actions: jax.Array) -> jax.Array:
     return jnp.cumsum(best - jnp.take_along_axis(means, actions[:, None], axis=-1)[:, 0])
 
 
-def gittins_index(successes: jax.Array, failures: jax.Array, discount: jax.Array, plays: int = 300) -> Gittins:
+def gittins_index(successes: Any, failures: Any, discount: Any, plays: int = 300) -> Gittins:
     """The sure reward rate l that is as good as a Beta(successes, failures) arm which one may leave for it at any time.
 
     `l` solves `l / (1 - g) = C(l)`, `C = p + g E[V]`, `V = max(l / (1 - g), C)`, by bisection. After `plays` plays the
@@ -163,7 +163,7 @@ def bayes_plan(prior: jax.Array, horizon: int, discount: Any = 1.0) -> BayesPlan
     rounding = 8 * jnp.finfo(prior.dtype).eps * (1 + jnp.max(value))
     return BayesPlan(
         value=value,
-        policy=jnp.argmax(q >= jnp.max(q, axis=0) - 2 * rounding, axis=0).astype(jnp.int32),
+        policy=jnp.argmax(q >= jnp.max(q, axis=0, keepdims=True) - 2 * rounding, axis=0).astype(jnp.int32),
         certificate=Certificate(
             residual=jnp.zeros((), prior.dtype), bound=horizon * rounding, iterations=jnp.int32(horizon)
         ),
