@@ -5,10 +5,12 @@ Ground
     numerics                small numerical pieces: sampling by inverse CDF, masked means, casts
     randomness              jax.random's numbers, faster on a CPU; gamma variates by inversion
     storage                 results on disk, whole or not at all; numpy only
+    progress                progress of long work on the terminal
 
 Worlds
     envs.mdp                the finite MDP: record, check, simulator
     envs.families           families of MDPs: Dirichlet, Garnet, dark room, chain, machine replacement
+    envs.linear_mdp         finite-horizon MDPs whose rewards and kernels are linear in features
     envs.bandit             Bernoulli and Gaussian bandits, stationary or drifting: record, check, simulators
     envs.drifts             families of bandits: uniform, one gap, linear; switching, wandering, seasonal
 
@@ -18,15 +20,30 @@ Truth
     oracles.policies        the value of a given policy, and where it goes
     oracles.bandit          Gittins indices, Bayes-optimal play, regret
 
+Evidence
+    episodes                agent x world -> episode in one scan; the agent that plays a given policy
+    tasks                   an instance with its oracle: labels, best and random value, loss along an episode
+    prompts                 episodes as tokens, and what is to be predicted at each
+
 Rivals
     learners.bandit         UCB and its forgetful variants, KL-UCB, epsilon-greedy, successive elimination
     learners.thompson       Thompson sampling with Beta and normal posteriors
     learners.exponential    exponential weights with bandit feedback
+    learners.tabular        random play, the demonstrations' vote, the certainty-equivalent planner
 
-Evidence
-    episodes                agent x world -> episode in one scan; the agent that plays a given policy
+Minds
+    models.attention        softmax, linear and ReLU attention; positions; keys and values
+    models.transformer      the decoder, full or bare, behind the `Network` boundary
+    models.constructions    hand-set weights that compute a named algorithm
+    models.agent            a network as an agent with a growing, cached context
+
+Learning
+    objectives              what networks are trained to predict
+    trainer                 fused training steps; exact resume
+    finetuning              pretraining and supervised fine-tuning: settings, items, stage losses
 
 Judgement
     statistics              intervals over seeds, exponents, the trend test, anytime-valid intervals; no jax
     exploration             how a bandit player explored: SuffFailFreq, MinFrac, GreedyFrac; no jax
+    evaluation              optimality gaps on held-out tasks
 """

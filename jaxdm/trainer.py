@@ -1,0 +1,202 @@
+"""Training: a pure, fused loop of gradient steps, and a host loop around it that can be killed and resumed bit for bit.
+
+Every step's randomness is `fold_in(key, step)`, so a run depends on its key alone and not on where it was interrupted.
+Callers put seeds on a leading axis: `jax.vmap(trainer.init)(keys, params)`.
+"""
+
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+
+from jaxdm.storage import as_plain
+from jaxdm.types import Tree
+
+
+class TrainState(NamedTuple):
+    """All that the future of a run depends on."""
+
+    params: Tree
+    optimiser: Tree
+    step: jax.Array  # [] int32
+    key: jax.Array  # [] key
+
+
+class Trainer(NamedTuple):
+    """Two pure functions.
+
+    Fields:
+        init: `(key, params) -> TrainState` at step 0.
+        run: `(state, data, steps) -> (state, losses [steps])`, one compiled loop; `steps` is static.
+    """
+
+    init: Callable[[jax.Array, Tree], TrainState]
+    run: Callable[[TrainState, Tree, int], tuple[TrainState, jax.Array]]
+
+
+class Fit(NamedTuple):
+    """The outcome of a run."""
+
+    state: TrainState  # leading axis [seeds]
+    losses: np.ndarray  # [seeds, steps]
+    seconds: float  # spent on all seeds together, over all sittings, compilation included
+
+
+def make(loss: Callable[[Tree, jax.Array, Tree], jax.Array], optimiser: optax.GradientTransformation) -> Trainer:
+    """A trainer that minimises `E_key loss(params, key, data)`.
+
+    Args:
+        loss: `(params, key, data) -> []`; draws its own batch, so that sampling is compiled into the step. What it
+            draws from is an argument: arrays that a loss closes over are constants, which compile slowly.
+        optimiser: an optax transformation.
+    """
+
+    def init(key: jax.Array, params: Tree) -> TrainState:
+        return TrainState(params=params, optimiser=optimiser.init(params), step=jnp.int32(0), key=key)
+
+    def one_step(state: TrainState, data: Tree) -> tuple[TrainState, jax.Array]:
+        key = jax.random.fold_in(state.key, state.step)
+        value, gradient = jax.value_and_grad(loss)(state.params, key, data)
+        updates, inner = optimiser.update(gradient, state.optimiser, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(params=params, optimiser=inner, step=state.step + 1, key=state.key), value
+
+    def run(state: TrainState, data: Tree, steps: int) -> tuple[TrainState, jax.Array]:
+        return jax.lax.scan(lambda state, _: one_step(state, data), state, length=steps)
+
+    return Trainer(init=init, run=run)
+
+
+def adamw(rate: float, steps: int, warmup: float = 0.05, decay: float = 1e-4) -> optax.GradientTransformation:
+    """AdamW with clipped gradients, a linear warm-up over a fraction of the run, and cosine decay to a tenth.
+
+    Args:
+        rate: peak learning rate, > 0.
+        steps: length of the run, >= 1.
+        warmup: fraction of the run.
+        decay: decoupled weight decay.
+
+    Raises:
+        ValueError: rate <= 0 or steps < 1.
+    """
+    if not rate > 0:
+        raise ValueError(f"rate: {rate}; expected a positive number")
+    if steps < 1:
+        raise ValueError(f"steps: {steps}; expected at least 1")
+    schedule = optax.warmup_cosine_decay_schedule(0.0, rate, max(1, int(warmup * steps)), steps + 1, rate / 10)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=decay))
+
+
+def fit(
+    trainer: Trainer,
+    state: TrainState,
+    data: Tree,
+    steps: int,
+    *,
+    every: int = 100,
+    folder: Path | None = None,
+    identity: Any = None,
+    progress: Callable[[int, float], None] = lambda done, loss: None,
+) -> Fit:
+    """Run a batch of seeds to `steps`, a compiled chunk at a time, resuming from `folder` where a run was cut off.
+
+    A checkpoint is whole or absent, and holds the losses so far: a resumed run gives the same bits as an unbroken one.
+
+    Args:
+        trainer: from `make`.
+        state: leading axis [seeds], at step 0.
+        data: what the loss draws from, shared by all seeds.
+        steps: gradient steps.
+        every: steps of a chunk; a checkpoint is written after each.
+        folder: where checkpoints lie; none are kept when left out.
+        identity: what the run is (configuration); a checkpoint of another run is refused.
+        progress: called after each chunk with the steps done and the mean loss of the chunk.
+
+    Returns:
+        Fit.
+
+    Raises:
+        ValueError: `folder` holds a checkpoint that is damaged or belongs to another run.
+    """
+    run = _compiled(trainer)
+    losses, seconds = np.zeros((state.step.shape[0], 0), np.float32), 0.0
+    state = jax.tree.map(jnp.copy, state)  # the chunks consume their argument, which is the caller's
+    with _Checkpoints(folder, identity) as checkpoints:
+        restored = checkpoints.restore(state)
+        if restored is not None:
+            state, losses, seconds = restored
+        while (done := losses.shape[1]) < steps:
+            start = time.perf_counter()
+            state, chunk = run(state, data, min(every, steps - done))
+            losses = np.concatenate([losses, np.asarray(chunk)], axis=1)
+            seconds += time.perf_counter() - start
+            checkpoints.save(Fit(state=state, losses=losses, seconds=seconds))
+            progress(losses.shape[1], float(chunk.mean()))
+    return Fit(state=state, losses=losses, seconds=seconds)
+
+
+@functools.lru_cache
+def _compiled(trainer: Trainer) -> Callable[[TrainState, Tree, int], tuple[TrainState, jax.Array]]:
+    """One compilation for all runs of a trainer."""
+    return jax.jit(jax.vmap(trainer.run, in_axes=(0, None, None)), static_argnums=2, donate_argnums=0)
+
+
+class _Checkpoints:
+    """The newest checkpoint of a run, through orbax; does nothing without a folder."""
+
+    def __init__(self, folder: Path | None, identity: Any):
+        self.folder, self.identity = folder, as_plain(identity)
+
+    def __enter__(self) -> "_Checkpoints":
+        if self.folder is not None:
+            options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+            self.manager = ocp.CheckpointManager(Path(self.folder).absolute(), options=options)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.folder is not None:
+            self.manager.close()
+
+    def save(self, reached: Fit) -> None:
+        if self.folder is not None:
+            tree = _stored(reached)
+            items = {"tree": ocp.args.StandardSave(tree), "identity": ocp.args.JsonSave({"identity": self.identity})}
+            self.manager.save(reached.losses.shape[1], args=ocp.args.Composite(**items))
+
+    def restore(self, like: TrainState) -> Fit | None:
+        if self.folder is None or (step := self.manager.latest_step()) is None:
+            return None
+        try:
+            meta = self.manager.restore(step, args=ocp.args.Composite(identity=ocp.args.JsonRestore()))
+            found = meta["identity"]["identity"]
+        except Exception as error:
+            raise ValueError(
+                f"folder: {self.folder} step {step} is damaged ({error}); delete it to start anew"
+            ) from error
+        if found != self.identity:
+            raise ValueError(f"folder: {self.folder} holds a run of {found}; expected {self.identity}")
+        losses = np.zeros((like.step.shape[0], step), np.float32)
+        template = _stored(Fit(state=like, losses=losses, seconds=0.0))
+        try:
+            items = self.manager.restore(step, args=ocp.args.Composite(tree=ocp.args.StandardRestore(template)))
+            tree = items["tree"]
+        except Exception as error:
+            raise ValueError(
+                f"folder: {self.folder} step {step} is damaged ({error}); delete it to start anew"
+            ) from error
+        key = jax.random.wrap_key_data(tree["state"].key, impl=jax.random.key_impl(like.key))
+        state = tree["state"]._replace(key=key)
+        return Fit(state=state, losses=np.asarray(tree["losses"]), seconds=float(tree["seconds"]))
+
+
+def _stored(reached: Fit) -> dict[str, Tree]:
+    """A `Fit` as arrays: keys as their data."""
+    state = reached.state._replace(key=jax.random.key_data(reached.state.key))
+    return {"state": state, "losses": reached.losses, "seconds": np.float64(reached.seconds)}
