@@ -25,9 +25,9 @@ class Config:
 
     name: str
     """Name of the preset, for the command that regenerates a claim."""
-    arms: int = 10
+    arms: int = 5
     """K."""
-    rounds: int = 1000
+    rounds: int = 2000
     """T."""
     switches: float = 4.0
     """Expected number of changes of the switching law."""
@@ -43,7 +43,7 @@ class Config:
     """Where results go."""
 
 
-PRESETS = {"quick": Config(name="quick"), "paper": Config(name="paper", rounds=3000, seeds=10, runs=100)}
+PRESETS = {"quick": Config(name="quick"), "paper": Config(name="paper", rounds=10_000, seeds=10, runs=100)}
 
 
 def players(config: Config) -> dict[str, tuple[Agent, Any]]:

@@ -67,6 +67,11 @@ def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return _as_normal(first ^ second).reshape(shape)
 
 
+def split(key: jax.Array, count: int) -> jax.Array:
+    """The keys of `jax.random.split(key, count)`: what an agent's `draws` returns when it wants many numbers a step."""
+    return jax.random.wrap_key_data(jnp.stack(words(key, (count,)), axis=-1), impl=jax.random.key_impl(key))
+
+
 def _as_uniform(bits: jax.Array) -> jax.Array:
     return jax.lax.bitcast_convert_type((bits >> 9) | jnp.uint32(0x3F800000), jnp.float32) - 1
 

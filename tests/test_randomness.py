@@ -19,6 +19,12 @@ def test_numbers_are_those_of_jax_random(shape):
     np.testing.assert_array_equal(randomness.normal(key, shape), jax.random.normal(key, shape))
 
 
+def test_keys_are_those_of_jax_random():
+    key = jax.random.key(5)
+    ours, theirs = (jax.random.key_data(f(key, 9)) for f in (randomness.split, jax.random.split))
+    np.testing.assert_array_equal(ours, theirs)
+
+
 def test_batches_of_keys_and_other_generators_work():
     keys = jax.random.split(jax.random.key(1), 3)
     many = jax.vmap(lambda key: randomness.uniform(key, (4,)))(keys)

@@ -3,7 +3,6 @@
 Dimensions: `K` arms, `T` rounds, `L` lanes: 2 K and padding. Conventions as in `jaxdm.learners.bandit`.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -12,7 +11,7 @@ import numpy as np
 
 from jaxdm.learners.bandit import Rate, Tally, add_play, best_available, empty_tally, float_type
 from jaxdm.numerics import is_concrete
-from jaxdm.randomness import SMALLEST_SHAPE, log_gamma, normal
+from jaxdm.randomness import SMALLEST_SHAPE, log_gamma, normal, split
 from jaxdm.types import Agent, Transition
 
 LANES = 8
@@ -67,7 +66,7 @@ def beta_thompson(arms: int) -> Agent:
         return BetaMemory(shapes=jnp.where(is_shape, prior, 1).astype(float_type(params)))
 
     def act(draw: jax.Array, memory: BetaMemory, observation: jax.Array, params: BetaPrior) -> tuple:
-        sample = log_gamma(_scores(draw, lanes).astype(memory.shapes.dtype), memory.shapes)
+        sample = log_gamma(normal(draw, (lanes,)).astype(memory.shapes.dtype), memory.shapes)
         # A product, where two slices would do, since XLA computes slices' operand inside the scalar loop of argmax.
         logit = jnp.dot(sample, contrast.astype(sample.dtype), precision=jax.lax.Precision.HIGHEST)
         return best_available(logit, observation), memory
@@ -77,7 +76,7 @@ def beta_thompson(arms: int) -> Agent:
         gain = jnp.where(is_success, reward, 1 - reward)
         return BetaMemory(shapes=memory.shapes + jnp.where(is_shape & (arm_of == transition.action), gain, 0))
 
-    return Agent(init=init, act=act, observe=observe, draws=_score_draws(lanes))
+    return Agent(init=init, act=act, observe=observe, draws=split)
 
 
 def normal_thompson(arms: int) -> Agent:
@@ -94,16 +93,8 @@ def normal_thompson(arms: int) -> Agent:
     def act(draw: jax.Array, memory: Tally, observation: jax.Array, params: NormalPrior) -> tuple:
         weight = 1 / params.deviation**2 + memory.plays / params.noise**2
         centre = (params.mean / params.deviation**2 + memory.total / params.noise**2) / weight
-        sample = centre + _scores(draw, arms).astype(weight.dtype) * jax.lax.rsqrt(weight)
+        sample = centre + normal(draw, (arms,)).astype(weight.dtype) * jax.lax.rsqrt(weight)
         return best_available(sample, observation), memory
 
     init = lambda key, params: empty_tally(arms, params)
-    return Agent(init=init, act=act, observe=add_play, draws=_score_draws(arms))
-
-
-def _scores(draw: jax.Array, count: int) -> jax.Array:
-    return normal(draw, (count,)) if jnp.issubdtype(draw.dtype, jax.dtypes.prng_key) else draw
-
-
-def _score_draws(count: int) -> Callable[[jax.Array, int], jax.Array]:
-    return lambda key, length: normal(key, (length, count))
+    return Agent(init=init, act=act, observe=add_play, draws=split)
