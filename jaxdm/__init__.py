@@ -3,6 +3,7 @@
 Ground
     types                   records that cross module borders; the protocols of worlds, agents and networks
     numerics                small numerical pieces: sampling by inverse CDF, masked means, casts
+    randomness              jax.random's numbers, faster on a CPU; gamma variates by inversion
     storage                 results on disk, whole or not at all; numpy only
     progress                progress of long work on the terminal
 
@@ -10,11 +11,14 @@ Worlds
     envs.mdp                the finite MDP: record, check, simulator
     envs.families           families of MDPs: Dirichlet, Garnet, dark room, chain, machine replacement
     envs.linear_mdp         finite-horizon MDPs whose rewards and kernels are linear in features
+    envs.bandit             Bernoulli and Gaussian bandits, stationary or drifting: record, check, simulators
+    envs.drifts             families of bandits: uniform, one gap, linear; switching, wandering, seasonal
 
 Truth
     oracles.bellman         one Bellman backup and its rounding: what certificates are made of
     oracles.planning        backward induction, value iteration, policy iteration
     oracles.policies        the value of a given policy, and where it goes
+    oracles.bandit          Gittins indices, Bayes-optimal play, regret
 
 Evidence
     episodes                agent x world -> episode in one scan; the agent that plays a given policy
@@ -22,6 +26,9 @@ Evidence
     prompts                 episodes as tokens, and what is to be predicted at each
 
 Rivals
+    learners.bandit         UCB and its forgetful variants, KL-UCB, epsilon-greedy, successive elimination
+    learners.thompson       Thompson sampling with Beta and normal posteriors
+    learners.exponential    exponential weights with bandit feedback
     learners.tabular        random play, the demonstrations' vote, the certainty-equivalent planner
 
 Minds

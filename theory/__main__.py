@@ -12,10 +12,15 @@ import tyro
 from rich.console import Console
 
 from jaxdm import storage
-from theory import preconditioned_regression, realisability
+from theory import exp3_bound, preconditioned_regression, realisability, ucb_bound
 from theory.claim import HOLDS, Claim
 
-CLAIMS: dict[str, ModuleType] = {"L1": realisability, "L2": preconditioned_regression}
+CLAIMS: dict[str, ModuleType] = {
+    "L1": realisability,
+    "L2": preconditioned_regression,
+    "O2": ucb_bound,
+    "O3": exp3_bound,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
