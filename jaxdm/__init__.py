@@ -2,8 +2,8 @@
 
 Ground
     types                   records that cross module borders; the protocols of worlds, agents and networks
-    numerics                small numerical pieces: sampling by inverse CDF, masked means, casts
     randomness              jax.random's numbers, faster on a CPU; gamma variates by inversion
+    numerics                small numerical pieces: sampling by inverse CDF, masked means, casts
     storage                 results on disk, whole or not at all; numpy only
     progress                progress of long work on the terminal
 

@@ -1,13 +1,15 @@
 """Random numbers where `jax.random` is slow on a CPU: its own bits, unrolled, and gamma variates by inversion.
 
 `jax.random` loops over the rounds of its generator on a CPU, and passes all numbers through memory in each; written
-out, the rounds fuse with what follows, which is several times faster. The numbers are the same, bit for bit.
+out, the rounds fuse with what follows, which runs, and under `vmap` compiles, several times faster. The numbers are the
+same, bit for bit.
 
 A gamma variate is the quantile of its law at the level of a normal variate, from a polynomial that is fitted, once a
 process, to scipy's exact quantiles; no rejection, hence no loop that waits for the unluckiest of a batch.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,12 +41,18 @@ def words(key: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]
 
     Reference: Salmon, Moraes, Dror, Shaw, Parallel random numbers: as easy as 1, 2, 3, 2011.
     """
-    if str(jax.random.key_impl(key)) != "threefry2x32":
+    if not _is_threefry(key):
         first, second = jax.random.bits(key, (2, *shape))
         return first, second
+    counter = jax.lax.iota(jnp.uint32, int(np.prod(shape)))  # flat, as loops over a short last axis are slow
+    first, second = _threefry(key, counter)
+    return first.reshape(shape), second.reshape(shape)
+
+
+def _threefry(key: jax.Array, counter: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The two words of every counter below 2^32."""
     k0, k1 = jax.random.key_data(key)
     schedule = (k0, k1, k0 ^ k1 ^ jnp.uint32(0x1BD11BDA))
-    counter = jax.lax.iota(jnp.uint32, int(np.prod(shape)))  # flat, as loops over a short last axis are slow
     x0, x1 = jnp.full_like(counter, k0), counter + k1
     for block in range(5):
         for rotation in ROTATIONS[block % 2]:
@@ -52,12 +60,16 @@ def words(key: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]
             x1 = x0 ^ ((x1 << rotation) | (x1 >> (32 - rotation)))
         x0 = x0 + schedule[(block + 1) % 3]
         x1 = x1 + schedule[(block + 2) % 3] + jnp.uint32(block + 1)
-    return x0.reshape(shape), x1.reshape(shape)
+    return x0, x1
 
 
-def uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """The numbers of `jax.random.uniform(key, shape)`, float32 in [0, 1)."""
+def uniform(key: jax.Array, shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> jax.Array:
+    """The numbers of `jax.random.uniform(key, shape, dtype)`, float32 or float64 in [0, 1)."""
     first, second = words(key, (int(np.prod(shape)),))
+    if jnp.dtype(dtype) == jnp.float64:
+        bits = (first.astype(jnp.uint64) << 32) | second.astype(jnp.uint64)
+        mantissa = (bits >> 12) | jnp.uint64(0x3FF0000000000000)
+        return (jax.lax.bitcast_convert_type(mantissa, jnp.float64) - 1).reshape(shape)
     return _as_uniform(first ^ second).reshape(shape)
 
 
@@ -67,9 +79,23 @@ def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return _as_normal(first ^ second).reshape(shape)
 
 
-def split(key: jax.Array, count: int) -> jax.Array:
+def split(key: jax.Array, count: int = 2) -> jax.Array:
     """The keys of `jax.random.split(key, count)`: what an agent's `draws` returns when it wants many numbers a step."""
+    if not _is_threefry(key):
+        return jax.random.split(key, count)
     return jax.random.wrap_key_data(jnp.stack(words(key, (count,)), axis=-1), impl=jax.random.key_impl(key))
+
+
+def fold_in(key: jax.Array, data: jax.Array | int) -> jax.Array:
+    """The key of `jax.random.fold_in(key, data)`."""
+    if not _is_threefry(key):
+        return jax.random.fold_in(key, data)
+    hashed = _threefry(key, jnp.asarray(data).astype(jnp.uint32))
+    return jax.random.wrap_key_data(jnp.stack(hashed, axis=-1), impl=jax.random.key_impl(key))
+
+
+def _is_threefry(key: jax.Array) -> bool:
+    return str(jax.random.key_impl(key)) == "threefry2x32"
 
 
 def _as_uniform(bits: jax.Array) -> jax.Array:

@@ -58,3 +58,15 @@ def test_differences_of_log_gammas_are_beta(a, b):
     distance = scipy.stats.kstest(np.asarray(sample, np.float64), scipy.stats.beta(a, b).cdf).statistic
     # Dvoretzky, Kiefer, Wolfowitz: exceeded with chance 2 exp(-2 n d^2) = 6e-7, that of five standard errors.
     assert distance <= np.sqrt(np.log(2 / 6e-7) / 2 / 100_000) + 2 * randomness.LEVEL_ERROR
+
+
+def test_folded_keys_and_doubles_are_those_of_jax_random(double):
+    key = jax.random.key(5)
+    for data in (0, 7, 2**31):
+        ours, theirs = (jax.random.key_data(f(key, data)) for f in (randomness.fold_in, jax.random.fold_in))
+        np.testing.assert_array_equal(ours, theirs)
+    numbers = randomness.uniform(key, (3, 5), jnp.float64)
+    np.testing.assert_array_equal(numbers, jax.random.uniform(key, (3, 5), jnp.float64))
+    rbg = jax.random.key(5, impl="rbg")
+    for f, g in ((randomness.split, jax.random.split), (randomness.fold_in, jax.random.fold_in)):
+        np.testing.assert_array_equal(jax.random.key_data(f(rbg, 3)), jax.random.key_data(g(rbg, 3)))
