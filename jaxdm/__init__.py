@@ -8,6 +8,7 @@ Ground
 Worlds
     envs.mdp                the finite MDP: record, check, simulator
     envs.families           families of MDPs: Dirichlet, Garnet, dark room, chain, machine replacement
+    envs.pomdp              the finite POMDP: record, check, simulator, observation quality
 
 Truth
     oracles.bellman         one Bellman backup and its rounding: what certificates are made of
