@@ -19,4 +19,7 @@ Truth
     oracles.belief_graph    the beliefs that histories lead to, equal ones merged
     oracles.belief_planning  exact POMDP planning on that graph, for a horizon or for ever
     oracles.belief_tree     exact POMDP planning on the whole tree of histories, for jit and vmap
+    oracles.alpha_vectors   POMDP policies given by vectors: point-based ones, QMDP, myopic
+    oracles.value_bounds    bounds on a POMDP's value from both sides, tightened belief by belief
+    oracles.point_based     planning in larger POMDPs until a certified gap is closed
 """

@@ -226,11 +226,7 @@ def treatment(
     stage, toxicity = jnp.arange(stages, dtype=dtype), jnp.arange(levels, dtype=dtype)
     burden = stage[:, None] / (stages - 1) + toxicity_cost * toxicity[None] / (levels - 1)
     well = 1 - burden.reshape(-1)
-    error = (1 - jnp.asarray(accuracy, dtype)) / (stages - 1)
-    result = jnp.where(jnp.eye(stages, dtype=bool), jnp.asarray(accuracy, dtype), error)
-    untested = uninformative(stage, stages + 1)
-    tested = jnp.concatenate([jnp.zeros((stages, 1), dtype), result], axis=-1)
-    silent, told = (jnp.kron(law, jnp.eye(levels, dtype=dtype)) for law in (untested, tested))
+    silent, told = _stage_laws(stages, levels, jnp.asarray(accuracy, dtype))
     start = jnp.zeros(levels, dtype).at[0].set(1)
     return POMDP(
         transition=jnp.stack([untreated, untreated, treated], axis=1),
@@ -261,6 +257,14 @@ def random_treatment(
         discount=discount,
         dtype=dtype,
     )
+
+
+def _stage_laws(stages: int, levels: int, accuracy: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What `treatment` shows without and with a test, two arrays [S, O]."""
+    result = jnp.where(jnp.eye(stages, dtype=bool), accuracy, (1 - accuracy) / (stages - 1))
+    tested = jnp.concatenate([jnp.zeros((stages, 1), accuracy.dtype), result], axis=-1)
+    toxicity = jnp.eye(levels, dtype=accuracy.dtype)
+    return jnp.kron(uninformative(result[0], stages + 1), toxicity), jnp.kron(tested, toxicity)
 
 
 def _drift(size: int, direction: int, chance: Any, dtype: Any) -> jax.Array:
