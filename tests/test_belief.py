@@ -60,7 +60,7 @@ def test_impossible_observation_is_refused_and_flagged():
 
 def test_both_planners_agree_with_enumeration(double):
     """Random POMDPs, horizons 1..3: recursion over state paths, the merged graph, the whole tree in one vmap."""
-    batch = jax.vmap(lambda key: world(key))(jax.random.split(KEY, 6))
+    batch = jax.vmap(world)(jax.random.split(KEY, 6))
     for horizon in (1, 2, 3):
         value, error = jax.jit(jax.vmap(lambda each, h=horizon: belief_tree.tree_value(each, h)))(batch)
         for i in range(6):

@@ -11,7 +11,7 @@ from jaxdm.envs import families, pomdp, pomdp_families
 from jaxdm.oracles import alpha_vectors, belief_planning, belief_tree, point_based, value_bounds
 from jaxdm.types import Transition
 
-KEY = jax.random.key(5)
+KEY = jax.random.key(6)
 HORIZON = 4
 START = jax.jit(value_bounds.initial_bounds, static_argnums=(1, 2))
 IMPROVE = jax.jit(point_based.improve, static_argnums=(3, 4))
@@ -19,9 +19,9 @@ IMPROVE = jax.jit(point_based.improve, static_argnums=(3, 4))
 
 @jax.jit
 def world(key=KEY, discount=0.9):
-    """A random POMDP, S = 4, A = 2, O = 3, nearly deterministic, with a first observation."""
+    """A random POMDP, S = 4, A = 2, O = 3, with a first observation."""
     made = pomdp_families.dense(
-        key, states=4, actions=2, observations=3, concentration=0.3, sharpness=0.3, discount=discount
+        key, states=4, actions=2, observations=3, concentration=0.3, sharpness=1.0, discount=discount
     )
     return made._replace(initial_observation=made.observation[0])
 
@@ -50,8 +50,7 @@ def test_bounds_hold_at_every_reachable_belief(double):
     for _ in range(2):
         for t, ends in enumerate([*exact.start[1:], len(exact.q)]):
             value = exact.value[exact.start[t] : ends]
-            held = np.resize(exact.graph.belief, (600, 4))  # one shape for all steps: one compilation
-            lower, upper = both(bounds, t, held)
+            lower, upper = both(bounds, t, exact.graph.belief)  # all beliefs at each step: one compilation
             assert np.all(lower[: len(value)] <= value + slack)
             assert np.all(upper[: len(value)] >= value - slack)
         gaps.append(np.subtract(*point_based.root_bounds(random, bounds)[::-1]))
@@ -62,9 +61,9 @@ def test_bounds_hold_at_every_reachable_belief(double):
 def test_finite_search_meets_the_exact_value(double):
     random = world()
     exact = belief_planning.plan(random, HORIZON)
-    solved = point_based.solve(random, HORIZON, tolerance=1e-4, relative=0.0, capacity=32)
+    solved = point_based.solve(random, HORIZON, tolerance=1e-3, relative=0.0, capacity=32)
     assert solved.lower <= exact.root_value <= solved.upper
-    assert gap_of(solved) <= 1e-4
+    assert gap_of(solved) <= 1e-3
 
 
 def test_improvement_is_batched(double):
@@ -128,10 +127,10 @@ def test_a_spent_budget_reports_the_gap(double):
 
 
 def test_capacity_grows_without_loss(double):
-    """With room for three vectors at first, the search still closes the gap."""
+    """With room for two vectors at first, the search still closes the gap."""
     random = world()
-    solved = point_based.solve(random, HORIZON, tolerance=1e-3, relative=0.0, capacity=2)
-    assert gap_of(solved) <= 1e-3
+    solved = point_based.solve(random, HORIZON, tolerance=1e-2, relative=0.0, capacity=2)
+    assert gap_of(solved) <= 1e-2
     assert solved.bounds.drop.shape[1] > 2
 
 
@@ -196,7 +195,7 @@ def agents(world):
         "tree": (belief_tree.agent(), belief_tree.plan_tree(world, horizon), True),
         "search": (
             alpha_vectors.agent(),
-            point_based.solve(world, horizon, tolerance=1e-4, relative=0.0, capacity=32).policy,
+            point_based.solve(world, horizon, tolerance=1e-3, relative=0.0, capacity=32).policy,
             True,
         ),
         "qmdp": (alpha_vectors.agent(), alpha_vectors.qmdp(world, horizon), False),
@@ -212,7 +211,7 @@ def test_agents_earn_what_they_promise():
         earned = np.asarray(returns(agent, params, random, HORIZON, count))
         slack = 5 * earned.std() / np.sqrt(count)
         assert earned.mean() <= value + slack, name
-        assert not optimal or earned.mean() >= value - slack - 1e-4, name
+        assert not optimal or earned.mean() >= value - slack - 1e-3, name
 
 
 @pytest.mark.parametrize(

@@ -79,11 +79,11 @@ def solve(
 
     Reference: Smith, Simmons, Heuristic search value iteration for POMDPs, UAI 2004.
     """
-    _check(pomdp, horizon)
     if trials < 1 or tolerance < 0 or relative < 0:
         raise ValueError(
             f"trials: {trials}, tolerance: {tolerance}, relative: {relative}; expected trials >= 1, and gaps >= 0"
         )
+    _check(pomdp, horizon)
     end = time.perf_counter() + seconds
     start = jax.jit(initial_bounds, static_argnums=(1, 2))
     search = jax.jit(improve, static_argnums=(3, 4))
