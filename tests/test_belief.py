@@ -14,6 +14,7 @@ from jaxdm.oracles.planning import backward_induction
 from tests import reference_pomdp as reference
 
 KEY = jax.random.key(3)
+EPS = float(np.finfo(np.float32).eps)
 TIGER = {1: -1.0, 2: -1.95, 3: 2.3098, 5: 2.7630961931, 10: 6.6933684318, 20: 11.8795687288}
 """Optimal values of Tiger at the uniform belief, gamma = 0.95, to the digits given."""
 
@@ -42,8 +43,8 @@ def test_filter_agrees_with_enumeration(double):
 def test_filter_survives_tiny_likelihoods():
     """Likelihoods far below the smallest float32 product still weigh states against each other."""
     filtered = belief.condition(jnp.asarray([1e-20, 1 - 1e-20]), jnp.asarray([3e-30, 1e-36]))
-    np.testing.assert_allclose(filtered.belief, [3e-14, 1], rtol=8 * np.finfo(np.float32).eps)
-    np.testing.assert_allclose(filtered.log_likelihood, np.log(1e-36), rtol=8 * np.finfo(np.float32).eps)
+    np.testing.assert_allclose(filtered.belief, [3e-14, 1], rtol=8 * EPS)
+    np.testing.assert_allclose(filtered.log_likelihood, np.log(1e-36), rtol=8 * EPS)
 
 
 def test_impossible_observation_is_refused_and_flagged():

@@ -8,6 +8,7 @@ import pytest
 from jaxdm.envs import families, pomdp, pomdp_families
 
 KEY = jax.random.key(11)
+EPS = float(np.finfo(np.float32).eps)
 FAMILIES = {
     "dirichlet": lambda key: pomdp_families.dirichlet(key, states=4, actions=3, quality=0.6),
     "garnet": lambda key: pomdp_families.garnet(key, states=4, actions=3, branching=2, quality=0.6),
@@ -33,10 +34,9 @@ def test_maintenance_is_the_textbook_example():
     machine = pomdp_families.machine_maintenance()
     product = np.asarray([0.9025, 0.475, 0.25])
     expected = np.stack([product, product - 0.25, [-0.5, -1.5, -2.5], [-2, -2, -2]], axis=1)
-    eps = np.finfo(np.float32).eps
-    np.testing.assert_allclose(machine.reward, expected, rtol=8 * eps, atol=8 * eps)
+    np.testing.assert_allclose(machine.reward, expected, rtol=8 * EPS, atol=8 * EPS)
     np.testing.assert_allclose(
-        machine.transition[:, 0], [[0.81, 0.18, 0.01], [0, 0.9, 0.1], [0, 0, 1]], rtol=8 * eps, atol=8 * eps
+        machine.transition[:, 0], [[0.81, 0.18, 0.01], [0, 0.9, 0.1], [0, 0, 1]], rtol=8 * EPS, atol=8 * EPS
     )
 
 

@@ -12,10 +12,10 @@ import tyro
 from rich.console import Console
 
 from jaxdm import storage
-from theory import realisability
+from theory import information, pomdp_convexity, realisability
 from theory.claim import HOLDS, Claim
 
-CLAIMS: dict[str, ModuleType] = {"L1": realisability}
+CLAIMS: dict[str, ModuleType] = {"L1": realisability, "P1": pomdp_convexity, "P2": information}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
