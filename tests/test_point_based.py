@@ -217,6 +217,28 @@ def test_agents_earn_what_they_promise():
         assert not optimal or earned.mean() >= value - slack - 1e-3, name
 
 
+def test_agents_work_outside_jit_too():
+    """On Tiger what is heard later, observation 1, could not have come first; one-step plans have no successor."""
+    tiger = pomdp_families.tiger()
+    for agent, params in (
+        (alpha_vectors.agent(), alpha_vectors.qmdp(tiger)),
+        (belief_planning.agent(), belief_planning.plan(tiger, 1)),
+        (belief_tree.agent(), belief_tree.plan_tree(tiger, 2)),
+    ):
+        action, memory = agent.act(KEY, agent.init(KEY, params), jnp.int32(0), params)
+        assert int(action) == pomdp_families.LISTEN
+        heard = Transition(
+            observation=jnp.int32(0),
+            action=action,
+            reward=jnp.float32(-1),
+            next_observation=jnp.int32(1),
+            terminated=jnp.bool_(False),
+            truncated=jnp.bool_(False),
+        )
+        action, _ = agent.act(KEY, agent.observe(memory, heard, params), jnp.int32(1), params)
+        assert int(action) in (0, 1, 2)
+
+
 @pytest.mark.parametrize(
     ("options", "field"),
     [
