@@ -10,6 +10,8 @@ Ground
 Worlds
     envs.mdp                the finite MDP: record, check, simulator
     envs.families           families of MDPs: Dirichlet, Garnet, dark room, chain, machine replacement
+    envs.pomdp              the finite POMDP: record, check, simulator, observation quality
+    envs.pomdp_families     families of POMDPs: random ones seen with quality q, tiger, maintenance, treatment
     envs.linear_mdp         finite-horizon MDPs whose rewards and kernels are linear in features
     envs.bandit             Bernoulli and Gaussian bandits, stationary or drifting: record, check, simulators
     envs.drifts             families of bandits: uniform, one gap, linear; switching, wandering, seasonal
@@ -18,6 +20,13 @@ Truth
     oracles.bellman         one Bellman backup and its rounding: what certificates are made of
     oracles.planning        backward induction, value iteration, policy iteration
     oracles.policies        the value of a given policy, and where it goes
+    oracles.belief          Bayes' rule for hidden states; how far rounding carries a plan on beliefs
+    oracles.belief_graph    the beliefs that histories lead to, equal ones merged
+    oracles.belief_planning  exact POMDP planning on that graph, for a horizon or for ever
+    oracles.belief_tree     exact POMDP planning on the whole tree of histories, for jit and vmap
+    oracles.alpha_vectors   POMDP policies given by vectors: point-based ones, QMDP, myopic
+    oracles.value_bounds    bounds on a POMDP's value from both sides, tightened belief by belief
+    oracles.point_based     planning in larger POMDPs until a certified gap is closed
     oracles.bandit          Gittins indices, Bayes-optimal play, regret
 
 Evidence

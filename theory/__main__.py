@@ -12,12 +12,21 @@ import tyro
 from rich.console import Console
 
 from jaxdm import storage
-from theory import exp3_bound, preconditioned_regression, realisability, ucb_bound
+from theory import (
+    exp3_bound,
+    information,
+    pomdp_convexity,
+    preconditioned_regression,
+    realisability,
+    ucb_bound,
+)
 from theory.claim import HOLDS, Claim
 
 CLAIMS: dict[str, ModuleType] = {
     "L1": realisability,
     "L2": preconditioned_regression,
+    "P1": pomdp_convexity,
+    "P2": information,
     "O2": ucb_bound,
     "O3": exp3_bound,
 }
