@@ -9,6 +9,8 @@ Worlds
     envs.mdp                the finite MDP: record, check, simulator
     envs.families           families of MDPs: Dirichlet, Garnet, dark room, chain, machine replacement
     envs.pomdp              the finite POMDP: record, check, simulator, observation quality
+    envs.cassandra_grammar  the grammar of .POMDP and .MDP files: statements, names, numbers, and where they stand
+    envs.cassandra          problems read from such files and written to them
 
 Truth
     oracles.bellman         one Bellman backup and its rounding: what certificates are made of
