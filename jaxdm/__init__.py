@@ -11,9 +11,12 @@ Worlds
     envs.pomdp              the finite POMDP: record, check, simulator, observation quality
     envs.cassandra_grammar  the grammar of .POMDP and .MDP files: statements, names, numbers, and where they stand
     envs.cassandra          problems read from such files and written to them
+    envs.apomdp             ambiguous POMDPs: a set of models, an attitude, a simulator, random sets
 
 Truth
     oracles.bellman         one Bellman backup and its rounding: what certificates are made of
     oracles.planning        backward induction, value iteration, policy iteration
     oracles.policies        the value of a given policy, and where it goes
+    oracles.ambiguity_tree  Bayes' rule under several models at once, along all histories
+    oracles.ambiguity       alpha-maxmin planning, exact on the tree of histories
 """

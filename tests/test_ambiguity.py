@@ -1,0 +1,142 @@
+"""Planning under ambiguity against a slow twin, the POMDP, and problems that can be solved by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdm.envs import apomdp as apomdps
+from jaxdm.envs import families, pomdp
+from jaxdm.envs.apomdp import APOMDP
+from jaxdm.oracles import ambiguity
+from tests.reference_ambiguity import Ambiguous
+
+STATES, ACTIONS, MODELS, HORIZON = 3, 2, 3, 3
+
+
+def world(key: jax.Array, attitude: jax.Array, radius: jax.Array | float = 0.5) -> APOMDP:
+    """Three random models in which every observation is possible."""
+    key_mdp, key_models = jax.random.split(key)
+    hidden = families.garnet(key_mdp, states=STATES, actions=ACTIONS, branching=STATES, discount=0.9)
+    nominal = pomdp.from_mdp(hidden, 0.7)
+    return apomdps.around(key_models, nominal, models=MODELS, radius=radius, attitude=attitude)
+
+
+def sparse(seed: int, attitude: float) -> APOMDP:
+    """Models in which most things are impossible, each in its own way."""
+    random = np.random.default_rng(seed)
+
+    def laws(*shape: int) -> np.ndarray:
+        weight = random.random(shape) * (random.random(shape) < 0.5)
+        weight[..., 0] += weight.sum(-1) == 0
+        return weight / weight.sum(-1, keepdims=True)
+
+    reward, half = random.normal(size=(STATES, ACTIONS)), 0.5
+    models = [
+        pomdp.make(laws(STATES, ACTIONS, STATES), reward, laws(ACTIONS, STATES, 2), laws(STATES), laws(STATES, 2), half)
+        for _ in range(MODELS)
+    ]
+    return apomdps.make(jax.tree.map(lambda *x: jnp.stack(x), *models), attitude)
+
+
+make = jax.jit(world)
+solve = jax.jit(ambiguity.plan, static_argnums=1)
+
+
+def close(found, expected, bound):
+    np.testing.assert_allclose(found, expected, rtol=0, atol=float(bound))
+
+
+@pytest.mark.parametrize("attitude", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_value_equals_the_slow_twin(double, seed, attitude):
+    instance = make(jax.random.key(seed), attitude)
+    plan = solve(instance, HORIZON)
+    twin = Ambiguous(instance)
+    assert plan.certificate.bound < 1e-11
+    close(plan.root_value, twin.root(HORIZON), plan.certificate.bound)
+    laws, node = twin.first(1), 1
+    close(plan.q[plan.start[0] + node], twin.q(laws, HORIZON), plan.certificate.bound)
+    for t, (action, observation) in enumerate([(1, 2), (0, 0)], 1):
+        laws, node = twin.next(laws, action, observation), (node * ACTIONS + action) * STATES + observation
+        close(plan.q[plan.start[t] + node], twin.q(laws, HORIZON - t), plan.certificate.bound)
+        belief = np.stack(laws) / np.stack(laws).sum(-1, keepdims=True)
+        np.testing.assert_allclose(plan.belief[:, plan.start[t] + node], belief, rtol=1e-13)
+    walked = ambiguity.rows(plan, jnp.array([1, 0]), jnp.array([1, 2, 0]))
+    assert walked[-1] == plan.start[2] + node
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_impossible_histories_drop_their_models(double, seed):
+    instance = sparse(seed, 0.6)
+    plan = solve(instance, HORIZON)
+    close(plan.root_value, Ambiguous(instance).root(HORIZON), plan.certificate.bound)
+    assert not plan.alive.all()
+    assert np.isfinite(plan.q).all()
+
+
+@pytest.mark.parametrize("attitude", [0.0, 0.4, 1.0])
+def test_one_model_or_equal_models_are_the_pomdp(double, attitude):
+    """Independent of the attitude: the twin with one model has nothing to weigh."""
+    instance = make(jax.random.key(2), 0.5)
+    one = jax.tree.map(lambda x: x[:1], apomdps.members(instance))
+    expected = Ambiguous(apomdps.make(one, 0.5)).root(HORIZON)
+    for copies in (1, 3):
+        same = apomdps.make(jax.tree.map(lambda x, copies=copies: jnp.repeat(x, copies, axis=0), one), attitude)
+        plan = solve(same, HORIZON)
+        close(plan.root_value, expected, plan.certificate.bound)
+
+
+def test_a_gamble_by_hand(double):
+    """Action 1 pays 1 in the state that model 0 makes certain and model 1 impossible; action 0 pays 0.4 for sure."""
+    transition = jnp.broadcast_to(jnp.eye(2)[:, None], (2, 2, 2, 2))
+    fields = {
+        "transition": transition,
+        "reward": jnp.array([[0.4, 1.0], [0.4, 0.0]]),
+        "initial": jnp.eye(2),
+        "discount": jnp.float64(1),
+        "observation": jnp.ones((2, 2, 2, 1)),
+        "initial_observation": jnp.ones((2, 2, 1)),
+        "nature": jnp.full(2, 0.5),
+    }
+    for attitude, value, action in ((1.0, 0.4, 0), (0.0, 1.0, 1), (0.5, 0.5, 1), (0.7, 0.4, 0)):
+        plan = solve(APOMDP(**fields, attitude=jnp.float64(attitude)), 3)
+        close(plan.root_value, 3 * value, plan.certificate.bound)
+        assert plan.policy[0] == action
+    # What tells the models apart makes the gamble safe: seeing the state leaves one model alive.
+    seen = APOMDP(**fields | {"observation": jnp.broadcast_to(jnp.eye(2), (2, 2, 2, 2))}, attitude=jnp.float64(1))
+    seen = seen._replace(initial_observation=jnp.broadcast_to(jnp.eye(2), (2, 2, 2)))
+    plan = solve(seen, 3)
+    close(plan.value[:2], [3.0, 1.2], plan.certificate.bound)
+    np.testing.assert_array_equal(plan.alive[:, :2], np.eye(2, dtype=bool))
+
+
+def test_batches_and_single_precision_agree_with_one_at_a_time():
+    keys, attitudes = jax.random.split(jax.random.key(3), 8), jnp.linspace(0, 1, 8)
+    batch = jax.vmap(make)(keys, attitudes)
+    plans = jax.jit(jax.vmap(lambda x: ambiguity.plan(x, HORIZON)))(batch)
+    assert plans.q.dtype == jnp.float32
+    for i in range(8):
+        instance = jax.tree.map(lambda x, i=i: x[i], batch)
+        close(plans.root_value[i], Ambiguous(instance).root(HORIZON), plans.certificate.bound[i])
+
+
+def test_memory_is_known_beforehand_and_suffices():
+    instance = make(jax.random.key(4), 0.5)
+    compiled = solve.lower(instance, 4).compile().memory_analysis()
+    assert compiled is not None
+    taken = compiled.temp_size_in_bytes + compiled.output_size_in_bytes
+    needed = ambiguity.tree_memory(instance, STATES, 4)
+    assert taken <= needed <= 4 * taken
+    with pytest.raises(ValueError, match=r"^memory: .* MiB needed; expected at most .* \(shorten the horizon"):
+        ambiguity.plan(instance, 12)
+    with pytest.raises(ValueError, match=r"^memory: "):
+        ambiguity.plan(instance, 4, memory=needed - 1)
+
+
+def test_bad_input_is_refused():
+    instance = make(jax.random.key(5), 0.5)
+    with pytest.raises(ValueError, match=r"^horizon: 0; expected at least 1"):
+        ambiguity.plan(instance, 0)
+    with pytest.raises(ValueError, match=r"^transition: shape \(2, 3, 3, 2, 3\); expected \[M, S, A, S\]"):
+        ambiguity.plan(jax.tree.map(lambda x: jnp.stack([x, x]), instance), 2)
