@@ -19,4 +19,6 @@ Truth
     oracles.policies        the value of a given policy, and where it goes
     oracles.ambiguity_tree  Bayes' rule under several models at once, along all histories
     oracles.ambiguity       alpha-maxmin planning, exact on the tree of histories
+    oracles.ambiguity_bounds  certified bounds for long horizons: finite windows, belief grids
+    oracles.ambiguity_lookahead  a short exact tree with those bounds at its leaves, and its agent
 """
