@@ -21,4 +21,5 @@ Truth
     oracles.ambiguity       alpha-maxmin planning, exact on the tree of histories
     oracles.ambiguity_bounds  certified bounds for long horizons: finite windows, belief grids
     oracles.ambiguity_lookahead  a short exact tree with those bounds at its leaves, and its agent
+    oracles.ambiguity_policies  what a given policy is worth, by the recursion and model by model
 """

@@ -1,29 +1,34 @@
 """Planning under ambiguity against a slow twin, the POMDP, and problems that can be solved by hand."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxdm.envs import apomdp as apomdps
-from jaxdm.envs import families, pomdp
+from jaxdm.envs import pomdp
 from jaxdm.envs.apomdp import APOMDP
+from jaxdm.envs.pomdp import POMDP
 from jaxdm.oracles import ambiguity
 from tests.reference_ambiguity import Ambiguous
 
 STATES, ACTIONS, MODELS, HORIZON = 3, 2, 3, 3
 
 
-def world(key: jax.Array, attitude: jax.Array, radius: jax.Array | float = 0.5) -> APOMDP:
-    """Three random models in which every observation is possible."""
-    key_mdp, key_models = jax.random.split(key)
-    hidden = families.garnet(key_mdp, states=STATES, actions=ACTIONS, branching=STATES, discount=0.9)
-    nominal = pomdp.from_mdp(hidden, 0.7)
-    return apomdps.around(key_models, nominal, models=MODELS, radius=radius, attitude=attitude)
+def world(seed: int, attitude: float, states: int = STATES, models: int = MODELS) -> APOMDP:
+    """Random models in which every observation is possible; as many observations as states."""
+    random = np.random.default_rng(seed)
+    reward, laws = random.normal(size=(states, ACTIONS)), lambda *shape: random.dirichlet(np.ones(states), shape)
+    return apomdps.make(
+        stacked(lambda: (laws(states, ACTIONS), reward, laws(ACTIONS, states), laws(), laws(states), 0.9), models),
+        attitude,
+    )
 
 
-def sparse(seed: int, attitude: float) -> APOMDP:
-    """Models in which most things are impossible, each in its own way."""
+def sparse(seed: int, attitude: float, states: int = STATES, models: int = MODELS) -> APOMDP:
+    """Models in which most things are impossible, each in its own way; two observations."""
     random = np.random.default_rng(seed)
 
     def laws(*shape: int) -> np.ndarray:
@@ -31,15 +36,15 @@ def sparse(seed: int, attitude: float) -> APOMDP:
         weight[..., 0] += weight.sum(-1) == 0
         return weight / weight.sum(-1, keepdims=True)
 
-    reward, half = random.normal(size=(STATES, ACTIONS)), 0.5
-    models = [
-        pomdp.make(laws(STATES, ACTIONS, STATES), reward, laws(ACTIONS, STATES, 2), laws(STATES), laws(STATES, 2), half)
-        for _ in range(MODELS)
-    ]
-    return apomdps.make(jax.tree.map(lambda *x: jnp.stack(x), *models), attitude)
+    reward = random.normal(size=(states, ACTIONS))
+    draw = lambda: (laws(states, ACTIONS, states), reward, laws(ACTIONS, states, 2), laws(states), laws(states, 2), 0.5)
+    return apomdps.make(stacked(draw, models), attitude)
 
 
-make = jax.jit(world)
+def stacked(draw: Callable[[], tuple], models: int) -> POMDP:
+    return jax.tree.map(lambda *x: jnp.stack(x), *[pomdp.make(*draw()) for _ in range(models)])
+
+
 solve = jax.jit(ambiguity.plan, static_argnums=1)
 
 
@@ -50,7 +55,7 @@ def close(found, expected, bound):
 @pytest.mark.parametrize("attitude", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_value_equals_the_slow_twin(double, seed, attitude):
-    instance = make(jax.random.key(seed), attitude)
+    instance = world(seed, attitude)
     plan = solve(instance, HORIZON)
     twin = Ambiguous(instance)
     assert plan.certificate.bound < 1e-11
@@ -78,7 +83,7 @@ def test_impossible_histories_drop_their_models(double, seed):
 @pytest.mark.parametrize("attitude", [0.0, 0.4, 1.0])
 def test_one_model_or_equal_models_are_the_pomdp(double, attitude):
     """Independent of the attitude: the twin with one model has nothing to weigh."""
-    instance = make(jax.random.key(2), 0.5)
+    instance = world(2, 0.5)
     one = jax.tree.map(lambda x: x[:1], apomdps.members(instance))
     expected = Ambiguous(apomdps.make(one, 0.5)).root(HORIZON)
     for copies in (1, 3):
@@ -112,8 +117,7 @@ def test_a_gamble_by_hand(double):
 
 
 def test_batches_and_single_precision_agree_with_one_at_a_time():
-    keys, attitudes = jax.random.split(jax.random.key(3), 8), jnp.linspace(0, 1, 8)
-    batch = jax.vmap(make)(keys, attitudes)
+    batch = jax.tree.map(lambda *x: jnp.stack(x), *[world(seed, seed / 7) for seed in range(8)])
     plans = jax.jit(jax.vmap(lambda x: ambiguity.plan(x, HORIZON)))(batch)
     assert plans.q.dtype == jnp.float32
     for i in range(8):
@@ -122,7 +126,7 @@ def test_batches_and_single_precision_agree_with_one_at_a_time():
 
 
 def test_memory_is_known_beforehand_and_suffices():
-    instance = make(jax.random.key(4), 0.5)
+    instance = world(4, 0.5)
     compiled = solve.lower(instance, 4).compile().memory_analysis()
     assert compiled is not None
     taken = compiled.temp_size_in_bytes + compiled.output_size_in_bytes
@@ -135,7 +139,7 @@ def test_memory_is_known_beforehand_and_suffices():
 
 
 def test_bad_input_is_refused():
-    instance = make(jax.random.key(5), 0.5)
+    instance = world(5, 0.5)
     with pytest.raises(ValueError, match=r"^horizon: 0; expected at least 1"):
         ambiguity.plan(instance, 0)
     with pytest.raises(ValueError, match=r"^transition: shape \(2, 3, 3, 2, 3\); expected \[M, S, A, S\]"):

@@ -28,7 +28,6 @@ from jaxdm.envs.apomdp import APOMDP
 from jaxdm.oracles.ambiguity import MEMORY, validate_one
 from jaxdm.oracles.ambiguity_tree import (
     HIGHEST,
-    Layer,
     first,
     kernel,
     layer,
@@ -77,7 +76,7 @@ def window_bounds(apomdp: APOMDP, horizon: int, window: int, memory: float = MEM
     for _ in range(window):
         _, sure = layer(apomdp, sure)
     here, _ = layer(apomdp, sure)
-    here = Layer(*(x.reshape(models, states, windows, *x.shape[2:]) for x in here))  # [M, S, W, ...]
+    here = jax.tree.map(lambda x: x.reshape(models, states, windows, *x.shape[2:]), here)  # [M, S, W, ...]
     possible = jnp.any(here.alive, axis=1)
     certain = possible & never_dropped(apomdp)[:, None]
 
@@ -174,7 +173,7 @@ def range_max(values: jax.Array, low: jax.Array, high: jax.Array, can_die: jax.A
         further = jnp.minimum(jnp.arange(cells) + 2 ** (len(doubling) - 1), cells - 1)
         doubling.append(jnp.maximum(doubling[-1], doubling[-1][further]))
     powers = 2 ** jnp.arange(1, len(doubling), dtype=jnp.int32)
-    level = jnp.sum((high - low + 1)[:, None] >= powers, axis=-1)
+    level = jnp.sum((high - low + 1)[:, None] >= powers[None], axis=-1)
     table = jnp.stack(doubling)
     found = jnp.maximum(table[level, low], table[level, high + 1 - 2**level])
     column = (cells,) + (1,) * (values.ndim - 1)
