@@ -9,14 +9,23 @@ Worlds
     envs.mdp                the finite MDP: record, check, simulator
     envs.families           families of MDPs: Dirichlet, Garnet, dark room, chain, machine replacement
     envs.pomdp              the finite POMDP: record, check, simulator, observation quality
+    envs.pomdp_families     families of POMDPs: random ones seen with quality q, tiger, maintenance, treatment
     envs.cassandra_grammar  the grammar of .POMDP and .MDP files: statements, names, numbers, and where they stand
     envs.cassandra          problems read from such files and written to them
-    envs.apomdp             ambiguous POMDPs: a set of models, an attitude, a simulator, random sets
+    envs.apomdp             ambiguous POMDPs: a set of models, an attitude, a simulator
+    envs.apomdp_families    sets of models: around a nominal one, and clinicians who disagree about a treatment
 
 Truth
     oracles.bellman         one Bellman backup and its rounding: what certificates are made of
     oracles.planning        backward induction, value iteration, policy iteration
     oracles.policies        the value of a given policy, and where it goes
+    oracles.belief          Bayes' rule for hidden states; how far rounding carries a plan on beliefs
+    oracles.belief_graph    the beliefs that histories lead to, equal ones merged
+    oracles.belief_planning  exact POMDP planning on that graph, for a horizon or for ever
+    oracles.belief_tree     exact POMDP planning on the whole tree of histories, for jit and vmap
+    oracles.alpha_vectors   POMDP policies given by vectors: point-based ones, QMDP, myopic
+    oracles.value_bounds    bounds on a POMDP's value from both sides, tightened belief by belief
+    oracles.point_based     planning in larger POMDPs until a certified gap is closed
     oracles.ambiguity_tree  Bayes' rule under several models at once, along all histories
     oracles.ambiguity       alpha-maxmin planning, exact on the tree of histories
     oracles.ambiguity_bounds  certified bounds for long horizons: finite windows, belief grids

@@ -1,7 +1,8 @@
 """Ambiguous POMDPs: a set of models of one decision problem, of which the agent does not know the true one.
 
 Dimensions: `M` models, `S` states, `A` actions, `O` observations. The agent knows the set. Nature draws the model of an
-episode and never shows it. What a plan is worth is defined in `jaxdm.oracles.ambiguity`.
+episode and never shows it. Families are in `jaxdm.envs.apomdp_families`; what a plan is worth is defined in
+`jaxdm.oracles.ambiguity`.
 """
 
 from typing import Any, NamedTuple
@@ -66,7 +67,7 @@ def make(members: POMDP, attitude: Any, nature: Any = None) -> APOMDP:
     for name in ("reward", "discount"):
         field = getattr(members, name)
         if is_concrete(field) and not np.array_equal(field, np.broadcast_to(field[:1], field.shape)):
-            raise ValueError(f"{name}: {np.asarray(field)} differs between models; expected one for all")
+            raise ValueError(f"{name}: {np.asarray(field).tolist()} differs between models; expected one for all")
     dtype, models = members.transition.dtype, members.transition.shape[0]
     apomdp = APOMDP(
         **members._replace(reward=members.reward[0], discount=members.discount[0])._asdict(),
@@ -150,41 +151,3 @@ def env(horizon: int | None = None) -> Env:
         return observation, following, reward, jnp.bool_(False), truncated, {}
 
     return Env(reset=reset, step=step, draws=pomdps.env(horizon).draws)
-
-
-def around(
-    key: jax.Array, nominal: POMDP, *, models: int, radius: Any, attitude: Any = 1.0, nature: Any = None
-) -> APOMDP:
-    """M models within total variation `radius` of a nominal one, which is the first of them.
-
-    `P_m = (1 - radius) P + radius D_m` with rows of D_m from Dirichlet(1); likewise for the observations. The first
-    state and its observation have the nominal laws in all models.
-
-    Args:
-        key: random key.
-        nominal: a POMDP without batch axes.
-        models: M.
-        radius: [] in [0, 1]; data.
-        attitude: alpha, [] in [0, 1].
-        nature: [M]; uniform when left out.
-
-    Raises:
-        ValueError: radius outside [0, 1] (where it is concrete), models < 1, or as `validate`.
-    """
-    if models < 1:
-        raise ValueError(f"models: {models}; expected at least 1")
-    if is_concrete(radius) and not 0 <= float(radius) <= 1:
-        raise ValueError(f"radius: {radius}; expected a number in [0, 1]")
-    dtype = nominal.transition.dtype
-    key_transition, key_observation = jax.random.split(key)
-    # The first model moves by nothing, not by an amount that happens to be small.
-    weight = jnp.where(jnp.arange(models) == 0, 0, jnp.asarray(radius, dtype))[:, None, None, None]
-
-    def spread(key: jax.Array, law: jax.Array) -> jax.Array:
-        other = jax.random.exponential(key, (models, *law.shape), dtype)  # Dirichlet(1), once divided by its sum
-        return (1 - weight) * law[None] + weight * other / jnp.sum(other, axis=-1, keepdims=True)
-
-    repeated = jax.tree.map(lambda x: jnp.broadcast_to(x, (models, *x.shape)), nominal)
-    transition = spread(key_transition, nominal.transition)
-    observation = spread(key_observation, nominal.observation)
-    return make(repeated._replace(transition=transition, observation=observation), attitude, nature)
