@@ -12,10 +12,10 @@ import tyro
 from rich.console import Console
 
 from jaxdm import storage
-from theory import realisability
+from theory import ambiguity_attitude, ambiguity_models, realisability
 from theory.claim import HOLDS, Claim
 
-CLAIMS: dict[str, ModuleType] = {"L1": realisability}
+CLAIMS: dict[str, ModuleType] = {"L1": realisability, "A1": ambiguity_attitude, "A2": ambiguity_models}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,9 @@
-"""Families of APOMDPs: models around a nominal one, and clinicians who disagree about a treatment.
+"""Families of APOMDPs: models around a nominal one, unrelated ones, and clinicians who disagree about a treatment.
 
 Dimensions: `M` models, `S` states, `A` actions, `O` observations. Numbers are data (map over them), sizes are static.
 """
 
+from math import prod
 from typing import Any
 
 import jax
@@ -49,6 +50,65 @@ def around(
     transition = spread(key_transition, nominal.transition)
     observation = spread(key_observation, nominal.observation)
     return make(repeated._replace(transition=transition, observation=observation), attitude, nature)
+
+
+def independent(
+    key: jax.Array,
+    *,
+    models: int,
+    states: int,
+    actions: int,
+    observations: int,
+    density: Any = 1.0,
+    attitude: Any = 1.0,
+    discount: Any = 1.0,
+    dtype: Any = None,
+) -> APOMDP:
+    """M models that have nothing but the reward in common, and rule out different things where `density < 1`.
+
+    Every law is Dirichlet(1) on a random support that holds each outcome with chance `density`; an outcome is drawn
+    for a support left empty. `r(s,a) ~ U[0,1]`; the first state and what is seen of it are such laws too.
+
+    Args:
+        key: random key.
+        models, states, actions, observations: M, S, A, O.
+        density: [] in [0, 1]; data.
+        attitude: alpha, [] in [0, 1].
+        discount: [] in [0, 1].
+        dtype: float type.
+
+    Raises:
+        ValueError: models < 1, density outside [0, 1] (where it is concrete), or as `jaxdm.envs.apomdp.validate`.
+    """
+    _require_models(models)
+    if is_concrete(density) and not 0 <= float(density) <= 1:
+        raise ValueError(f"density: {density}; expected a number in [0, 1]")
+    dtype = dtype or jnp.result_type(float)
+    key_reward, key_laws = jax.random.split(key)
+    shapes = {
+        "transition": (models, states, actions, states),
+        "observation": (models, actions, states, observations),
+        "initial": (models, states),
+        "initial_observation": (models, states, observations),
+    }
+    sizes = [prod(shape) for shape in shapes.values()]
+    weights, keeps = jax.random.uniform(key_laws, (2, sum(sizes)), dtype)  # one call: it is what takes time
+
+    def law(shape: tuple[int, ...], weight: jax.Array, keep: jax.Array) -> jax.Array:
+        weight, keep = -jnp.log1p(-weight.reshape(shape)), keep.reshape(shape)
+        kept = jnp.where((keep < density) | (keep == jnp.min(keep, axis=-1, keepdims=True)), weight + 1e-6, 0)
+        return kept / jnp.sum(kept, axis=-1, keepdims=True)
+
+    ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
+    pairs = zip(shapes.items(), jnp.split(weights, ends), jnp.split(keeps, ends), strict=True)
+    laws = {name: law(shape, weight, keep) for (name, shape), weight, keep in pairs}
+    reward = jax.random.uniform(key_reward, (states, actions), dtype)
+    members = POMDP(
+        **laws,
+        reward=jnp.broadcast_to(reward, (models, states, actions)),
+        discount=jnp.full((models,), discount, dtype),
+    )
+    return make(members, attitude)
 
 
 def clinicians(
