@@ -28,6 +28,7 @@ Truth
     oracles.point_based     planning in larger POMDPs until a certified gap is closed
     oracles.ambiguity_tree  Bayes' rule under several models at once, along all histories
     oracles.ambiguity       alpha-maxmin planning, exact on the tree of histories
+    oracles.ambiguity_graph  the same with equal histories merged, for long horizons
     oracles.ambiguity_bounds  certified bounds for long horizons: finite windows, belief grids
     oracles.ambiguity_lookahead  a short exact tree with those bounds at its leaves, and its agent
     oracles.ambiguity_policies  what a given policy is worth, by the recursion and model by model

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from jaxdm.envs import apomdp as apomdps
-from jaxdm.envs import pomdp
+from jaxdm.envs import pomdp, pomdp_families
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.envs.pomdp import POMDP
-from jaxdm.oracles import ambiguity
+from jaxdm.oracles import ambiguity, ambiguity_graph, belief_tree
+from jaxdm.types import Transition
 from tests.reference_ambiguity import Ambiguous
+from tests.test_apomdp import tigers
 
 STATES, ACTIONS, MODELS, HORIZON = 3, 2, 3, 3
 
@@ -144,3 +146,58 @@ def test_bad_input_is_refused():
         ambiguity.plan(instance, 0)
     with pytest.raises(ValueError, match=r"^transition: shape \(2, 3, 3, 2, 3\); expected \[M, S, A, S\]"):
         ambiguity.plan(jax.tree.map(lambda x: jnp.stack([x, x]), instance), 2)
+
+
+def test_merging_histories_changes_nothing(double):
+    for instance in (world(6, 0.3), sparse(5, 0.7)):
+        tree, graph = solve(instance, HORIZON), ambiguity_graph.plan(instance, HORIZON)
+        slack = float(tree.certificate.bound + graph.certificate.bound)
+        assert slack < 1e-10
+        close(graph.root_value, tree.root_value, slack)
+        actions, seen = jnp.array([1, 0]), jnp.array([1, 0, 1])
+        here, there = ambiguity.rows(tree, actions, seen), ambiguity.rows(graph, actions, seen)
+        possible = np.asarray(tree.alive[:, here].any(axis=0))
+        close(graph.q[there][possible], tree.q[here][possible], slack)
+        np.testing.assert_array_equal(graph.policy[there][possible], tree.policy[here][possible])
+        assert len(graph.q) <= len(tree.q)
+
+
+def test_long_horizons_are_exact_where_beliefs_come_back(double):
+    """One tiger is the POMDP (values of Cassandra's example, as in the tests of beliefs); two are worth less."""
+    known = {3: 2.3098, 5: 2.7630961931, 10: 6.6933684318, 20: 11.8795687288}
+    for horizon, value in known.items():
+        plan = ambiguity_graph.plan(tigers(0.85, attitude=0.3), horizon)
+        np.testing.assert_allclose(plan.root_value, value, atol=1e-10 + float(plan.certificate.bound))
+    values = [ambiguity_graph.plan(tigers(0.85, 0.75, attitude=a), 12).root_value for a in (1.0, 0.5, 0.0)]
+    assert values[0] < values[1] < values[2]
+    assert values[0] <= ambiguity_graph.plan(tigers(0.75, attitude=0.5), 12).root_value + 1e-9
+
+
+def test_the_agent_follows_the_plan(double):
+    """Along a simulated episode, the actions are those of the rows that the history leads to."""
+    for make in (solve, ambiguity_graph.plan):
+        built = tigers(0.85, 0.7, attitude=0.8)
+        plan, world, agent = make(built, 4), apomdps.env(4), ambiguity.agent()
+        seen, state = world.reset(jax.random.key(0), built)
+        memory, actions, history = agent.init(jax.random.key(1), plan), [], [seen]
+        for draw in world.draws(jax.random.key(2), 4):
+            action, memory = agent.act(jnp.zeros(()), memory, seen, plan)
+            after, state, reward, ended, cut, _ = world.step(draw, state, action, built)
+            step = Transition(
+                observation=seen, action=action, reward=reward, next_observation=after, terminated=ended, truncated=cut
+            )
+            memory, seen = agent.observe(memory, step, plan), after
+            actions.append(action)
+            history.append(after)
+        rows = ambiguity.rows(plan, jnp.stack(actions[:-1]), jnp.stack(history[:-1]))
+        np.testing.assert_array_equal(jnp.stack(actions), plan.policy[np.asarray(rows)])
+
+
+def test_one_model_is_the_plan_of_its_pomdp(double):
+    hidden = pomdp_families.tiger()
+    expected, found = belief_tree.plan_tree(hidden, 4), solve(tigers(0.85, attitude=0.2), 4)
+    slack = float(expected.certificate.bound + found.certificate.bound)
+    close(found.root_value, expected.root_value, slack)
+    close(found.q, expected.q, slack)
+    np.testing.assert_array_equal(found.policy, expected.policy)
+    np.testing.assert_array_equal(found.ties, expected.ties)

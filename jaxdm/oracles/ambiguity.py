@@ -1,7 +1,7 @@
 """Planning under ambiguity: recursive alpha-maxmin expected utility, exactly on the tree of histories.
 
 Dimensions: `M` models, `S` states, `A` actions, `O` observations, `H` steps, `R` rows: one for each history of up to
-H - 1 steps, `R = O (1 + A O + ... + (A O)^{H-1})`.
+H - 1 steps, `R = O (1 + A O + ... + (A O)^{H-1})`, `E` of them for less than that (but at least 1).
 
 With `b_m(h)` the belief that Bayes' rule gives under model m after history h,
 
@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdm.envs.apomdp import APOMDP, validate
 from jaxdm.oracles.ambiguity_tree import (
@@ -39,29 +40,34 @@ MEMORY = 2**30
 """Bytes that one plan may take unless told otherwise."""
 
 
+Numbers = jax.Array | np.ndarray
+"""Arrays of `plan` are jax's, those of `jaxdm.oracles.ambiguity_graph.plan` numpy's in float64."""
+
+
 class AmbiguityPlan(NamedTuple):
-    """What is optimal after every history; row `start[t] + n` is history n of t steps (see `rows`).
+    """What is optimal after every history; row `start[t] + n` is history n of t steps.
 
     `policy` is the lowest action equal to the best up to rounding; `ties` are all that cannot be told from the best.
     Histories that no model allows have value zero.
     """
 
-    root_value: jax.Array  # [] before the first observation
-    root_probability: jax.Array  # [M, O] of the first observation
-    q: jax.Array  # [R, A]
-    value: jax.Array  # [R]
-    policy: jax.Array  # [R] int32
-    ties: jax.Array  # [R, A] bool
-    belief: jax.Array  # [M, R, S], zero for a model that is dropped
-    alive: jax.Array  # [M, R] bool
-    start: jax.Array  # [H] int32
+    root_value: Numbers  # [] before the first observation
+    root: Numbers  # [O] int32, the row after each first observation
+    child: Numbers  # [E, A, O] int32, the row one step on
+    q: Numbers  # [R, A]
+    value: Numbers  # [R]
+    policy: Numbers  # [R] int32
+    ties: Numbers  # [R, A] bool
+    belief: Numbers  # [M, R, S], zero for a model that is dropped
+    alive: Numbers  # [M, R] bool
+    start: Numbers  # [H] int32
     certificate: Certificate
 
 
 class Held(NamedTuple):
     """Memory of an agent that walks down the tree."""
 
-    node: jax.Array  # [] int32
+    row: jax.Array  # [] int32
     time: jax.Array  # [] int32
 
 
@@ -82,9 +88,11 @@ def plan(apomdp: APOMDP, horizon: int, memory: float = MEMORY) -> AmbiguityPlan:
     if horizon < 1:
         raise ValueError(f"horizon: {horizon}; expected at least 1")
     validate_one(apomdp)
-    observations = apomdp.observation.shape[-1]
+    shape = (actions, observations) = apomdp.observation.shape[-3::2]
+    branches = actions * observations
+    begin = [sum(observations * branches**i for i in range(t)) for t in range(horizon)]
     needed = tree_memory(apomdp, observations, horizon)
-    require_memory(needed, memory, "shorten the horizon, raise the limit, or use jaxdm.oracles.ambiguity_bounds")
+    require_memory(needed, memory, "shorten the horizon, raise the limit, or use ambiguity_graph or ambiguity_bounds")
     belief, mass = first(apomdp)
     layers = grow(apomdp, belief, horizon)
     ahead = jnp.zeros(layers[-1].probability[0].size, apomdp.reward.dtype)
@@ -100,14 +108,15 @@ def plan(apomdp: APOMDP, horizon: int, memory: float = MEMORY) -> AmbiguityPlan:
     bound = error + rounding_error(apomdp, 0, jnp.max(jnp.abs(ahead)))
     return AmbiguityPlan(
         root_value=root_value(apomdp, mass, ahead),
-        root_probability=mass,
+        root=jnp.arange(observations, dtype=jnp.int32),
+        child=observations + jnp.arange(max(begin[-1], 1) * branches, dtype=jnp.int32).reshape(-1, *shape),
         q=q,
         value=value,
         policy=policy,
         ties=ties,
         belief=jnp.concatenate([here.belief for here in layers], axis=1),
         alive=jnp.concatenate([here.alive for here in layers], axis=1),
-        start=jnp.asarray(starts(apomdp, horizon), jnp.int32),
+        start=jnp.asarray(begin, jnp.int32),
         certificate=certificate(jnp.zeros_like(bound), bound, horizon),
     )
 
@@ -144,48 +153,40 @@ def root_value(apomdp: APOMDP, mass: jax.Array, value: jax.Array) -> jax.Array:
     return weigh(g, jnp.ones_like(g, bool), apomdp.attitude)
 
 
-def starts(apomdp: APOMDP, horizon: int) -> list[int]:
-    """The first row of each step."""
-    actions, observations = apomdp.observation.shape[1], apomdp.observation.shape[-1]
-    return [sum(observations * (actions * observations) ** i for i in range(t)) for t in range(horizon)]
-
-
 def rows(solved: AmbiguityPlan, actions: jax.Array, observations: jax.Array) -> jax.Array:
     """The rows of a plan along a history: an episode's labels.
 
     Args:
-        solved: from `plan`.
+        solved: from `plan`, or from `jaxdm.oracles.ambiguity_graph.plan`.
         actions: [T - 1] indices, T <= H.
         observations: [T] indices; the first is seen before any action.
 
     Returns:
         [T] int32.
     """
-    count, branches = solved.q.shape[-1], solved.root_probability.shape[-1]
+    child, root = jnp.asarray(solved.child), jnp.asarray(solved.root)[observations[0]]
 
-    def step(node: jax.Array, seen: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        node = (node * count + seen[0]) * branches + seen[1]
-        return node, node
+    def step(row: jax.Array, seen: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        row = child[row, seen[0], seen[1]]
+        return row, row
 
-    root = jnp.asarray(observations[0], jnp.int32)
-    _, later = jax.lax.scan(step, root, (actions.astype(jnp.int32), observations[1:].astype(jnp.int32)))
-    return solved.start[: observations.shape[0]] + jnp.concatenate([root[None], later])
+    _, later = jax.lax.scan(step, root, (actions, observations[1:]))
+    return jnp.concatenate([root[None], later])
 
 
 def agent() -> Agent:
     """The optimal agent; its `params` are an `AmbiguityPlan`, and it only looks up where the history leads."""
 
     def init(key: jax.Array, params: AmbiguityPlan) -> Held:
-        return Held(node=jnp.int32(0), time=jnp.int32(0))
+        return Held(row=jnp.int32(0), time=jnp.int32(0))
 
     def act(draw: jax.Array, memory: Held, observation: jax.Array, params: AmbiguityPlan) -> tuple[jax.Array, Held]:
-        node = jnp.where(memory.time == 0, observation, memory.node).astype(jnp.int32)
-        row = params.start[jnp.minimum(memory.time, params.start.shape[0] - 1)] + node
-        return params.policy[row], memory._replace(node=node)
+        row = jnp.where(memory.time == 0, jnp.asarray(params.root)[observation], memory.row)
+        return jnp.asarray(params.policy)[row], memory._replace(row=row)
 
     def observe(memory: Held, transition: Transition, params: AmbiguityPlan) -> Held:
-        step = memory.node * params.q.shape[-1] + transition.action
-        node = step * params.root_probability.shape[-1] + transition.next_observation
-        return Held(node=node.astype(jnp.int32), time=memory.time + 1)
+        child = jnp.asarray(params.child)
+        row = child[jnp.minimum(memory.row, child.shape[0] - 1), transition.action, transition.next_observation]
+        return Held(row=row, time=memory.time + 1)
 
     return Agent(init=init, act=act, observe=observe, draws=lambda key, length: jnp.zeros(length))
