@@ -116,7 +116,9 @@ def relative_error(pomdp: POMDP, work: Any) -> float:
     return 4 * stored + (4 * states + observations + 16) * computed
 
 
-def horizon_errors(reward: Any, factor: Any, kappa: Any, horizon: int, distance: Any = 0.0) -> tuple[list, list]:
+def horizon_errors(
+    reward: Any, factor: Any, kappa: Any, horizon: int, distance: Any = 0.0
+) -> tuple[list[Any], list[Any]]:
     """The recursion of this module's docstring.
 
     Args:
@@ -129,7 +131,9 @@ def horizon_errors(reward: Any, factor: Any, kappa: Any, horizon: int, distance:
     Returns:
         `kappa w` and `e` for each step, first step first; two lists of length H.
     """
-    size, error, rounding, errors = 0.0, 0.0, [], []
+    size: Any = 0.0
+    error: Any = 0.0
+    rounding, errors = [], []
     for _ in range(horizon):
         inherited = factor * (error + distance * size)
         size = reward + factor * size

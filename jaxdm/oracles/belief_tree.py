@@ -181,7 +181,7 @@ def _normalised(joint: jax.Array, q: jax.Array, rounding: jax.Array, error: jax.
     """Q [n, A], policy [n], ties [n, A] and belief [n, S] of one level."""
     mass = jnp.sum(joint, axis=0)
     scale = jnp.where(mass > 0, mass, 1)
-    q, belief = (q / scale).T, (joint / scale).T
+    q, belief = (q / scale[None]).T, (joint / scale[None]).T
     loss = jnp.max(q, axis=-1, keepdims=True) - q
     return q, jnp.argmax(loss <= 2 * rounding, axis=-1).astype(jnp.int32), loss <= 2 * error, belief
 

@@ -38,6 +38,15 @@ class PointBasedPlan(NamedTuple):
     certificate: Certificate
 
 
+class _Trial(NamedTuple):
+    bounds: Bounds
+    path: jax.Array  # [D, S] beliefs on the way down
+    step: jax.Array  # [] int32, -1 when back
+    belief: jax.Array  # [S] the next one on the way down
+    target: jax.Array  # [] gap that is small enough at this step
+    down: jax.Array  # [] bool
+
+
 def solve(
     pomdp: POMDP,
     horizon: int | None = None,
@@ -50,7 +59,8 @@ def solve(
 ) -> PointBasedPlan:
     """Search until `upper - lower <= max(tolerance, relative |lower|)`, or until a budget is spent.
 
-    Runs on the host and doubles the room for vectors and points as they fill up; `improve` is the form for jit and vmap.
+    Runs on the host and doubles the room for vectors and points as they fill up; `improve` is the form for jit and
+    vmap. Rounding is certified in the POMDP's float type: gaps below about 1 % ask for float64.
 
     Args:
         pomdp: the world; discount < 1 when the horizon is endless.
@@ -69,11 +79,11 @@ def solve(
 
     Reference: Smith, Simmons, Heuristic search value iteration for POMDPs, UAI 2004.
     """
-    _check(pomdp, horizon)
     if trials < 1 or tolerance < 0 or relative < 0:
         raise ValueError(
             f"trials: {trials}, tolerance: {tolerance}, relative: {relative}; expected trials >= 1, and gaps >= 0"
         )
+    _check(pomdp, horizon)
     end = time.perf_counter() + seconds
     start = jax.jit(initial_bounds, static_argnums=(1, 2))
     search = jax.jit(improve, static_argnums=(3, 4))
@@ -109,35 +119,41 @@ def improve(pomdp: POMDP, bounds: Bounds, tolerance: jax.Array, horizon: int | N
     depth = ENDLESS_DEPTH if horizon is None else horizon
     chance, roots = first_beliefs(pomdp)
 
-    def visit(bounds: Bounds, step: jax.Array, belief: jax.Array) -> tuple:
+    def visit(trial: _Trial) -> _Trial:
+        """Tighten the bounds at one belief; then one step down, or from where all is settled one step up."""
+        step = trial.step
         layer, ahead = (0, 0) if horizon is None else (step, step + 1)
-        seen = look(pomdp, bounds, ahead, belief)
-        return tighten(pomdp, bounds, layer, ahead, belief, seen), seen
-
-    def open_gap(carry: tuple) -> jax.Array:
-        _, _, step, _, gap, target = carry
-        return (step < depth) & (gap > target)
-
-    def down(carry: tuple) -> tuple:
-        bounds, path, step, belief, _, target = carry
-        path = path.at[step].set(belief)
-        bounds, seen = visit(bounds, step, belief)
-        target = target / pomdp.discount
+        belief = jnp.where(trial.down, trial.belief, trial.path[step])
+        seen = look(pomdp, trial.bounds, ahead, belief)
+        bounds = tighten(pomdp, trial.bounds, layer, ahead, belief, seen)
         action = jnp.argmax(seen.upper_q)
-        gap = seen.upper[action] - seen.lower[action]
-        after = jnp.argmax(jnp.where(seen.chance[action] > 0, seen.chance[action] * (gap - target), -jnp.inf))
-        return bounds, path, step + 1, seen.belief[action, after], gap[after], target
+        gap, chance = seen.upper[action] - seen.lower[action], seen.chance[action]
+        target = trial.target / pomdp.discount
+        after = jnp.argmax(jnp.where(chance > 0, chance * (gap - target), -jnp.inf))
+        down = trial.down & (step + 1 < depth) & (gap[after] > target)
+        return _Trial(
+            bounds=bounds,
+            path=trial.path.at[step].set(belief),
+            step=jnp.where(down, step + 1, step - 1),
+            belief=seen.belief[action, after],
+            target=target,
+            down=down,
+        )
 
-    def trial(bounds: Bounds, _: None) -> tuple[Bounds, None]:
+    def run(bounds: Bounds, _: None) -> tuple[Bounds, None]:
         gap = upper_bound(bounds, 0, roots) - lower_bound(bounds, 0, roots)[0]
         root = jnp.argmax(chance * (gap - tolerance))
-        path = jnp.zeros((depth, roots.shape[1]), roots.dtype)
-        start = (bounds, path, jnp.int32(0), roots[root], gap[root], tolerance)
-        bounds, path, steps, *_ = jax.lax.while_loop(open_gap, down, start)
-        back = lambda i, bounds: visit(bounds, steps - 1 - i, path[steps - 1 - i])[0]
-        return jax.lax.fori_loop(0, steps, back, bounds), None
+        start = _Trial(
+            bounds=bounds,
+            path=jnp.zeros((depth, roots.shape[1]), roots.dtype),
+            step=jnp.where(gap[root] > tolerance, 0, -1),
+            belief=roots[root],
+            target=tolerance,
+            down=jnp.bool_(True),
+        )
+        return jax.lax.while_loop(lambda trial: trial.step >= 0, visit, start).bounds, None
 
-    return jax.lax.scan(trial, bounds, None, length=trials)[0]
+    return jax.lax.scan(run, bounds, None, length=trials)[0]
 
 
 def first_beliefs(pomdp: POMDP) -> tuple[jax.Array, jax.Array]:

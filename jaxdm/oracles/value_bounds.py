@@ -9,6 +9,7 @@ From below: the largest of `b . alpha_k`, each alpha the value of a real policy.
 Layer t holds what is known with t steps gone, layer H zeros; an endless problem has one layer that follows itself.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -69,10 +70,7 @@ def initial_bounds(pomdp: POMDP, horizon: int | None, capacity: int) -> Bounds:
         blind = solve(pomdp.transition, pomdp.reward, pomdp.discount)[None]
         informed = _endless_informed(pomdp)[None]
     else:
-        zero = jnp.zeros((1, actions, states), dtype)
-        _, blind = jax.lax.scan(lambda v, _: (_blind(pomdp, v),) * 2, zero[0], length=horizon, reverse=True)
-        _, informed = jax.lax.scan(lambda q, _: (_informed(pomdp, q),) * 2, zero[0], length=horizon, reverse=True)
-        blind, informed = jnp.concatenate([blind, zero]), jnp.concatenate([informed, zero])
+        blind, informed = _backwards(_blind, pomdp, horizon), _backwards(_informed, pomdp, horizon)
     layers, spare = blind.shape[0], capacity - actions
     action = jnp.broadcast_to(jnp.arange(actions, dtype=jnp.int32), (layers, actions))
     return Bounds(
@@ -86,7 +84,20 @@ def initial_bounds(pomdp: POMDP, horizon: int | None, capacity: int) -> Bounds:
     )
 
 
+def _backwards(sweep: Callable[[POMDP, jax.Array], jax.Array], pomdp: POMDP, horizon: int) -> jax.Array:
+    """[H + 1, A, S]: zeros last, and before each layer one sweep of it."""
+    zero = jnp.zeros(pomdp.reward.T.shape, pomdp.reward.dtype)
+
+    def step(ahead: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        now = sweep(pomdp, ahead)
+        return now, now
+
+    _, layers = jax.lax.scan(step, zero, length=horizon, reverse=True)
+    return jnp.concatenate([layers, zero[None]])
+
+
 def _blind(pomdp: POMDP, ahead: jax.Array) -> jax.Array:
+    """One step more of each blind policy; ahead is [A, S]."""
     return pomdp.reward.T + pomdp.discount * jnp.einsum("sat,at->as", pomdp.transition, ahead, precision=EXACT)
 
 
@@ -98,7 +109,7 @@ def _informed(pomdp: POMDP, q: jax.Array) -> jax.Array:
 
 
 def _endless_informed(pomdp: POMDP) -> jax.Array:
-    plan = value_iteration(mdp_of(pomdp), tolerance=jnp.finfo(pomdp.reward.dtype).eps)
+    plan = value_iteration(mdp_of(pomdp), tolerance=float(jnp.finfo(pomdp.reward.dtype).eps))
     top = plan.q.T + plan.certificate.bound
 
     def unfinished(carry: tuple) -> jax.Array:
