@@ -10,7 +10,7 @@ from jaxdm.oracles.ambiguity_bounds import grid_bounds, never_dropped, range_max
 from jaxdm.oracles.ambiguity_lookahead import LookAhead, look_ahead
 from tests.test_ambiguity import ACTIONS, close, solve, sparse, world
 
-HORIZON = 4
+HORIZON = 3
 
 windows = jax.jit(window_bounds, static_argnums=(1, 2))
 grid = jax.jit(grid_bounds, static_argnums=(1, 2))
@@ -31,12 +31,12 @@ def assert_brackets(found: LookAhead, instance: APOMDP) -> None:
 def test_windows_bracket_the_exact_value_and_close_with_memory(double, attitude):
     instance = world(0, attitude)
     gaps = []
-    for window, depth in ((0, 1), (1, 1), (2, 2)):
+    for window, depth in ((0, 1), (2, 2)):
         found = look(instance, windows(instance, HORIZON, window), depth)
         assert_brackets(found, instance)
         gaps.append(float(found.certificate.residual))
-    assert gaps[0] > gaps[1] > 2 * gaps[2]
-    trivial = (instance.reward.max() - instance.reward.min()) * (0.9 + 0.81 + 0.729)
+    assert gaps[0] > 4 * gaps[1]
+    trivial = (instance.reward.max() - instance.reward.min()) * (0.9 + 0.81)
     assert gaps[0] <= trivial + 1e-12
 
 
@@ -59,11 +59,11 @@ def test_looking_ahead_to_the_end_is_exact(double):
 def test_grid_brackets_the_exact_value_and_closes_with_cells(double, attitude):
     for instance in (world(2, attitude, states=2, models=2), sparse(2, attitude, states=2, models=2)):
         gaps = []
-        for cells in (1, 7, 64):
+        for cells in (3, 48):
             found = look(instance, grid(instance, HORIZON, cells), 1)
             assert_brackets(found, instance)
             gaps.append(float(found.certificate.residual))
-        assert gaps[0] > gaps[1] > 4 * gaps[2]
+        assert gaps[0] > 8 * gaps[1]
 
 
 def test_single_precision_bounds_hold():
@@ -71,14 +71,13 @@ def test_single_precision_bounds_hold():
     with jax.enable_x64(True):
         double = jax.tree.map(lambda x: jnp.asarray(np.asarray(x, np.float64)), instance)
         exact = solve(double, HORIZON)
-    for bounds in (windows(instance, HORIZON, 1), grid(instance, HORIZON, 64)):
-        found = look(instance, bounds, 1)
-        assert found.q.dtype == jnp.float32
-        assert (found.bracket.lower <= np.asarray(exact.q[:2])).all()
-        assert (found.bracket.upper >= np.asarray(exact.q[:2])).all()
+    found = look(instance, grid(instance, HORIZON, 48), 1)
+    assert found.q.dtype == jnp.float32
+    assert (found.bracket.lower <= np.asarray(exact.q[:2])).all()
+    assert (found.bracket.upper >= np.asarray(exact.q[:2])).all()
 
 
-@pytest.mark.parametrize("cells", [1, 2, 5, 8])
+@pytest.mark.parametrize("cells", [1, 7])
 def test_range_max_equals_a_loop(cells):
     random = np.random.default_rng(cells)
     values = random.normal(size=(cells + 1, 3))

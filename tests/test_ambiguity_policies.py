@@ -63,10 +63,9 @@ def test_robust_value_is_never_above_any_models_and_optimistic_never_below(doubl
     assert worst.recursive < best.recursive
 
 
-@pytest.mark.parametrize("window", [0, 1])
-def test_looking_ahead_earns_at_least_its_lower_bound(double, window):
+def test_looking_ahead_earns_at_least_its_lower_bound(double):
     built = world(3, 0.7)
-    bounds = bound_windows(built, HORIZON, window)
+    bounds = bound_windows(built, HORIZON, 1)
     found = look(built, bounds, 1)
     guide = Guide(apomdp=built, bounds=bounds)
     law = play(jax.random.key(0), ambiguity_lookahead.agent(1), guide, **SIZES)
@@ -75,7 +74,7 @@ def test_looking_ahead_earns_at_least_its_lower_bound(double, window):
     assert found.root_value - slack <= earned.recursive <= solve(built, HORIZON).root_value + earned.certificate.bound
 
 
-def test_simulation_agrees_with_enumeration():
+def test_simulation_agrees_with_enumeration(double):
     built = world(4, 0.6)
     plan = solve(built, HORIZON)
     exact = judge(built, jax.nn.one_hot(plan.policy, ACTIONS), HORIZON)

@@ -132,7 +132,7 @@ def grid_bounds(apomdp: APOMDP, horizon: int, cells: int, memory: float = MEMORY
             found = jnp.moveaxis(along, 1, m + 1)
         return found
 
-    def best_ends(value: jax.Array, sign: int) -> jax.Array:
+    def best_ends(value: jax.Array, sign: jax.Array) -> jax.Array:
         """The greatest (sign 1) or least (sign -1) `G_m` on each cell, [M, C + 1, ..., C + 1, A]."""
         ahead = (sign * box_max(sign * value)).reshape(actions, observations, *value.shape)
         found = []
@@ -146,9 +146,10 @@ def grid_bounds(apomdp: APOMDP, horizon: int, cells: int, memory: float = MEMORY
         return jnp.stack(found)
 
     def step(lower: jax.Array, upper: jax.Array) -> tuple[jax.Array, jax.Array]:
-        least, most = best_ends(lower, -1), best_ends(upper, 1)
-        weighed = [weigh(g, alive[..., None], apomdp.attitude) for g in (least, most)]
-        return jnp.max(weighed[0], axis=-1), jnp.max(weighed[1], axis=-1)
+        ends = jax.vmap(best_ends)(jnp.stack([lower, upper]), jnp.asarray([-1, 1], lower.dtype))
+        weighed = jax.vmap(weigh, in_axes=(0, None, None))(ends, alive[..., None], apomdp.attitude)
+        value = jnp.max(weighed, axis=-1)
+        return value[0], value[1]
 
     lower, upper = _recurse(apomdp, step, (cells + 1,) * models, horizon, 0)
     return GridBounds(lower=lower, upper=upper)
