@@ -95,11 +95,10 @@ def plan(apomdp: APOMDP, horizon: int, memory: float = MEMORY) -> AmbiguityPlan:
     require_memory(needed, memory, "shorten the horizon, raise the limit, or use ambiguity_graph or ambiguity_bounds")
     belief, mass = first(apomdp)
     layers = grow(apomdp, belief, horizon)
-    ahead = jnp.zeros(layers[-1].probability[0].size, apomdp.reward.dtype)
-    error, found = jnp.zeros((), apomdp.reward.dtype), []
+    ahead, error, found = jnp.zeros(0, apomdp.reward.dtype), jnp.zeros((), apomdp.reward.dtype), []
     for t in reversed(range(horizon)):
         here = layers[t]
-        delta = rounding_error(apomdp, t, jnp.max(jnp.abs(ahead)))
+        delta = rounding_error(apomdp, t, jnp.max(jnp.abs(ahead), initial=0))
         error = delta + contraction(apomdp) * error
         q = weigh(backup(here, ahead, apomdp.discount), here.alive[..., None], apomdp.attitude)
         ahead = jnp.max(q, axis=-1)

@@ -68,7 +68,7 @@ def window_bounds(apomdp: APOMDP, horizon: int, window: int, memory: float = MEM
     (models, states), (actions, observations) = apomdp.initial.shape, apomdp.observation.shape[-3::2]
     windows = (actions * observations) ** window
     require_memory(
-        tree_memory(apomdp, states, window + 1) + 2 * (horizon + 1) * windows * apomdp.reward.dtype.itemsize,
+        tree_memory(apomdp, states, window + 2) + 2 * (horizon + 1) * windows * apomdp.reward.dtype.itemsize,
         memory,
         "shorten the window",
     )

@@ -23,6 +23,7 @@ from jaxdm.numerics import is_concrete
 from jaxdm.oracles.ambiguity import MEMORY, grow, root_value, validate_one
 from jaxdm.oracles.ambiguity_tree import (
     HIGHEST,
+    Layer,
     backup,
     contraction,
     first,
@@ -77,25 +78,32 @@ def evaluate(apomdp: APOMDP, law: jax.Array, horizon: int, memory: float = MEMOR
     require_memory(tree_memory(apomdp, observations, horizon), memory, "shorten the horizon, or simulate")
     belief, mass = first(apomdp)
     layers, end = grow(apomdp, belief, horizon), sum(sizes)
-    value = jnp.zeros(sizes[-1] * actions * observations, apomdp.reward.dtype)
-    own, error = jnp.zeros((belief.shape[0], value.shape[0]), value.dtype), jnp.zeros((), value.dtype)
+    value, own = jnp.zeros(0, apomdp.reward.dtype), jnp.zeros((belief.shape[0], 0), apomdp.reward.dtype)
+    size = error = jnp.zeros((), apomdp.reward.dtype)
     for t in reversed(range(horizon)):
-        here, choice = layers[t], law[end - sizes[t] : end].astype(value.dtype)
+        here, choice = layers[t], law[end - sizes[t] : end].astype(error.dtype)
         end -= sizes[t]
-        size = jnp.maximum(jnp.max(jnp.abs(value)), jnp.max(jnp.abs(own)))
         error = (1 + actions) * rounding_error(apomdp, t, size) + contraction(apomdp) * error
         q = weigh(backup(here, value, apomdp.discount), here.alive[..., None], apomdp.attitude)
         value = jnp.sum(choice * q, axis=-1)
-        future = jnp.einsum("mnao,mnao->mna", here.probability, own.reshape(here.probability.shape), precision=HIGHEST)
-        own = jnp.sum(choice[None] * (here.reward + apomdp.discount * future), axis=-1)
+        own = jnp.sum(choice[None] * _backup_each(here, own, apomdp.discount), axis=-1)
+        size = jnp.maximum(jnp.max(jnp.abs(value)), jnp.max(jnp.abs(own)))
     models = jnp.sum(mass * own, axis=-1)
-    bound = error + rounding_error(apomdp, 0, jnp.maximum(jnp.max(jnp.abs(value)), jnp.max(jnp.abs(own))))
+    bound = error + rounding_error(apomdp, 0, size)
     return Judgement(
         recursive=root_value(apomdp, mass, value),
         static=static_value(apomdp, models),
         models=models,
         certificate=certificate(jnp.zeros_like(bound), bound, horizon),
     )
+
+
+def _backup_each(here: Layer, own: jax.Array, discount: jax.Array) -> jax.Array:
+    """As `backup`, where each model has values [M, N A O], or [M, 0], of its own."""
+    if own.size == 0:
+        return here.reward
+    ahead = own.reshape(here.probability.shape)
+    return here.reward + discount * jnp.einsum("mnao,mnao->mna", here.probability, ahead, precision=HIGHEST)
 
 
 def static_value(apomdp: APOMDP, models: jax.Array) -> jax.Array:

@@ -64,9 +64,11 @@ def backup(here: Layer, ahead: jax.Array, discount: jax.Array) -> jax.Array:
 
     Args:
         here: the N histories.
-        ahead: [N A O] values of the histories one step longer.
+        ahead: [N A O] values of the histories one step longer, or [0] after the last step, where there are none.
         discount: [].
     """
+    if ahead.size == 0:
+        return here.reward
     ahead = ahead.reshape(here.probability.shape[1:])
     return here.reward + discount * jnp.einsum("mnao,nao->mna", here.probability, ahead, precision=HIGHEST)
 
@@ -109,11 +111,12 @@ def contraction(apomdp: APOMDP) -> jax.Array:
 
 
 def tree_memory(apomdp: APOMDP, roots: int, depth: int) -> int:
-    """Bytes for the beliefs, chances and values after all histories of up to `depth` steps from `roots` first ones."""
+    """Bytes for beliefs, chances and values after all histories of fewer than `depth` steps from `roots` first ones."""
     (models, states), (actions, observations) = apomdp.initial.shape[-2:], apomdp.observation.shape[-3::2]
     histories = [roots * (actions * observations) ** t for t in range(depth)]
-    within = models * (states + actions + actions * observations) + 4 * actions + 4
-    floats = sum(histories) * within + histories[-1] * models * states * (1 + 2 * actions * observations)
+    each = models * (2 * states + actions + 1) + 4 * actions + 4
+    branching = models * actions * observations + actions * observations
+    floats = sum(histories) * each + sum(histories[:-1]) * branching + histories[-1] * models * 2 * states
     return floats * apomdp.reward.dtype.itemsize
 
 
