@@ -4,6 +4,22 @@ import itertools
 
 import numpy as np
 
+from jaxdm.envs import mdp, pomdp
+
+
+def random_mdp(seed, states=3, actions=2, concentration=1.0, discount=0.9):
+    """A random MDP drawn by numpy, so that nothing is compiled for it."""
+    rng = np.random.default_rng(seed)
+    transition = rng.dirichlet(np.full(states, concentration), (states, actions))
+    return mdp.make(transition, rng.random((states, actions)), rng.dirichlet(np.ones(states)), discount)
+
+
+def random_pomdp(seed, states=3, actions=2, observations=2, concentration=1.0, discount=0.9):
+    """A random POMDP drawn by numpy, with a first observation."""
+    hidden, rng = random_mdp(seed, states, actions, concentration, discount), np.random.default_rng([seed, 1])
+    law = rng.dirichlet(np.ones(observations), (actions + 1, states))
+    return pomdp.make(**hidden._asdict(), observation=law[1:], initial_observation=law[0])
+
 
 def as_numpy(pomdp):
     return type(pomdp)(**{name: np.asarray(value, np.float64) for name, value in pomdp._asdict().items()})

@@ -1,38 +1,32 @@
 """Bayes' rule and exact planning on beliefs, against enumeration, Tiger's known values, and each other."""
 
 import itertools
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import reference_pomdp as reference
 
 from jaxdm.envs import families, pomdp, pomdp_families
 from jaxdm.oracles import belief, belief_graph, belief_planning, belief_tree
 from jaxdm.oracles.planning import backward_induction
-from tests import reference_pomdp as reference
 
-KEY = jax.random.key(3)
+EPS = float(np.finfo(np.float32).eps)
 TIGER = {1: -1.0, 2: -1.95, 3: 2.3098, 5: 2.7630961931, 10: 6.6933684318, 20: 11.8795687288}
 """Optimal values of Tiger at the uniform belief, gamma = 0.95, to the digits given."""
 
 
 PLAN_TREE = jax.jit(belief_tree.plan_tree, static_argnums=1)
+TREE_VALUE = jax.jit(belief_tree.tree_value, static_argnums=1)
 ROWS = jax.jit(belief_planning.rows)
-
-
-@partial(jax.jit, static_argnames=("states", "observations"))
-def world(key=KEY, *, states=3, observations=2, discount=0.9):
-    """A random POMDP of two actions with a first observation."""
-    made = pomdp_families.dense(key, states=states, actions=2, observations=observations, discount=discount)
-    return made._replace(initial_observation=made.observation[0])
+FOLLOW = jax.jit(belief.follow)
 
 
 def test_filter_agrees_with_enumeration(double):
-    random = world(observations=3)
+    random = reference.random_pomdp(0, observations=3)
     actions, observations = jnp.asarray([0, 1, 1, 0]), jnp.asarray([2, 0, 1, 1, 2])
-    path = belief.follow(random, actions, observations)
+    path = FOLLOW(random, actions, observations)
     for t in range(5):
         weights = reference.history_weights(reference.as_numpy(random), actions[:t], observations[: t + 1])
         np.testing.assert_allclose(path.belief[t], weights / weights.sum(), rtol=1e-13)
@@ -42,8 +36,8 @@ def test_filter_agrees_with_enumeration(double):
 def test_filter_survives_tiny_likelihoods():
     """Likelihoods far below the smallest float32 product still weigh states against each other."""
     filtered = belief.condition(jnp.asarray([1e-20, 1 - 1e-20]), jnp.asarray([3e-30, 1e-36]))
-    np.testing.assert_allclose(filtered.belief, [3e-14, 1], rtol=8 * np.finfo(np.float32).eps)
-    np.testing.assert_allclose(filtered.log_likelihood, np.log(1e-36), rtol=8 * np.finfo(np.float32).eps)
+    np.testing.assert_allclose(filtered.belief, [3e-14, 1], rtol=8 * EPS)
+    np.testing.assert_allclose(filtered.log_likelihood, np.log(1e-36), rtol=8 * EPS)
 
 
 def test_impossible_observation_is_refused_and_flagged():
@@ -52,7 +46,7 @@ def test_impossible_observation_is_refused_and_flagged():
         belief.first(seen, 2)
     with pytest.raises(ValueError, match="number 1 has probability zero"):
         belief.follow(seen, jnp.asarray([0, 0]), jnp.asarray([0, 2, 2]))
-    path = jax.jit(belief.follow)(seen, jnp.asarray([0, 0]), jnp.asarray([0, 2, 2]))
+    path = FOLLOW(seen, jnp.asarray([0, 0]), jnp.asarray([0, 2, 2]))
     np.testing.assert_array_equal(path.possible, [True, False, False])
     np.testing.assert_array_equal(path.log_likelihood[:2], [0, -np.inf])
     np.testing.assert_array_equal(path.belief[1], [0, 1, 0])
@@ -60,11 +54,11 @@ def test_impossible_observation_is_refused_and_flagged():
 
 def test_both_planners_agree_with_enumeration(double):
     """Random POMDPs, horizons 1..3: recursion over state paths, the merged graph, the whole tree in one vmap."""
-    batch = jax.vmap(world)(jax.random.split(KEY, 6))
+    worlds = [reference.random_pomdp(seed) for seed in range(6)]
+    batch = jax.tree.map(lambda *x: jnp.stack(x), *worlds)
     for horizon in (1, 2, 3):
         value, error = jax.jit(jax.vmap(lambda each, h=horizon: belief_tree.tree_value(each, h)))(batch)
-        for i in range(6):
-            each = jax.tree.map(lambda x, i=i: x[i], batch)
+        for i, each in enumerate(worlds):
             graph = belief_planning.plan(each, horizon)
             exact = reference.value(reference.as_numpy(each), horizon)
             assert abs(graph.root_value - exact) <= graph.certificate.bound
@@ -72,7 +66,7 @@ def test_both_planners_agree_with_enumeration(double):
 
 
 def test_every_history_has_its_value_action_and_belief(double):
-    random, horizon = world(), 3
+    random, horizon = reference.random_pomdp(0), 3
     tree, graph = PLAN_TREE(random, horizon), belief_planning.plan(random, horizon)
     twin = reference.as_numpy(random)
     width = [2 * 4**t for t in range(horizon)]
@@ -100,7 +94,7 @@ def test_tiger_has_its_known_values(double, horizon):
     solved = belief_planning.plan(pomdp_families.tiger(), horizon)
     assert abs(solved.root_value - TIGER[horizon]) <= 0.5e-10 + solved.certificate.bound
     if horizon <= 5:
-        value, error = belief_tree.tree_value(pomdp_families.tiger(), horizon, jnp.asarray([0.5, 0.5]))
+        value, error = TREE_VALUE(pomdp_families.tiger(), horizon, jnp.asarray([0.5, 0.5]))
         assert abs(value - solved.root_value) <= error
 
 
@@ -127,7 +121,7 @@ def test_tiger_has_as_many_vectors_as_exact_pruning_finds(double):
 
 
 def test_full_observation_gives_the_mdp(double):
-    hidden = families.dirichlet(KEY, states=4, actions=3, discount=0.9)
+    hidden = reference.random_mdp(0, states=4, actions=3)
     solved = belief_planning.plan(pomdp.from_mdp(hidden, 1.0), 6)
     plan = backward_induction(hidden, 6)
     assert len(solved.graph.belief) == 4
@@ -139,7 +133,7 @@ def test_full_observation_gives_the_mdp(double):
 
 
 def test_no_observation_gives_the_best_plan_made_beforehand(double):
-    hidden = families.dirichlet(KEY, states=3, actions=2, discount=0.9)
+    hidden = reference.random_mdp(0)
     blind = pomdp.from_mdp(hidden, 1 / 3)
     solved = belief_planning.plan(blind, 5)
     assert abs(solved.root_value - reference.blind_value(reference.as_numpy(blind), 5)) <= solved.certificate.bound
@@ -147,7 +141,7 @@ def test_no_observation_gives_the_best_plan_made_beforehand(double):
 
 def test_information_never_hurts(double):
     qualities = jnp.linspace(1 / 3, 1, 9)
-    hidden = families.dirichlet(KEY, states=3, actions=2, concentration=0.3)
+    hidden = reference.random_mdp(0, concentration=0.3)
     batch = jax.vmap(pomdp.from_mdp, in_axes=(None, 0))(hidden, qualities)
     value, error = jax.jit(jax.vmap(lambda each: belief_tree.tree_value(each, 4)))(batch)
     assert bool(jnp.all(jnp.diff(value) >= -2 * error[1:]))
@@ -155,9 +149,10 @@ def test_information_never_hurts(double):
 
 
 def test_uninformative_first_observation_changes_nothing(double):
-    made = world()._replace(initial_observation=pomdp.uninformative(world().initial, 2))
+    made = reference.random_pomdp(0)
+    made = made._replace(initial_observation=pomdp.uninformative(made.initial, 2))
     uniform = made._replace(initial_observation=jnp.full((3, 2), 0.5))
-    alone, _ = belief_tree.tree_value(made, 3, made.initial)
+    alone, _ = TREE_VALUE(made, 3, made.initial)
     values = [belief_planning.plan(each, 3).root_value for each in (made, uniform)]
     np.testing.assert_allclose(values, alone, atol=1e-14, rtol=0)
 
@@ -165,10 +160,10 @@ def test_uninformative_first_observation_changes_nothing(double):
 def test_certificates_cover_float32():
     """The float32 answers are off by no more than they say, and they do not say much more than 1e-4 here."""
     with jax.enable_x64(True):
-        exact_world = world(states=4, observations=3)
+        exact_world = reference.random_pomdp(0, states=4, observations=3)
         exact = belief_planning.plan(exact_world, 4).root_value
     single = jax.tree.map(lambda x: jnp.asarray(np.asarray(x), jnp.float32), exact_world)
-    graph, (value, error) = belief_planning.plan(single, 4), belief_tree.tree_value(single, 4)
+    graph, (value, error) = belief_planning.plan(single, 4), TREE_VALUE(single, 4)
     assert abs(graph.root_value - exact) <= graph.certificate.bound
     assert abs(value - exact) <= error
     assert float(error) < 1e-3
@@ -185,7 +180,7 @@ def test_ties_are_reported_and_broken_by_the_lowest_action(double):
 
 
 def test_policy_value_is_the_recursion_without_a_maximum(double):
-    random = world()
+    random = reference.random_pomdp(0)
     solved = belief_planning.plan(random, 3)
     uniform = np.full(solved.q.shape, 0.5)
     value = belief_planning.policy_value(random, solved, uniform)
@@ -200,21 +195,21 @@ def test_policy_value_is_the_recursion_without_a_maximum(double):
 
 def test_too_much_memory_is_refused_before_it_is_taken():
     with pytest.raises(ValueError, match="layer 5 of the belief graph"):
-        belief_planning.plan(world(), 9, memory=2e5)
+        belief_planning.plan(reference.random_pomdp(0), 9, memory=2e5)
     with pytest.raises(ValueError, match="memory"):
-        belief_planning.plan_endless(world(), memory=2e5)
+        belief_planning.plan_endless(reference.random_pomdp(0), memory=2e5)
     with pytest.raises(ValueError, match="histories"):
-        belief_tree.plan_tree(world(), 30)
+        belief_tree.plan_tree(reference.random_pomdp(0), 30)
 
 
 @pytest.mark.parametrize("plan", [belief_planning.plan, belief_tree.plan_tree, belief_tree.tree_value])
 def test_planners_refuse_bad_input(plan):
     with pytest.raises(ValueError, match="horizon"):
-        plan(world(), 0)
+        plan(reference.random_pomdp(0), 0)
     with pytest.raises(ValueError, match="discount"):
-        plan(world()._replace(discount=jnp.asarray(2.0)), 2)
+        plan(reference.random_pomdp(0)._replace(discount=jnp.asarray(2.0)), 2)
     with pytest.raises(ValueError, match="transition"):
-        plan(jax.tree.map(lambda x: x[None], world()), 2)
+        plan(jax.tree.map(lambda x: x[None], reference.random_pomdp(0)), 2)
 
 
 def test_endless_planner_refuses_bad_input():

@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import reference_pomdp as reference
 
-from jaxdm.envs import families, pomdp, pomdp_families
+from jaxdm.envs import pomdp, pomdp_families
 
 KEY = jax.random.key(11)
+EPS = float(np.finfo(np.float32).eps)
 FAMILIES = {
     "dirichlet": lambda key: pomdp_families.dirichlet(key, states=4, actions=3, quality=0.6),
     "garnet": lambda key: pomdp_families.garnet(key, states=4, actions=3, branching=2, quality=0.6),
@@ -33,10 +35,9 @@ def test_maintenance_is_the_textbook_example():
     machine = pomdp_families.machine_maintenance()
     product = np.asarray([0.9025, 0.475, 0.25])
     expected = np.stack([product, product - 0.25, [-0.5, -1.5, -2.5], [-2, -2, -2]], axis=1)
-    eps = np.finfo(np.float32).eps
-    np.testing.assert_allclose(machine.reward, expected, rtol=8 * eps, atol=8 * eps)
+    np.testing.assert_allclose(machine.reward, expected, rtol=8 * EPS, atol=8 * EPS)
     np.testing.assert_allclose(
-        machine.transition[:, 0], [[0.81, 0.18, 0.01], [0, 0.9, 0.1], [0, 0, 1]], rtol=8 * eps, atol=8 * eps
+        machine.transition[:, 0], [[0.81, 0.18, 0.01], [0, 0.9, 0.1], [0, 0, 1]], rtol=8 * EPS, atol=8 * EPS
     )
 
 
@@ -49,24 +50,24 @@ def test_treatment_moves_stage_and_toxicity_independently(double):
 
 
 def test_quality_puts_the_rest_on_the_other_states(double):
-    world = pomdp.from_mdp(families.dirichlet(KEY, states=3, actions=2), 0.5)
+    world = pomdp.from_mdp(reference.random_mdp(0), 0.5)
     row = np.asarray([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.25, 0.25, 0.5]])
     np.testing.assert_array_equal(world.observation, np.stack([row, row]))
     np.testing.assert_array_equal(world.initial_observation, row)
 
 
 def test_quality_is_data():
-    hidden = families.dirichlet(KEY, states=3, actions=2)
+    hidden = reference.random_mdp(0)
     batch = jax.vmap(pomdp.from_mdp, in_axes=(None, 0))(hidden, jnp.linspace(1 / 3, 1, 4))
     assert batch.observation.shape == (4, 2, 3, 3)
-    one_state = pomdp.from_mdp(families.dirichlet(KEY, states=1, actions=2), 1.0)
+    one_state = pomdp.from_mdp(reference.random_mdp(0, states=1), 1.0)
     pomdp.validate(one_state)
 
 
 @pytest.mark.parametrize("quality", [0.2, 1.01, float("nan"), jnp.ones(2)])
 def test_bad_quality_is_refused(quality):
     with pytest.raises(ValueError, match="quality"):
-        pomdp.from_mdp(families.dirichlet(KEY, states=4, actions=2), quality)
+        pomdp.from_mdp(reference.random_mdp(0, states=4), quality)
 
 
 BAD = {
@@ -93,8 +94,7 @@ def test_shapes_are_checked_under_tracing():
 
 def test_simulated_steps_follow_the_laws():
     """Frequencies of (state, observation) after one step, and of the first pair, within five standard errors."""
-    world = pomdp_families.dense(KEY, states=3, actions=2, observations=3)
-    world = world._replace(initial_observation=world.observation[0])
+    world = reference.random_pomdp(0, observations=3)
     env, count = pomdp.env(1), 20_000
 
     def episode(key):
@@ -125,7 +125,7 @@ def test_draws_stand_for_keys():
 
 
 def test_a_seen_state_is_the_mdp_state():
-    world = pomdp_families.dirichlet(KEY, states=5, actions=2, quality=1.0)
+    world = pomdp.from_mdp(reference.random_mdp(0, states=5), 1.0)
     env = pomdp.env()
     step = lambda state, draw: (lambda out: (out[1], out[0] == out[1].state))(
         env.step(draw, state, jnp.int32(1), world)

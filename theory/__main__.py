@@ -12,10 +12,16 @@ import tyro
 from rich.console import Console
 
 from jaxdm import storage
-from theory import ambiguity_attitude, ambiguity_models, realisability
+from theory import ambiguity_attitude, ambiguity_models, information, pomdp_convexity, realisability
 from theory.claim import HOLDS, Claim
 
-CLAIMS: dict[str, ModuleType] = {"L1": realisability, "A1": ambiguity_attitude, "A2": ambiguity_models}
+CLAIMS: dict[str, ModuleType] = {
+    "L1": realisability,
+    "P1": pomdp_convexity,
+    "P2": information,
+    "A1": ambiguity_attitude,
+    "A2": ambiguity_models,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

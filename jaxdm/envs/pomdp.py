@@ -132,8 +132,10 @@ def from_mdp(hidden: MDP, quality: Any) -> POMDP:
         POMDP with O = S.
 
     Raises:
-        ValueError: quality outside [1/S, 1] (where it is concrete), or not a scalar.
+        ValueError: quality outside [1/S, 1] (where it is concrete) or not a scalar, or a batch of MDPs.
     """
+    if hidden.reward.ndim != 2:
+        raise ValueError(f"reward: shape {hidden.reward.shape}; expected [S, A], and jax.vmap for several")
     states, actions = hidden.reward.shape
     if jnp.shape(quality) != ():
         raise ValueError(f"quality: shape {jnp.shape(quality)}; expected a scalar, and jax.vmap for several")

@@ -8,9 +8,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm.envs.mdp import MDP
 from jaxdm.envs.pomdp import POMDP, mdp_of
-from jaxdm.oracles.belief import first, update
+from jaxdm.oracles.belief import posterior, update
 from jaxdm.oracles.planning import backward_induction, policy_iteration
 from jaxdm.types import Agent, Transition
 
@@ -45,7 +44,7 @@ def qmdp(pomdp: POMDP, horizon: int | None = None) -> AlphaPolicy:
 
     Reference: Littman, Cassandra, Kaelbling, Learning policies for partially observable environments, 1995.
     """
-    hidden: MDP = mdp_of(pomdp)
+    hidden = mdp_of(pomdp)
     q = policy_iteration(hidden).q[None] if horizon is None else backward_induction(hidden, horizon).q
     return _by_action(q, pomdp)
 
@@ -75,7 +74,8 @@ def agent() -> Agent:
         return Tracked(belief=params.pomdp.initial, time=jnp.int32(0))
 
     def act(draw: jax.Array, memory: Tracked, observation: jax.Array, params: AlphaPolicy) -> tuple:
-        belief = jnp.where(memory.time == 0, first(params.pomdp, observation).belief, memory.belief)
+        start = posterior(params.pomdp.initial, params.pomdp.initial_observation[:, observation]).belief
+        belief = jnp.where(memory.time == 0, start, memory.belief)
         return best_action(params, belief, memory.time), memory._replace(belief=belief)
 
     def observe(memory: Tracked, transition: Transition, params: AlphaPolicy) -> Tracked:

@@ -29,7 +29,7 @@ class Filtered(NamedTuple):
     possible: jax.Array  # [] bool
 
 
-def condition(prior: jax.Array, likelihood: jax.Array) -> Filtered:
+def posterior(prior: jax.Array, likelihood: jax.Array) -> Filtered:
     """Bayes' rule, `b(s) = l(s) p(s) / sum_x l(x) p(x)`, relative to the largest likelihood so that none underflows.
 
     Args:
@@ -37,23 +37,30 @@ def condition(prior: jax.Array, likelihood: jax.Array) -> Filtered:
         likelihood: [S] chance of the observation in each state.
 
     Returns:
-        Filtered.
-
-    Raises:
-        ValueError: the observation has probability zero (where that is concrete; a flag otherwise).
+        Filtered; it never raises.
     """
     peak = jnp.max(jnp.where(prior > 0, likelihood, 0))
     joint = prior * (likelihood / jnp.where(peak > 0, peak, 1))
     total = jnp.sum(joint)
     possible = (peak > 0) & (total > 0)
-    if is_concrete(possible) and not bool(possible):
-        raise ValueError(f"observation: likelihood {likelihood} under belief {prior}; expected a possible observation")
     safe = jnp.where(possible, total, 1)
     return Filtered(
         belief=jnp.where(possible, joint / safe, prior),
         log_likelihood=jnp.where(possible, jnp.log(safe) + jnp.log(jnp.where(possible, peak, 1)), -jnp.inf),
         possible=possible,
     )
+
+
+def condition(prior: jax.Array, likelihood: jax.Array) -> Filtered:
+    """The same as `posterior` for an observation that must be possible.
+
+    Raises:
+        ValueError: the observation has probability zero (where that is concrete; a flag otherwise).
+    """
+    filtered = posterior(prior, likelihood)
+    if is_concrete(filtered.possible) and not bool(filtered.possible):
+        raise ValueError(f"observation: likelihood {likelihood} under belief {prior}; expected a possible observation")
+    return filtered
 
 
 def first(pomdp: POMDP, observation: jax.Array | int) -> Filtered:

@@ -156,7 +156,7 @@ def rows(solved: BeliefPlan, actions: jax.Array, observations: jax.Array) -> jax
     Returns:
         [T] int32.
     """
-    child, start = jnp.asarray(solved.graph.child), jnp.asarray(solved.start)
+    child, start = _successors(solved), jnp.asarray(solved.start)
 
     def step(node: jax.Array, seen: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         node = child[node, seen[0], seen[1]]
@@ -181,7 +181,7 @@ def agent() -> Agent:
         return jnp.asarray(params.policy)[row], memory._replace(node=node)
 
     def observe(memory: Held, transition: Transition, params: BeliefPlan) -> Held:
-        child = jnp.asarray(params.graph.child)
+        child = _successors(params)
         node = child[jnp.minimum(memory.node, child.shape[0] - 1), transition.action, transition.next_observation]
         return Held(node=node, time=memory.time + 1)
 
@@ -189,6 +189,12 @@ def agent() -> Agent:
         return jnp.zeros(length)
 
     return Agent(init=init, act=act, observe=observe, draws=draws)
+
+
+def _successors(solved: BeliefPlan) -> jax.Array:
+    """The graph's `child`; one row of zeros where the plan ends before any successor."""
+    child = jnp.asarray(solved.graph.child)
+    return child if child.shape[0] else jnp.zeros((1, *child.shape[1:]), child.dtype)
 
 
 def _error_terms(pomdp: POMDP) -> tuple[float, float, float]:

@@ -175,7 +175,8 @@ def rounding_pad(pomdp: POMDP, horizon: int | None) -> jax.Array:
     """How far rounding can have carried a bound of the first layer: see `jaxdm.oracles.belief`."""
     widest = jnp.max(jnp.sum(pomdp.transition, axis=-1)) * jnp.max(jnp.sum(pomdp.observation, axis=-1))
     factor = pomdp.discount * jnp.maximum(widest, 1)
-    reward, kappa = jnp.max(jnp.abs(pomdp.reward)), 2 * relative_error(pomdp, pomdp.reward.dtype)
+    reward = jnp.max(jnp.abs(pomdp.reward))
+    kappa = 2 * relative_error(pomdp, pomdp.reward.dtype)  # twice: the sawtooth sums over the states once more
     if horizon is not None:
         return horizon_errors(reward, factor, kappa, horizon)[1][0]
     return jnp.where(factor < 1, kappa * reward / jnp.square(jnp.maximum(1 - factor, 0)), jnp.inf)

@@ -66,8 +66,7 @@ def initial_bounds(pomdp: POMDP, horizon: int | None, capacity: int) -> Bounds:
     """
     (states, actions), dtype = pomdp.reward.shape, pomdp.reward.dtype
     if horizon is None:
-        solve = jax.vmap(solve_linear, in_axes=(1, 1, None))
-        blind = solve(pomdp.transition, pomdp.reward, pomdp.discount)[None]
+        blind = _endless_blind(pomdp)[None]
         informed = _endless_informed(pomdp)[None]
     else:
         blind, informed = _backwards(_blind, pomdp, horizon), _backwards(_informed, pomdp, horizon)
@@ -99,6 +98,13 @@ def _backwards(sweep: Callable[[POMDP, jax.Array], jax.Array], pomdp: POMDP, hor
 def _blind(pomdp: POMDP, ahead: jax.Array) -> jax.Array:
     """One step more of each blind policy; ahead is [A, S]."""
     return pomdp.reward.T + pomdp.discount * jnp.einsum("sat,at->as", pomdp.transition, ahead, precision=EXACT)
+
+
+def _endless_blind(pomdp: POMDP) -> jax.Array:
+    """The values of one action for ever, [A, S], lowered until no backup falls below them but for its rounding."""
+    solve = jax.vmap(solve_linear, in_axes=(1, 1, None))
+    value = solve(pomdp.transition, pomdp.reward, pomdp.discount)
+    return value - jnp.max(jnp.abs(_blind(pomdp, value) - value)) / (1 - pomdp.discount)
 
 
 def _informed(pomdp: POMDP, q: jax.Array) -> jax.Array:
