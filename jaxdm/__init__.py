@@ -12,6 +12,10 @@ Worlds
     envs.families           families of MDPs: Dirichlet, Garnet, dark room, chain, machine replacement
     envs.pomdp              the finite POMDP: record, check, simulator, observation quality
     envs.pomdp_families     families of POMDPs: random ones seen with quality q, tiger, maintenance, treatment
+    envs.cassandra_grammar  the grammar of .POMDP and .MDP files: statements, names, numbers, and where they stand
+    envs.cassandra          problems read from such files and written to them
+    envs.apomdp             ambiguous POMDPs: a set of models, an attitude, a simulator
+    envs.apomdp_families    sets of models: around a nominal one, and clinicians who disagree about a treatment
     envs.linear_mdp         finite-horizon MDPs whose rewards and kernels are linear in features
     envs.bandit             Bernoulli and Gaussian bandits, stationary or drifting: record, check, simulators
     envs.drifts             families of bandits: uniform, one gap, linear; switching, wandering, seasonal
@@ -27,6 +31,12 @@ Truth
     oracles.alpha_vectors   POMDP policies given by vectors: point-based ones, QMDP, myopic
     oracles.value_bounds    bounds on a POMDP's value from both sides, tightened belief by belief
     oracles.point_based     planning in larger POMDPs until a certified gap is closed
+    oracles.ambiguity_tree  Bayes' rule under several models at once, along all histories
+    oracles.ambiguity       alpha-maxmin planning, exact on the tree of histories
+    oracles.ambiguity_graph  the same with equal histories merged, for long horizons
+    oracles.ambiguity_bounds  certified bounds for long horizons: finite windows, belief grids
+    oracles.ambiguity_lookahead  a short exact tree with those bounds at its leaves, and its agent
+    oracles.ambiguity_policies  what a given policy is worth, by the recursion and model by model
     oracles.bandit          Gittins indices, Bayes-optimal play, regret
 
 Evidence

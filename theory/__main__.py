@@ -13,6 +13,8 @@ from rich.console import Console
 
 from jaxdm import storage
 from theory import (
+    ambiguity_attitude,
+    ambiguity_models,
     exp3_bound,
     information,
     pomdp_convexity,
@@ -27,6 +29,8 @@ CLAIMS: dict[str, ModuleType] = {
     "L2": preconditioned_regression,
     "P1": pomdp_convexity,
     "P2": information,
+    "A1": ambiguity_attitude,
+    "A2": ambiguity_models,
     "O2": ucb_bound,
     "O3": exp3_bound,
 }
