@@ -8,11 +8,19 @@ Ground
 Worlds
     envs.mdp                the finite MDP: record, check, simulator
     envs.families           families of MDPs: Dirichlet, Garnet, dark room, chain, machine replacement
+    envs.losses             laws of loss sequences: iid, trends, walks, periodic, alternating, switching
+    envs.online             full-information online learning: decision sets, reacting adversaries, direct play
 
 Truth
     oracles.bellman         one Bellman backup and its rounding: what certificates are made of
     oracles.planning        backward induction, value iteration, policy iteration
     oracles.policies        the value of a given policy, and where it goes
+    oracles.hindsight       the best that could have been played against known losses
+    oracles.regret          every definition of regret, as a course over rounds
+    oracles.attack          gradient ascent on loss sequences, through the learner
+
+Rivals
+    learners.online         FTRL, Hedge, gradient descent, perturbed and plain follow-the-leader
 
 Evidence
     episodes                agent x world -> episode in one scan; the agent that plays a given policy
