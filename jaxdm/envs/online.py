@@ -16,6 +16,10 @@ from jaxdm.numerics import is_concrete
 from jaxdm.types import Agent, Env, Transition, Tree
 
 
+Response = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+"""`(planned loss [d], sum of losses so far [d], decision [d]) -> loss [d]`: what an adversary does with its plan."""
+
+
 class Region(NamedTuple):
     """A convex set of decisions; `size` is the radius of the ball, the sum of coordinates on the simplex.
 
@@ -95,13 +99,13 @@ def against_simplex(loss: jax.Array, total: jax.Array, action: jax.Array) -> jax
     return jnp.max(loss) * jax.nn.one_hot(jnp.argmax(action), loss.shape[0], dtype=loss.dtype)
 
 
-def env(respond: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] = oblivious) -> Env:
+def env(respond: Response = oblivious) -> Env:
     """The world `l_t = respond(plan_t, S_{t-1}, x_t)`, with reward `-<l_t, x_t>`; `params` is the plan, [T, d].
 
     The observation is the last loss, first zeros. The step of round T is truncated; later ones repeat the last row.
 
     Args:
-        respond: `(planned loss [d], sum of losses so far [d], decision [d]) -> loss [d]`.
+        respond: the adversary.
 
     Returns:
         An `Env` that uses no randomness.
