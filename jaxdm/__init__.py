@@ -24,4 +24,18 @@ Rivals
 
 Evidence
     episodes                agent x world -> episode in one scan; the agent that plays a given policy
+    tasks                   an instance with its oracle: labels, best and random value, loss along an episode
+    prompts                 episodes as tokens, and what is to be predicted at each
+
+Rivals
+    learners.tabular        random play, the demonstrations' vote, the certainty-equivalent planner
+
+Minds
+    models.attention        softmax, linear and ReLU attention; positions; keys and values
+    models.transformer      the decoder, full or bare, behind the `Network` boundary
+    models.agent            a network as an agent with a growing, cached context
+
+Learning
+    objectives              what networks are trained to predict
+    trainer                 fused training steps; exact resume
 """

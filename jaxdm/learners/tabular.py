@@ -1,0 +1,129 @@
+"""What can be had from demonstrations without a network: their vote, and planning on the model they count.
+
+Dimensions: `K` demonstrations, `T` steps, `S` observations (states), `A` actions, `H` horizon.
+
+The parameters of these agents are the demonstrations, an `Episode` with leading axes [K, T].
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxdm.envs.mdp import MDP
+from jaxdm.episodes import markov, uniform_draws
+from jaxdm.numerics import uniform_from
+from jaxdm.oracles.planning import backward_induction
+from jaxdm.prompts import Spaces
+from jaxdm.types import Agent, Episode, Transition
+
+
+class VoteMemory(NamedTuple):
+    """The law that the demonstrations vote for."""
+
+    law: jax.Array  # [S, A]
+
+
+def random(spaces: Spaces) -> Agent:
+    """Uniform play; its parameters are ignored."""
+
+    def act(draw: jax.Array, memory: tuple, observation: jax.Array, params: object) -> tuple:
+        number = uniform_from(draw)
+        return jnp.floor(number * spaces.actions).astype(jnp.int32), memory
+
+    return Agent(
+        init=lambda key, params: (), act=act, observe=lambda memory, transition, params: memory, draws=uniform_draws
+    )
+
+
+def count_actions(demonstrations: Episode, spaces: Spaces) -> jax.Array:
+    """How often each action was taken at each observation, [S, A]."""
+    weight = demonstrations.mask.astype(jnp.float32)
+    counts = jnp.zeros((spaces.observations, spaces.actions))
+    return counts.at[demonstrations.observation, demonstrations.action].add(weight)
+
+
+def vote_law(demonstrations: Episode, spaces: Spaces) -> jax.Array:
+    """Uniform over the actions demonstrated most often at an observation; over all where none was, [S, A]."""
+    counts = count_actions(demonstrations, spaces)
+    best = (counts == jnp.max(counts, axis=-1, keepdims=True)).astype(counts.dtype)
+    return best / jnp.sum(best, axis=-1, keepdims=True)
+
+
+def vote(spaces: Spaces) -> Agent:
+    """Majority vote of the demonstrations at each observation.
+
+    Raises:
+        ValueError: no demonstrations.
+    """
+    player = markov()
+
+    def init(key: jax.Array, params: Episode) -> VoteMemory:
+        _require_demonstrations(params)
+        return VoteMemory(law=vote_law(params, spaces))
+
+    def act(draw: jax.Array, memory: VoteMemory, observation: jax.Array, params: Episode) -> tuple:
+        action, _ = player.act(draw, memory, observation, memory.law)
+        return action, memory
+
+    return Agent(init=init, act=act, observe=lambda memory, transition, params: memory, draws=uniform_draws)
+
+
+class CertaintyMemory(NamedTuple):
+    """The plan on the counted model, and the time."""
+
+    policy: jax.Array  # [H, S] int32
+    time: jax.Array  # [] int32
+
+
+def counted_mdp(demonstrations: Episode, spaces: Spaces, prior: float = 0.1) -> MDP:
+    """The posterior-mean MDP of the demonstrated transitions under symmetric Dirichlet priors.
+
+    `P(s'|s,a) = (n(s,a,s') + prior/S) / (n(s,a) + prior)`; the mean reward at (s, a) is shrunk by `prior` observations
+    of the mean reward of all demonstrations.
+
+    Args:
+        demonstrations: leading axes [K, T].
+        spaces: sizes; observations are states.
+        prior: pseudo-observations per (s, a), > 0.
+    """
+    weight = demonstrations.mask.astype(jnp.float32)
+    state, action, after = demonstrations.observation, demonstrations.action, demonstrations.next_observation
+    pairs = (spaces.observations, spaces.actions)
+    moves = jnp.zeros((*pairs, spaces.observations)).at[state, action, after].add(weight)
+    paid = jnp.zeros(pairs).at[state, action].add(weight * demonstrations.reward)
+    visits = jnp.sum(moves, axis=-1)
+    average = jnp.sum(paid) / jnp.maximum(jnp.sum(visits), 1)
+    start = jnp.full((spaces.observations,), 1 / spaces.observations)
+    return MDP(
+        transition=(moves + prior / spaces.observations) / (visits + prior)[..., None],
+        reward=(paid + prior * average) / (visits + prior),
+        initial=start,
+        discount=jnp.float32(1),
+    )
+
+
+def certainty_equivalent(spaces: Spaces, horizon: int, prior: float = 0.1) -> Agent:
+    """Plan on `counted_mdp` as if it were the truth, by backward induction over `horizon` steps.
+
+    Raises:
+        ValueError: no demonstrations.
+    """
+
+    def init(key: jax.Array, params: Episode) -> CertaintyMemory:
+        _require_demonstrations(params)
+        plan = backward_induction(counted_mdp(params, spaces, prior), horizon)
+        return CertaintyMemory(policy=plan.policy, time=jnp.int32(0))
+
+    def act(draw: jax.Array, memory: CertaintyMemory, observation: jax.Array, params: Episode) -> tuple:
+        return memory.policy[jnp.minimum(memory.time, horizon - 1), observation], memory
+
+    def observe(memory: CertaintyMemory, transition: Transition, params: Episode) -> CertaintyMemory:
+        return memory._replace(time=memory.time + 1)
+
+    return Agent(init=init, act=act, observe=observe, draws=uniform_draws)
+
+
+def _require_demonstrations(demonstrations: Episode) -> None:
+    if demonstrations.reward.shape[0] == 0:
+        raise ValueError("demonstrations: none; expected at least one episode")

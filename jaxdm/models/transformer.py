@@ -1,0 +1,168 @@
+"""A decoder behind the pure `Network` boundary. Flax NNX stays in this file.
+
+Dimensions: `T` tokens, `F` features of a token, `D` width, `H` heads, `K = D / H`, `L` layers, `O` outputs.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxdm.models import attention
+from jaxdm.models.attention import KeyValues, Kind, Position
+from jaxdm.types import Network, Tree
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Transformer:
+    """What shape of network; `bare` leaves only attention and the residual stream, as theory has it.
+
+    A full network is `x = E tokens`, then L times `x += Attention(norm x)`, `x += MLP(norm x)`, then `U norm x`.
+    A bare one is `x = tokens`, then L times `x += Attention(x)`; its outputs are its features, so its width is F.
+    """
+
+    width: int = 64
+    """D."""
+    layers: int = 2
+    """L."""
+    heads: int = 2
+    """H, a divisor of the width."""
+    attention: Kind = "softmax"
+    """Attention weights."""
+    position: Position = "alibi"
+    """Position scheme."""
+    mlp_ratio: int = 4
+    """Hidden width of the MLP, in widths."""
+    bare: bool = False
+    """Only attention and the residual stream."""
+
+
+def network(config: Transformer, features: int, outputs: int) -> Network:
+    """The pure functions of a decoder.
+
+    Args:
+        config: its shape.
+        features: F.
+        outputs: O.
+
+    Returns:
+        Network; its parameters are nested dictionaries of arrays.
+
+    Raises:
+        ValueError: sizes that do not fit each other, or an unknown kind of attention or position.
+    """
+    attention.check(config.attention, config.position)
+    for name in ("width", "layers", "heads"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name}: {getattr(config, name)}; expected at least 1")
+    if config.width % config.heads:
+        raise ValueError(f"heads: {config.heads}; expected a divisor of width = {config.width}")
+    if config.bare and not config.width == features == outputs:
+        raise ValueError(f"width: {config.width}; expected features = outputs = width for a bare network")
+    build = lambda key: Decoder(config, features, outputs, rngs=nnx.Rngs(key))
+    graph, skeleton = nnx.split(nnx.eval_shape(build, jax.random.key(0)))
+
+    def init(key: jax.Array) -> Tree:
+        return nnx.to_pure_dict(nnx.split(build(key))[1])
+
+    def module(params: Tree) -> Decoder:
+        state = jax.tree.map(lambda leaf: leaf, skeleton)
+        nnx.replace_by_pure_dict(state, params)
+        return nnx.merge(graph, state)
+
+    def prefill(params: Tree, tokens_TF: jax.Array, capacity: int) -> tuple[jax.Array, Tree]:
+        length = tokens_TF.shape[0]
+        if capacity < length:
+            raise ValueError(f"capacity: {capacity}; expected at least the {length} tokens of the prompt")
+        cache = module(params).empty_cache(capacity, tokens_TF.dtype)
+        if length == 0:
+            return jnp.zeros((0, outputs), tokens_TF.dtype), (cache, jnp.int32(0))
+        y_TO, cache = module(params).extend(tokens_TF, cache, 0)
+        return y_TO, (cache, jnp.int32(length))
+
+    def step(params: Tree, cache: Tree, token_F: jax.Array) -> tuple[jax.Array, Tree]:
+        layers, length = cache
+        y_TO, layers = module(params).extend(token_F[None], layers, length)
+        return y_TO[0], (layers, length + 1)
+
+    def apply(params: Tree, tokens_TF: jax.Array) -> jax.Array:
+        return module(params)(tokens_TF)
+
+    return Network(init=init, apply=apply, prefill=prefill, step=step)
+
+
+class Decoder(nnx.Module):
+    """Embedding, blocks, read-out."""
+
+    def __init__(self, config: Transformer, features: int, outputs: int, *, rngs: nnx.Rngs):
+        """Draw the weights."""
+        self.config = config
+        if not config.bare:
+            self.embed = nnx.Linear(features, config.width, rngs=rngs)
+            self.norm = nnx.LayerNorm(config.width, rngs=rngs)
+            self.readout = nnx.Linear(config.width, outputs, rngs=rngs)
+        for index in range(config.layers):
+            setattr(self, f"block_{index}", Block(config, rngs=rngs))
+
+    def __call__(self, tokens_TF: jax.Array) -> jax.Array:
+        """Outputs of every token, [T, O]."""
+        return self._run(tokens_TF, None, 0)[0]
+
+    def extend(self, tokens_TF: jax.Array, cache: list[KeyValues], first: jax.Array | int) -> tuple:
+        """Outputs of new tokens at positions `first, ...`, and the cache that then holds them too."""
+        return self._run(tokens_TF, cache, first)
+
+    def empty_cache(self, capacity: int, dtype: jnp.dtype) -> list[KeyValues]:
+        """Room for `capacity` tokens in every layer."""
+        config = self.config
+        room = attention.empty(capacity, config.heads, config.width // config.heads, dtype)
+        return [room] * config.layers
+
+    def _run(self, tokens_TF: jax.Array, cache: list[KeyValues] | None, first: jax.Array | int) -> tuple:
+        x_TD = tokens_TF if self.config.bare else self.embed(tokens_TF)
+        layers = []
+        for index in range(self.config.layers):
+            x_TD, cached = getattr(self, f"block_{index}")(x_TD, cache and cache[index], first)
+            layers.append(cached)
+        return x_TD if self.config.bare else self.readout(self.norm(x_TD)), layers
+
+
+class Block(nnx.Module):
+    """One layer: attention, then an MLP, each added to the residual stream."""
+
+    def __init__(self, config: Transformer, *, rngs: nnx.Rngs):
+        """Draw the weights."""
+        self.config = config
+        width = config.width
+        linear = lambda inputs, outputs, scale=1.0: nnx.Linear(
+            inputs,
+            outputs,
+            use_bias=False,
+            kernel_init=nnx.initializers.variance_scaling(scale, "fan_in", "truncated_normal"),
+            rngs=rngs,
+        )
+        self.query, self.key, self.value = linear(width, width), linear(width, width), linear(width, width)
+        self.out = linear(width, width, 1 / config.layers)
+        if not config.bare:
+            self.attention_norm = nnx.LayerNorm(width, rngs=rngs)
+            self.mlp_norm = nnx.LayerNorm(width, rngs=rngs)
+            self.mlp_in = linear(width, config.mlp_ratio * width)
+            self.mlp_out = linear(config.mlp_ratio * width, width, 1 / config.layers)
+
+    def __call__(self, x_TD: jax.Array, cached: KeyValues | None, first: jax.Array | int) -> tuple:
+        """The residual stream after this layer, and the cache with the new tokens' keys and values in it."""
+        config = self.config
+        n_TD = x_TD if config.bare else self.attention_norm(x_TD)
+        heads = lambda y_TD: y_TD.reshape(y_TD.shape[0], config.heads, -1)
+        q_THK, k_THK, v_THK = heads(self.query(n_TD)), heads(self.key(n_TD)), heads(self.value(n_TD))
+        if config.position == "rope":
+            q_THK, k_THK = attention.rotate(q_THK, first), attention.rotate(k_THK, first)
+        new = KeyValues(keys=k_THK, values=v_THK)
+        cached = new if cached is None else attention.extend(cached, new, first)
+        from_start = isinstance(first, int) and first == 0
+        a_THK = attention.attend(q_THK, new if from_start else cached, first, config.attention, config.position)
+        x_TD = x_TD + self.out(a_THK.reshape(x_TD.shape))
+        if not config.bare:
+            x_TD = x_TD + self.mlp_out(nnx.gelu(self.mlp_in(self.mlp_norm(x_TD))))
+        return x_TD, cached

@@ -1,0 +1,185 @@
+"""Training: a pure, fused loop of gradient steps, and a host loop around it that can be killed and resumed bit for bit.
+
+Every step's randomness is `fold_in(key, step)`, so a run depends on its key alone and not on where it was interrupted.
+Callers put seeds on a leading axis: `jax.vmap(trainer.init)(keys, params)`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+
+from jaxdm.storage import as_plain
+from jaxdm.types import Tree
+
+
+class TrainState(NamedTuple):
+    """All that the future of a run depends on."""
+
+    params: Tree
+    optimiser: Tree
+    step: jax.Array  # [] int32
+    key: jax.Array  # [] key
+
+
+class Trainer(NamedTuple):
+    """Two pure functions.
+
+    Fields:
+        init: `(key, params) -> TrainState` at step 0.
+        run: `(state, steps) -> (state, losses [steps])`, one compiled loop; `steps` is static.
+    """
+
+    init: Callable[[jax.Array, Tree], TrainState]
+    run: Callable[[TrainState, int], tuple[TrainState, jax.Array]]
+
+
+class Fit(NamedTuple):
+    """The outcome of a run."""
+
+    state: TrainState  # leading axis [seeds]
+    losses: np.ndarray  # [seeds, steps]
+
+
+def make(loss: Callable[[Tree, jax.Array], jax.Array], optimiser: optax.GradientTransformation) -> Trainer:
+    """A trainer that minimises `E_key loss(params, key)`.
+
+    Args:
+        loss: `(params, key) -> []`; draws its own batch from the key, so that sampling is compiled into the step.
+        optimiser: an optax transformation.
+    """
+
+    def init(key: jax.Array, params: Tree) -> TrainState:
+        return TrainState(params=params, optimiser=optimiser.init(params), step=jnp.int32(0), key=key)
+
+    def one_step(state: TrainState, _: None) -> tuple[TrainState, jax.Array]:
+        value, gradient = jax.value_and_grad(loss)(state.params, jax.random.fold_in(state.key, state.step))
+        updates, inner = optimiser.update(gradient, state.optimiser, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(params=params, optimiser=inner, step=state.step + 1, key=state.key), value
+
+    def run(state: TrainState, steps: int) -> tuple[TrainState, jax.Array]:
+        return jax.lax.scan(one_step, state, length=steps)
+
+    return Trainer(init=init, run=run)
+
+
+def adamw(rate: float, steps: int, warmup: float = 0.05, decay: float = 1e-4) -> optax.GradientTransformation:
+    """AdamW with clipped gradients, a linear warm-up over a fraction of the run, and cosine decay to a tenth.
+
+    Args:
+        rate: peak learning rate, > 0.
+        steps: length of the run, >= 1.
+        warmup: fraction of the run.
+        decay: decoupled weight decay.
+
+    Raises:
+        ValueError: rate <= 0 or steps < 1.
+    """
+    if not rate > 0:
+        raise ValueError(f"rate: {rate}; expected a positive number")
+    if steps < 1:
+        raise ValueError(f"steps: {steps}; expected at least 1")
+    schedule = optax.warmup_cosine_decay_schedule(0.0, rate, max(1, int(warmup * steps)), steps + 1, rate / 10)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=decay))
+
+
+def fit(
+    trainer: Trainer,
+    state: TrainState,
+    steps: int,
+    *,
+    every: int = 100,
+    folder: Path | None = None,
+    identity: Any = None,
+    progress: Callable[[int, float], None] = lambda done, loss: None,
+) -> Fit:
+    """Run a batch of seeds to `steps`, a compiled chunk at a time, resuming from `folder` where a run was cut off.
+
+    A checkpoint is whole or absent, and holds the losses so far: a resumed run gives the same bits as an unbroken one.
+
+    Args:
+        trainer: from `make`.
+        state: leading axis [seeds], at step 0.
+        steps: gradient steps.
+        every: steps of a chunk; a checkpoint is written after each.
+        folder: where checkpoints lie; none are kept when left out.
+        identity: what the run is (configuration); a checkpoint of another run is refused.
+        progress: called after each chunk with the steps done and the mean loss of the chunk.
+
+    Returns:
+        Fit.
+
+    Raises:
+        ValueError: `folder` holds a checkpoint that is damaged or belongs to another run.
+    """
+    run = jax.jit(jax.vmap(trainer.run, in_axes=(0, None)), static_argnums=1, donate_argnums=0)
+    losses = np.zeros((state.step.shape[0], 0), np.float32)
+    state = jax.tree.map(jnp.copy, state)  # the chunks consume their argument, which is the caller's
+    with _Checkpoints(folder, identity) as checkpoints:
+        restored = checkpoints.restore(state)
+        if restored is not None:
+            state, losses = restored
+        while (done := losses.shape[1]) < steps:
+            state, chunk = run(state, min(every, steps - done))
+            losses = np.concatenate([losses, np.asarray(chunk)], axis=1)
+            checkpoints.save(state, losses)
+            progress(losses.shape[1], float(chunk.mean()))
+    return Fit(state=state, losses=losses)
+
+
+class _Checkpoints:
+    """The newest checkpoint of a run, through orbax; does nothing without a folder."""
+
+    def __init__(self, folder: Path | None, identity: Any):
+        self.folder, self.identity = folder, as_plain(identity)
+
+    def __enter__(self) -> "_Checkpoints":
+        if self.folder is not None:
+            options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+            self.manager = ocp.CheckpointManager(Path(self.folder).absolute(), options=options)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.folder is not None:
+            self.manager.close()
+
+    def save(self, state: TrainState, losses: np.ndarray) -> None:
+        if self.folder is not None:
+            tree = {"state": _without_key(state), "losses": losses}
+            items = {"tree": ocp.args.StandardSave(tree), "identity": ocp.args.JsonSave({"identity": self.identity})}
+            self.manager.save(losses.shape[1], args=ocp.args.Composite(**items))
+
+    def restore(self, like: TrainState) -> tuple[TrainState, np.ndarray] | None:
+        if self.folder is None or (step := self.manager.latest_step()) is None:
+            return None
+        try:
+            meta = self.manager.restore(step, args=ocp.args.Composite(identity=ocp.args.JsonRestore()))
+            found = meta["identity"]["identity"]
+        except Exception as error:
+            raise ValueError(
+                f"folder: {self.folder} step {step} is damaged ({error}); delete it to start anew"
+            ) from error
+        if found != self.identity:
+            raise ValueError(f"folder: {self.folder} holds a run of {found}; expected {self.identity}")
+        seeds = like.step.shape[0]
+        template = {"state": _without_key(like), "losses": np.zeros((seeds, step), np.float32)}
+        try:
+            items = self.manager.restore(step, args=ocp.args.Composite(tree=ocp.args.StandardRestore(template)))
+            tree = items["tree"]
+        except Exception as error:
+            raise ValueError(
+                f"folder: {self.folder} step {step} is damaged ({error}); delete it to start anew"
+            ) from error
+        state = tree["state"]
+        key = jax.random.wrap_key_data(state.key, impl=jax.random.key_impl(like.key))
+        return state._replace(key=key), np.asarray(tree["losses"])
+
+
+def _without_key(state: TrainState) -> TrainState:
+    return state._replace(key=jax.random.key_data(state.key))
