@@ -19,9 +19,6 @@ Truth
     oracles.regret          every definition of regret, as a course over rounds
     oracles.attack          gradient ascent on loss sequences, through the learner
 
-Rivals
-    learners.online         FTRL, Hedge, gradient descent, perturbed and plain follow-the-leader
-
 Evidence
     episodes                agent x world -> episode in one scan; the agent that plays a given policy
     tasks                   an instance with its oracle: labels, best and random value, loss along an episode
@@ -29,6 +26,7 @@ Evidence
 
 Rivals
     learners.tabular        random play, the demonstrations' vote, the certainty-equivalent planner
+    learners.online         FTRL, Hedge, gradient descent, perturbed and plain follow-the-leader
 
 Minds
     models.attention        softmax, linear and ReLU attention; positions; keys and values

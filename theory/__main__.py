@@ -12,10 +12,16 @@ import tyro
 from rich.console import Console
 
 from jaxdm import storage
-from theory import realisability
+from theory import attention_ftrl, equilibrium, ftrl_regret, hedge_regret, realisability
 from theory.claim import HOLDS, Claim
 
-CLAIMS: dict[str, ModuleType] = {"L1": realisability}
+CLAIMS: dict[str, ModuleType] = {
+    "L1": realisability,
+    "N1": attention_ftrl,
+    "N2": ftrl_regret,
+    "N10": equilibrium,
+    "O1": hedge_regret,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

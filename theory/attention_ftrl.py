@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm.envs.online import BALL
+from jaxdm.models import attention
 from theory.claim import Claim, exactly
 
 SOURCE = "Park, Liu, Ozdaglar, Zhang, ICLR 2025"
@@ -37,26 +39,30 @@ class Layer(NamedTuple):
     token: jax.Array  # [d] c
 
 
-def attend(layer: Layer, losses: jax.Array) -> jax.Array:
-    """`g` after every round, [T, d]: row t is the sum over losses 0..t."""
+def attend(layer: Layer, losses: jax.Array, first: jax.Array | int = 0, rows: int | None = None) -> jax.Array:
+    """`g` after rounds first, first + 1, ..., [rows, d]: row 0 is the sum over losses 0..first; all rounds by default."""
     u = layer.query @ layer.token + layer.query_bias
-    values = losses @ layer.value.T + layer.value_bias[None]
-    scores = (losses @ layer.key.T + layer.key_bias[None]) @ u
-    return jnp.cumsum(values * scores[:, None], axis=0)
+    cached = attention.KeyValues(
+        keys=(losses @ layer.key.T + layer.key_bias[None])[:, None],
+        values=(losses @ layer.value.T + layer.value_bias[None])[:, None],
+    )
+    rows = rows or losses.shape[0]
+    mean = attention.attend(jnp.broadcast_to(u, (rows, 1, WIDTH)), cached, first, "linear")[:, 0]
+    return mean * jnp.maximum(first + jnp.arange(rows), 1).astype(mean.dtype)[:, None]
 
 
-def ftrl_layer(key: jax.Array, eta: jax.Array, leak: float = 0.0) -> Layer:
+def ftrl_layer(key: jax.Array, eta: jax.Array, dimension: int, leak: float = 0.0) -> Layer:
     """Random weights that satisfy the conditions; `leak` adds that much of `u` to every column of K, and breaks one."""
     keys = jax.random.split(key, 5)
-    query = jax.random.normal(keys[0], (WIDTH, DIMENSION))
-    query_bias, token = jax.random.normal(keys[1], (WIDTH,)), jax.random.normal(keys[2], (DIMENSION,))
+    query = jax.random.normal(keys[0], (WIDTH, dimension))
+    query_bias, token = jax.random.normal(keys[1], (WIDTH,)), jax.random.normal(keys[2], (dimension,))
     u = query @ token + query_bias
-    raw = jax.random.normal(keys[3], (WIDTH, DIMENSION))
-    keys_matrix = raw - jnp.outer(u, u @ raw) / (u @ u) + leak * jnp.outer(u, jnp.ones(DIMENSION)) / (u @ u)
+    raw = jax.random.normal(keys[3], (WIDTH, dimension))
+    keys_matrix = raw - jnp.outer(u, u @ raw) / (u @ u) + leak * jnp.outer(u, jnp.ones(dimension)) / (u @ u)
     key_bias = jax.random.normal(keys[4], (WIDTH,)) + u
     return Layer(
-        value=-eta / (key_bias @ u) * jnp.eye(DIMENSION),
-        value_bias=jnp.zeros(DIMENSION),
+        value=-eta / (key_bias @ u) * jnp.eye(dimension),
+        value_bias=jnp.zeros(dimension),
         key=keys_matrix,
         key_bias=key_bias,
         query=query,
@@ -87,19 +93,20 @@ def minimiser_on_simplex(total: np.ndarray, eta: float) -> np.ndarray:
     return point(high)
 
 
+@jax.jit
+def decisions(key: jax.Array, leak: float) -> tuple:
+    """A random layer on a random sequence: `S_t`, eta, and its decisions on the unit ball and on the simplex."""
+    key_losses, key_layer, key_eta = jax.random.split(key, 3)
+    losses = jax.random.normal(key_losses, (ROUNDS, DIMENSION))
+    eta = 10 ** jax.random.uniform(key_eta, minval=-1.5, maxval=0.5)
+    summed = attend(ftrl_layer(key_layer, eta, DIMENSION, leak), losses)
+    return jnp.cumsum(losses, axis=0), eta, jax.vmap(BALL.project)(summed), jax.nn.softmax(summed, axis=1)
+
+
 def largest_error(key: jax.Array, samples: int, leak: float) -> float:
     """Largest distance between the layer's decisions and the minimisers, over random layers and sequences."""
-
-    def draw(key: jax.Array) -> tuple:
-        key_losses, key_layer, key_eta = jax.random.split(key, 3)
-        losses = jax.random.normal(key_losses, (ROUNDS, DIMENSION))
-        eta = 10 ** jax.random.uniform(key_eta, minval=-1.5, maxval=0.5)
-        summed = attend(ftrl_layer(key_layer, eta, leak), losses)
-        radius = 1.0
-        shrink = radius / jnp.maximum(jnp.linalg.norm(summed, axis=1, keepdims=True), radius)
-        return jnp.cumsum(losses, axis=0), eta, summed * shrink, jax.nn.softmax(summed, axis=1)
-
-    totals, etas, on_ball, on_simplex = map(np.asarray, jax.jit(jax.vmap(draw))(jax.random.split(key, samples)))
+    played = jax.vmap(decisions, (0, None))(jax.random.split(key, samples), leak)
+    totals, etas, on_ball, on_simplex = map(np.asarray, played)
     error = 0.0
     for i in range(samples):
         for t in range(0, ROUNDS, 5):

@@ -1,17 +1,20 @@
 """N2: the regret of FTRL on the ball, on every sequence of losses.
 
-For `x_t = Proj_R(-eta S_{t-1})`: `Regret <= R^2 / (2 eta) + (eta / 2) sum_t |l_t|^2`. Be-the-leader for the regularised
-losses gives `Regret <= R^2 / (2 eta) + sum_t <l_t, x_t - x_{t+1}>`, and projection moves no two points apart, so
-that `<l_t, x_t - x_{t+1}> <= eta |l_t|^2`; the halved constant comes from the strong convexity of the regulariser.
-While nothing is projected the regret is exactly `R|S_T| - (eta/2)|S_T|^2 + (eta/2) sum_t |l_t|^2`: the bound is met with
-equality whenever `|S_T| = R / eta`, for instance by unit losses orthogonal to the past at `eta = R / sqrt(T)`, where
-both sides are `R sqrt(T)`.
+For `x_t = Proj_R(-eta S_{t-1})`: `Regret <= R^2 / (2 eta) + (eta / 2) sum_t |l_t|^2`. Let
+`F_t = min_x <S_t, x> + |x|^2 / (2 eta)` over the ball, so `F_0 = 0`. The minimand of round t is 1/eta-strongly convex,
+hence `F_t >= F_{t-1} + min_y <l_t, x_t + y> + |y|^2 / (2 eta) = F_{t-1} + <l_t, x_t> - (eta / 2) |l_t|^2`. Summed,
+`sum_t <l_t, x_t> - (eta / 2) sum_t |l_t|^2 <= F_T <= min_x <S_T, x> + R^2 / (2 eta)`, which is the bound.
+While nothing is projected the regret is exactly `R|S_T| - (eta/2)|S_T|^2 + (eta/2) sum_t |l_t|^2`: the bound is met
+with equality whenever `|S_T| = R / eta`, for instance by unit losses orthogonal to the past at `eta = R / sqrt(T)`,
+where both sides are `R sqrt(T)`.
 
 The check looks for a violation: every law of losses, an adversary that reacts, the orthogonal adversary, and
 gradient ascent of `Regret - bound` through the learner from random starts.
 
 Reference: Shalev-Shwartz, Online Learning and Online Convex Optimization, 2012, theorem 2.11.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -43,10 +46,9 @@ def ratio(losses: jax.Array, decisions: jax.Array, params: Rate) -> jax.Array:
     return external(BALL, losses, decisions, params.size)[-1] / bound(losses, params)
 
 
-def on_law(key: jax.Array, law: str) -> jax.Array:
-    """The ratio on one sequence of a law, at a random radius and rate."""
-    key_losses, key_radius, key_rate, key_play = jax.random.split(key, 4)
-    losses = laws.LAWS[law](key_losses, length=ROUNDS, dimension=DIMENSION)
+def on_plan(key: jax.Array, losses: jax.Array) -> jax.Array:
+    """The ratio on a given sequence, at a random radius and rate."""
+    key_radius, key_rate, key_play = jax.random.split(key, 3)
     radius = 10 ** jax.random.uniform(key_radius, minval=-1, maxval=1)
     params = rate(radius * 10 ** jax.random.uniform(key_rate, minval=-2.5, maxval=0.5), size=radius)
     return ratio(losses, online.play(key_play, losses, AGENT, params), params)
@@ -73,22 +75,24 @@ def under_attack(key: jax.Array) -> jax.Array:
     return ratio(found, play(found), params)
 
 
-def ratios(key: jax.Array, samples: int) -> dict[str, np.ndarray]:
+@functools.partial(jax.jit, static_argnums=1)
+def ratios(key: jax.Array, samples: int) -> dict[str, jax.Array]:
     """Every ratio found, by where the sequences came from."""
-    cases = {name: (lambda key, name=name: on_law(key, name), samples) for name in laws.LAWS}
-    cases["reacting"] = (lambda key: on_adversary(key, online.against_ball), samples)
-    cases["orthogonal"] = (lambda key: on_adversary(key, online.orthogonal), samples)
-    cases["attack"] = (under_attack, max(samples, RESTARTS))
-    found = {}
-    for index, (name, (case, count)) in enumerate(cases.items()):
-        keys = jax.random.split(jax.random.fold_in(key, index), count)
-        found[name] = np.asarray(jax.jit(jax.vmap(case))(keys))
-    return found
+    key_plan, *keys = jax.random.split(key, 5)
+    draw = lambda law: lambda key: law(key, length=ROUNDS, dimension=DIMENSION)
+    plans = [jax.vmap(draw(law))(jax.random.split(key_plan, samples)) for law in laws.LAWS.values()]
+    plan = jnp.concatenate(plans)
+    return {
+        "laws": jax.vmap(on_plan)(jax.random.split(keys[0], len(plan)), plan),
+        "reacting": jax.vmap(lambda k: on_adversary(k, online.against_ball))(jax.random.split(keys[1], samples)),
+        "orthogonal": jax.vmap(lambda k: on_adversary(k, online.orthogonal))(jax.random.split(keys[2], samples)),
+        "attack": jax.vmap(under_attack)(jax.random.split(keys[3], max(samples, RESTARTS))),
+    }
 
 
 def claim(key: jax.Array, samples: int, factor: float) -> Claim:
     """The claim with the bound multiplied by `factor`."""
-    worst = max(found.max() for found in ratios(key, samples).values())
+    worst = max(float(jnp.max(found)) for found in ratios(key, samples).values())
     statement = STATEMENT.format(max(samples, RESTARTS))
     return at_most("N2", statement, SOURCE, worst, factor, ROUNDING)
 
