@@ -40,7 +40,7 @@ class Layer(NamedTuple):
 
 
 def attend(layer: Layer, losses: jax.Array, first: jax.Array | int = 0, rows: int | None = None) -> jax.Array:
-    """`g` after rounds first, first + 1, ..., [rows, d]: row 0 is the sum over losses 0..first; all rounds by default."""
+    """`g` after rounds first, first + 1, ... (all by default), [rows, d]: row 0 is the sum over losses 0..first."""
     u = layer.query @ layer.token + layer.query_bias
     cached = attention.KeyValues(
         keys=(losses @ layer.key.T + layer.key_bias[None])[:, None],
