@@ -8,6 +8,7 @@ Ground
 Worlds
     envs.mdp                the finite MDP: record, check, simulator
     envs.families           families of MDPs: Dirichlet, Garnet, dark room, chain, machine replacement
+    envs.linear_mdp         finite-horizon MDPs whose rewards and kernels are linear in features
     envs.losses             laws of loss sequences: iid, trends, walks, periodic, alternating, switching
     envs.online             full-information online learning: decision sets, reacting adversaries, direct play
 
@@ -31,9 +32,16 @@ Rivals
 Minds
     models.attention        softmax, linear and ReLU attention; positions; keys and values
     models.transformer      the decoder, full or bare, behind the `Network` boundary
+    models.constructions    hand-set weights that compute a named algorithm
     models.agent            a network as an agent with a growing, cached context
 
 Learning
     objectives              what networks are trained to predict
     trainer                 fused training steps; exact resume
+    finetuning              pretraining and supervised fine-tuning: settings, items, stage losses
+
+Judgement
+    statistics              intervals over seeds, exponents, the trend test, anytime-valid intervals; no jax
+    exploration             how a bandit player explored: SuffFailFreq, MinFrac, GreedyFrac; no jax
+    evaluation              optimality gaps on held-out tasks
 """

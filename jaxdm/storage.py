@@ -72,11 +72,7 @@ def write_result(root: Path, experiment: str, config: Any, metrics: Mapping[str,
         with open(staging / "config.json", "w") as file:
             json.dump(as_plain(config), file, indent=2)
             _flush(file)
-        retired = Path(f"{staging}-old")
-        if target.exists():
-            target.rename(retired)
-        staging.rename(target)
-        shutil.rmtree(retired, ignore_errors=True)
+        _swap(staging, target)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
@@ -92,7 +88,7 @@ def read_result(path: Path) -> Result:
     path = Path(path)
     try:
         config = json.loads((path / "config.json").read_text())
-        with np.load(path / "metrics.npz", allow_pickle=False) as archive:
+        with open(path / "metrics.npz", "rb") as file, np.load(file, allow_pickle=False) as archive:
             metrics = {name: archive[name] for name in archive.files}
     except Exception as error:
         raise ValueError(
@@ -129,6 +125,20 @@ def write_text(path: Path, text: str) -> Path:
         Path(staging).unlink(missing_ok=True)
         raise
     return path
+
+
+def _swap(staging: Path, target: Path) -> None:
+    """Put `staging` in the place of `target`, or leave `target` as it was."""
+    retired = Path(f"{staging}-old")
+    if target.exists():
+        target.rename(retired)
+    try:
+        staging.rename(target)
+    except BaseException:
+        if retired.exists():
+            retired.rename(target)
+        raise
+    shutil.rmtree(retired, ignore_errors=True)
 
 
 def _flush(file: Any) -> None:

@@ -12,11 +12,19 @@ import tyro
 from rich.console import Console
 
 from jaxdm import storage
-from theory import attention_ftrl, equilibrium, ftrl_regret, hedge_regret, realisability
+from theory import (
+    attention_ftrl,
+    equilibrium,
+    ftrl_regret,
+    hedge_regret,
+    preconditioned_regression,
+    realisability,
+)
 from theory.claim import HOLDS, Claim
 
 CLAIMS: dict[str, ModuleType] = {
     "L1": realisability,
+    "L2": preconditioned_regression,
     "N1": attention_ftrl,
     "N2": ftrl_regret,
     "N10": equilibrium,

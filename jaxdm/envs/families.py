@@ -1,6 +1,7 @@
 """Families of MDPs, `key -> instance`: random ones, grids and the textbook's; every size but S and A is data.
 
-Dimensions: `S` states, `A` actions. A family draws in `dtype`, that of jax when left out.
+Dimensions: `S` states, `A` actions. A family draws in `dtype`, that of jax when left out. A parameter
+outside its range is a ValueError from `jaxdm.envs.mdp.validate` (or names itself), where values are not traced.
 """
 
 from typing import Any
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.envs.mdp import MDP
+from jaxdm.envs.mdp import MDP, checked
 
 MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))
 """Row and column change of a grid's actions: up, down, left, right."""
@@ -31,11 +32,13 @@ def dirichlet(
     key_transition, key_reward = jax.random.split(key)
     dtype = dtype or jnp.result_type(float)
     alpha = jnp.broadcast_to(jnp.asarray(concentration, dtype), (states,))
-    return MDP(
-        transition=jax.random.dirichlet(key_transition, alpha, (states, actions), dtype),
-        reward=jax.random.uniform(key_reward, (states, actions), dtype),
-        initial=jnp.full((states,), 1 / states, dtype),
-        discount=jnp.asarray(discount, dtype),
+    return checked(
+        MDP(
+            transition=jax.random.dirichlet(key_transition, alpha, (states, actions), dtype),
+            reward=jax.random.uniform(key_reward, (states, actions), dtype),
+            initial=jnp.full((states,), 1 / states, dtype),
+            discount=jnp.asarray(discount, dtype),
+        )
     )
 
 
@@ -66,11 +69,13 @@ def garnet(key: jax.Array, *, states: int, actions: int, branching: int, discoun
     weights = jnp.diff(jnp.concatenate([edge, cuts, edge + 1], axis=-1), axis=-1)
     order = jnp.argsort(jax.random.uniform(key_support, (states, actions, states)), axis=-1)[..., :branching]
     row, column = jnp.arange(states)[:, None, None], jnp.arange(actions)[None, :, None]
-    return MDP(
-        transition=jnp.zeros((states, actions, states), dtype).at[row, column, order].set(weights),
-        reward=jax.random.uniform(key_reward, (states, actions), dtype),
-        initial=jnp.full((states,), 1 / states, dtype),
-        discount=jnp.asarray(discount, dtype),
+    return checked(
+        MDP(
+            transition=jnp.zeros((states, actions, states), dtype).at[row, column, order].set(weights),
+            reward=jax.random.uniform(key_reward, (states, actions), dtype),
+            initial=jnp.full((states,), 1 / states, dtype),
+            discount=jnp.asarray(discount, dtype),
+        )
     )
 
 
@@ -101,11 +106,13 @@ def dark_room(key: jax.Array, *, side: int, slip: Any = 0.0, discount: Any = 1.0
     random_move = jnp.mean(moves, axis=1, keepdims=True)
     goal = jax.random.randint(key_goal, (), 0, states)
     reward = jax.nn.one_hot(goal, states, dtype=dtype)
-    return MDP(
-        transition=(1 - slip) * moves[:, controls] + slip * random_move,
-        reward=jnp.broadcast_to(reward[:, None], (states, actions)),
-        initial=jnp.full((states,), 1 / states, dtype),
-        discount=jnp.asarray(discount, dtype),
+    return checked(
+        MDP(
+            transition=(1 - slip) * moves[:, controls] + slip * random_move,
+            reward=jnp.broadcast_to(reward[:, None], (states, actions)),
+            initial=jnp.full((states,), 1 / states, dtype),
+            discount=jnp.asarray(discount, dtype),
+        )
     )
 
 
@@ -128,11 +135,13 @@ def chain(*, states: int, slip: Any = 0.2, discount: Any = 0.9, dtype: Any = Non
     forward_pay = jnp.zeros(states, dtype).at[-1].set(10)
     home_pay = jnp.full(states, 2, dtype)
     mix = lambda x, y: (1 - slip) * x + slip * y
-    return MDP(
-        transition=jnp.stack([mix(right, home), mix(home, right)], axis=1),
-        reward=jnp.stack([mix(forward_pay, home_pay), mix(home_pay, forward_pay)], axis=1),
-        initial=jnp.zeros(states, dtype).at[0].set(1),
-        discount=jnp.asarray(discount, dtype),
+    return checked(
+        MDP(
+            transition=jnp.stack([mix(right, home), mix(home, right)], axis=1),
+            reward=jnp.stack([mix(forward_pay, home_pay), mix(home_pay, forward_pay)], axis=1),
+            initial=jnp.zeros(states, dtype).at[0].set(1),
+            discount=jnp.asarray(discount, dtype),
+        )
     )
 
 
@@ -151,17 +160,24 @@ def machine_replacement(
         discount: [] in [0, 1].
         dtype: float type.
 
+    Raises:
+        ValueError: fewer than 2 states.
+
     Reference: Puterman 1994, section 4.7.5; the numbers are ours.
     """
+    if states < 2:
+        raise ValueError(f"states: {states}; expected at least 2")
     dtype = dtype or jnp.result_type(float)
     level = jnp.arange(states)
     worse = jax.nn.one_hot(jnp.minimum(level + 1, states - 1), states, dtype=dtype)
     keep = (1 - wear) * jnp.eye(states, dtype=dtype) + wear * worse
     new = jnp.zeros((states, states), dtype).at[:, 0].set(1)
     run_pay = 1 - level.astype(dtype) / (states - 1)
-    return MDP(
-        transition=jnp.stack([keep, new], axis=1),
-        reward=jnp.stack([run_pay, jnp.full(states, 1 - replacement_cost, dtype)], axis=1),
-        initial=jnp.zeros(states, dtype).at[0].set(1),
-        discount=jnp.asarray(discount, dtype),
+    return checked(
+        MDP(
+            transition=jnp.stack([keep, new], axis=1),
+            reward=jnp.stack([run_pay, jnp.full(states, 1 - replacement_cost, dtype)], axis=1),
+            initial=jnp.zeros(states, dtype).at[0].set(1),
+            discount=jnp.asarray(discount, dtype),
+        )
     )

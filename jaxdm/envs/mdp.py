@@ -58,9 +58,7 @@ def make(transition: Any, reward: Any, initial: Any = None, discount: Any = 1.0,
     if initial is None:
         initial = jnp.full((*transition.shape[:-3], states), 1 / max(states, 1))
     fields = {"reward": reward, "initial": initial, "discount": discount}
-    mdp = MDP(transition=transition, **{name: jnp.asarray(x, transition.dtype) for name, x in fields.items()})
-    validate(mdp)
-    return mdp
+    return checked(MDP(transition=transition, **{name: jnp.asarray(x, transition.dtype) for name, x in fields.items()}))
 
 
 def validate(mdp: MDP) -> None:
@@ -95,6 +93,12 @@ def validate(mdp: MDP) -> None:
     check_law("initial", mdp.initial)
     discount = np.asarray(mdp.discount)
     _require("discount", (discount >= 0) & (discount <= 1), discount, "a number in [0, 1]")
+
+
+def checked(mdp: MDP) -> MDP:
+    """The same MDP after `validate`: what a family ends with."""
+    validate(mdp)
+    return mdp
 
 
 def check_law(name: str, law: Any) -> None:
@@ -132,7 +136,12 @@ def env(horizon: int | None = None) -> Env:
 
     Returns:
         An `Env` whose `draws` are uniform numbers.
+
+    Raises:
+        ValueError: horizon < 1.
     """
+    if horizon is not None and horizon < 1:
+        raise ValueError(f"horizon: {horizon}; expected at least 1")
 
     def step(key: jax.Array, state: MDPState, action: jax.Array, params: MDP) -> tuple:
         # All thresholds, not this row's alone: they do not change within an episode, so XLA moves them out of the loop.

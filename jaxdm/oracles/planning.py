@@ -51,7 +51,7 @@ def backward_induction(mdp: MDP, horizon: int, terminal: jax.Array | None = None
         Plan with leading axis H; the bound covers every step.
 
     Raises:
-        ValueError: horizon < 1, or a bad MDP (see `jaxdm.envs.mdp.validate`).
+        ValueError: horizon < 1, a bad MDP (see `jaxdm.envs.mdp.validate`), or a terminal value of another shape.
 
     Reference: Puterman 1994, section 4.5.
     """
@@ -65,7 +65,7 @@ def backward_induction_staged(stages: MDP, terminal: jax.Array | None = None) ->
     """The same when every step has its own MDP: all fields of `stages` have a leading axis [H].
 
     Raises:
-        ValueError: a bad MDP (see `jaxdm.envs.mdp.validate`), or no leading axis.
+        ValueError: a bad MDP (see `jaxdm.envs.mdp.validate`), no leading axis, or a terminal value of another shape.
     """
     if stages.transition.ndim != 4:
         raise ValueError(f"transition: shape {stages.transition.shape}; expected [H, S, A, S]")
@@ -77,6 +77,8 @@ def backward_induction_staged(stages: MDP, terminal: jax.Array | None = None) ->
 def _induce(fixed: MDP, stages: MDP | None, horizon: int, terminal: jax.Array | None) -> Plan:
     states, dtype = fixed.transition.shape[-1], fixed.transition.dtype
     last = jnp.zeros(states, dtype) if terminal is None else jnp.asarray(terminal, dtype)
+    if last.shape != (states,):
+        raise ValueError(f"terminal: shape {last.shape}; expected {(states,)}")
 
     def step(carry: tuple, stage: MDP | None) -> tuple:
         value, error = carry

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm.envs.mdp import MDP, validate
+from jaxdm.envs.mdp import MDP, check_law, validate
 from jaxdm.numerics import is_concrete
 from jaxdm.oracles.bellman import (
     backup,
@@ -63,8 +63,10 @@ def finite_policy_evaluation(mdp: MDP, policy: jax.Array, horizon: int) -> Evalu
         horizon: H >= 1.
 
     Raises:
-        ValueError: a bad MDP, or a policy of another shape.
+        ValueError: horizon < 1, a bad MDP, or a policy of another shape.
     """
+    if horizon < 1:
+        raise ValueError(f"horizon: {horizon}; expected at least 1")
     validate(mdp)
     states, actions = mdp.reward.shape
     stationary = policy.shape in ((states,), (states, actions))
@@ -124,6 +126,8 @@ def policy_law(policy: jax.Array, mdp: MDP) -> jax.Array:
         return jax.nn.one_hot(policy, actions, dtype=mdp.reward.dtype)
     if policy.shape[-2:] != (states, actions):
         raise ValueError(f"policy: shape {policy.shape}; expected [..., {states}, {actions}] probabilities")
+    if is_concrete(policy):
+        check_law("policy", policy)
     return policy.astype(mdp.reward.dtype)
 
 

@@ -1,0 +1,165 @@
+"""The rollout, tokens, and every agent through one contract."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdm import prompts, tasks
+from jaxdm.envs import families, mdp
+from jaxdm.episodes import as_law, markov, rollout
+from jaxdm.learners import tabular
+from jaxdm.models.agent import deploy, network_agent
+from jaxdm.models.transformer import Transformer, network
+from jaxdm.prompts import Spaces
+
+STATES, ACTIONS, HORIZON = 5, 3, 6
+SPACES = Spaces(observations=STATES, actions=ACTIONS)
+WORLD = families.dirichlet(jax.random.key(0), states=STATES, actions=ACTIONS)
+ENV = mdp.env(HORIZON)
+TASK = tasks.solve(WORLD, HORIZON)
+NET = network(Transformer(width=8, layers=1, heads=1), SPACES.features, SPACES.outputs)
+LAW = as_law(TASK.policy, ACTIONS, 0.5)
+
+
+@cache
+def demonstrations(count: int):
+    play = jax.jit(lambda key: prompts.play(key, ENV, WORLD, markov(HORIZON), LAW, HORIZON, count))
+    return play(jax.random.key(7))
+
+
+def agents() -> dict[str, tuple]:
+    demos = demonstrations(2)
+    weights = NET.init(jax.random.key(3))
+    context = prompts.encode(demos, SPACES)
+    return {
+        "oracle": (markov(HORIZON), as_law(TASK.policy, ACTIONS)),
+        "soft oracle": (markov(HORIZON), LAW),
+        "random": (tabular.random(SPACES), ()),
+        "vote": (tabular.vote(SPACES), demos),
+        "certainty equivalent": (tabular.certainty_equivalent(SPACES, HORIZON), demos),
+        "greedy network": (network_agent(NET, SPACES, HORIZON), deploy(weights, context)),
+        "sampling network": (network_agent(NET, SPACES, HORIZON), deploy(weights, context, 1.0)),
+    }
+
+
+AGENTS = agents()
+DETERMINISTIC = {"oracle", "certainty equivalent", "greedy network"}
+
+
+@cache
+def player(name: str):
+    """The jitted rollouts of an agent from a batch of keys, and a list that grows with every trace."""
+    agent, params = AGENTS[name]
+    traces = []
+    play = lambda key: traces.append(0) or rollout(key, ENV, WORLD, agent, params, HORIZON)
+    return jax.jit(jax.vmap(play)), traces
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_every_agent_meets_the_contract(name):
+    play, traces = player(name)
+    episodes = play(jax.random.split(jax.random.key(1), 64))
+    again = play(jax.random.split(jax.random.key(1), 64))
+    assert len(traces) == 1
+    assert episodes.action.shape == (64, HORIZON)
+    assert episodes.action.dtype == jnp.int32
+    assert bool(jnp.all((episodes.action >= 0) & (episodes.action < ACTIONS)))
+    assert bool(jnp.all(jnp.isfinite(episodes.reward)))
+    assert bool(jnp.all(episodes.action == again.action))
+    assert bool(jnp.all(episodes.mask))
+    assert bool(jnp.all(episodes.truncated[:, -1]))
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_an_agent_uses_its_draw_only_where_it_should(name):
+    agent, params = AGENTS[name]
+    memory = agent.init(jax.random.key(0), params)
+    act = lambda draw: agent.act(draw, memory, jnp.int32(1), params)[0]
+    chosen = jax.vmap(act)(agent.draws(jax.random.key(5), 200))
+    from_keys = jax.vmap(act)(jax.random.split(jax.random.key(6), 200))
+    assert {*np.asarray(chosen).tolist()} == {*np.asarray(from_keys).tolist()}
+    if name in DETERMINISTIC:
+        assert len({*np.asarray(chosen).tolist()}) == 1
+    if name in {"soft oracle", "random", "sampling network"}:
+        assert len({*np.asarray(chosen).tolist()}) == ACTIONS
+
+
+def test_agents_on_the_same_key_face_the_same_luck():
+    keys = jax.random.split(jax.random.key(1), 64)
+    starts = [np.asarray(player(name)[0](keys).observation[:, 0]) for name in AGENTS]
+    assert len(set(starts[0].tolist())) > 1
+    assert all(np.array_equal(start, starts[0]) for start in starts)
+
+
+def test_deployment_equals_the_full_forward_pass_on_what_happened():
+    _, params = AGENTS["greedy network"]
+    episode = jax.tree.map(lambda x: x[0], player("greedy network")[0](jax.random.split(jax.random.key(1), 64)))
+    spoken = prompts.encode(jax.tree.map(lambda x: x[None], episode), SPACES)
+    outputs = NET.apply(params.weights, jnp.concatenate([params.context, spoken]))
+    logits = outputs[params.context.shape[0] :, :ACTIONS]
+    np.testing.assert_array_equal(jnp.argmax(logits, axis=-1), episode.action)
+
+
+def test_the_soft_oracle_plays_its_law():
+    keys = jax.random.split(jax.random.key(4), 20_000)
+    episodes = player("soft oracle")[0](keys)
+    best = np.asarray(TASK.policy)[np.arange(HORIZON), np.asarray(episodes.observation)]
+    chance = 0.5 + 0.5 / ACTIONS
+    rate = np.mean(np.asarray(episodes.action) == best)
+    assert abs(rate - chance) <= 5 * np.sqrt(chance * (1 - chance) / best.size)
+
+
+def test_tokens_say_what_was_known_before_acting():
+    demos = demonstrations(2)
+    tokens = np.asarray(prompts.encode(demos, SPACES)).reshape(2, HORIZON, SPACES.features)
+    observation, last_action, reward, start = np.split(tokens, [STATES, STATES + ACTIONS, -1], axis=-1)
+    np.testing.assert_array_equal(observation.argmax(-1), demos.observation)
+    assert np.all(last_action[:, 0] == 0)
+    assert np.all(reward[:, 0] == 0)
+    np.testing.assert_array_equal(last_action[:, 1:].argmax(-1), demos.action[:, :-1])
+    np.testing.assert_array_equal(reward[:, 1:, 0], demos.reward[:, :-1])
+    np.testing.assert_array_equal(start[..., 0], [[1] + [0] * (HORIZON - 1)] * 2)
+
+
+def test_fewer_demonstrations_are_a_prefix_of_more():
+    two, four = demonstrations(2), demonstrations(4)
+    assert jax.tree.all(jax.tree.map(lambda x, y: bool(jnp.all(x == y[:2])), two, four))
+    assert demonstrations(0).reward.shape == (0, HORIZON)
+
+
+def test_a_network_needs_no_demonstrations_but_a_vote_does():
+    none = demonstrations(0)
+    agent = network_agent(NET, SPACES, HORIZON)
+    params = deploy(NET.init(jax.random.key(3)), prompts.encode(none, SPACES))
+    assert rollout(jax.random.key(0), ENV, WORLD, agent, params, HORIZON).action.shape == (HORIZON,)
+    for needy in (tabular.vote(SPACES), tabular.certainty_equivalent(SPACES, HORIZON)):
+        with pytest.raises(ValueError, match=r"^demonstrations: none; expected at least one"):
+            rollout(jax.random.key(0), ENV, WORLD, needy, none, HORIZON)
+
+
+def test_the_vote_counts():
+    demos = demonstrations(4)
+    law = np.asarray(tabular.vote_law(demos, SPACES))
+    observed, acted = np.asarray(demos.observation).ravel(), np.asarray(demos.action).ravel()
+    for s in range(STATES):
+        counts = np.bincount(acted[observed == s], minlength=ACTIONS)
+        best = counts == counts.max()
+        np.testing.assert_allclose(law[s], best / best.sum(), rtol=1e-6)
+
+
+def test_the_counted_model_approaches_the_truth():
+    uniform = jnp.full((STATES, ACTIONS), 1 / ACTIONS)
+    many = jax.jit(lambda key: prompts.play(key, ENV, WORLD, markov(), uniform, HORIZON, 5000))(jax.random.key(8))
+    counted = tabular.counted_mdp(many, SPACES)
+    mdp.validate(counted)
+    visits = 5000 * HORIZON / STATES / ACTIONS / 4  # a quarter of the average, to be safe
+    assert float(jnp.abs(counted.transition - WORLD.transition).max()) <= 5 * np.sqrt(0.25 / visits)
+    np.testing.assert_allclose(counted.reward, WORLD.reward, atol=1e-3)
+
+
+def test_an_episode_needs_a_step():
+    with pytest.raises(ValueError, match=r"^length: 0; expected at least 1"):
+        rollout(jax.random.key(0), ENV, WORLD, *AGENTS["random"], 0)

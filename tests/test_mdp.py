@@ -1,0 +1,136 @@
+"""The MDP record, its check, and its simulator."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+
+from jaxdm.envs import mdp
+
+WORLD = mdp.env(horizon=3)
+step = jax.jit(WORLD.step)
+steps = jax.jit(jax.vmap(WORLD.step, in_axes=(0, None, None, None)))
+
+
+def problem(dtype=None):
+    transition, reward, initial = reference.random_mdp(0, 4, 2)
+    transition[0, 0] = [0.0, 0.3, 0.0, 0.7]  # some outcomes cannot happen
+    initial[:] = [0.0, 0.5, 0.5, 0.0]
+    return mdp.make(transition, reward, initial, 0.9, dtype)
+
+
+def at(index):
+    return mdp.MDPState(state=jnp.int32(index), time=jnp.int32(0))
+
+
+def test_make_fills_in_a_uniform_start_and_takes_the_dtype_asked_for():
+    made = mdp.make(np.full((2, 3, 2), 0.5), np.zeros((2, 3)))
+    assert made.initial.tolist() == [0.5, 0.5]
+    assert made.discount == 1
+    assert {x.dtype for x in made} == {jnp.dtype(jnp.float32)}
+    with jax.enable_x64(True):
+        assert {x.dtype for x in problem()} == {jnp.dtype(jnp.float64)}
+        assert {x.dtype for x in problem(jnp.float32)} == {jnp.dtype(jnp.float32)}
+
+
+def test_a_batch_is_accepted_with_leading_axes_on_every_field():
+    batch = jax.tree.map(lambda x: jnp.stack([x] * 5), problem())
+    mdp.validate(batch)
+    with pytest.raises(ValueError, match=r"discount: shape \(\); expected \(5,\)"):
+        mdp.validate(batch._replace(discount=jnp.float32(0.9)))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("transition", np.full((4, 2, 4), 0.3), r"transition: 1.2 at index \(0, 0\); expected rows that sum to 1"),
+        ("transition", np.full((4, 2, 4), [1.5, -0.5, 0, 0]), r"transition: -0.5 at index \(0, 0, 1\); expected prob"),
+        ("transition", np.full((4, 2, 4), np.nan), r"transition: nan at index \(0, 0, 0\); expected finite"),
+        ("transition", np.full((4, 2, 3), 1 / 3), r"transition: shape \(4, 2, 3\); expected \[S, A, S\]"),
+        ("transition", np.ones((4, 4)), r"transition: shape \(4, 4\); expected \[S, A, S\]"),
+        ("transition", np.ones((4, 0, 4)), "has no actions; expected S, A >= 1"),
+        ("transition", np.ones((0, 2, 0)), "has no states; expected S, A >= 1"),
+        ("reward", np.zeros((4, 3)), r"reward: shape \(4, 3\); expected \(4, 2\)"),
+        ("reward", np.full((4, 2), np.inf), r"reward: inf at index \(0, 0\); expected finite"),
+        ("initial", [0.5, 0.5, 0.5, 0.5], "initial: 2; expected rows that sum to 1"),
+        ("initial", [2.0, -1.0, 0.0, 0.0], r"initial: -1 at index \(1,\); expected prob"),
+        ("initial", [1.0], r"initial: shape \(1,\); expected \(4,\)"),
+        ("discount", 1.5, r"discount: 1.5; expected a number in \[0, 1\]"),
+        ("discount", -0.1, r"discount: -0.1; expected a number in \[0, 1\]"),
+        ("discount", np.nan, "discount: nan; expected finite"),
+        ("discount", [0.9], r"discount: shape \(1,\); expected \(\)"),
+    ],
+)
+def test_bad_fields_are_named(field, value, message):
+    with pytest.raises(ValueError, match=message):
+        mdp.make(**(problem()._asdict() | {field: value}))
+
+
+def test_bad_calls_are_named():
+    with pytest.raises(ValueError, match="horizon: 0; expected at least 1"):
+        mdp.env(0)
+
+
+def test_values_are_not_looked_at_while_tracing():
+    def inside(x):
+        made = problem()._replace(reward=x)
+        mdp.validate(made)
+        return made.reward
+
+    assert jnp.isnan(jax.jit(inside)(jnp.full((4, 2), jnp.nan))).all()
+    with pytest.raises(ValueError, match="reward: shape"):
+        jax.jit(inside)(jnp.zeros(3))
+
+
+def test_a_kernel_that_passed_through_float32_is_accepted_in_float64(double):
+    kernel = np.random.default_rng(0).dirichlet(np.ones(300), (300, 1)).astype(np.float32)
+    assert mdp.make(kernel, np.zeros((300, 1))).transition.dtype == jnp.float64
+
+
+@pytest.mark.parametrize(("state", "action"), [(s, a) for s in range(4) for a in range(2)])
+def test_simulated_moves_follow_the_transition_rows(state, action):
+    params, count = problem(), 50_000
+    draws = WORLD.draws(jax.random.fold_in(jax.random.key(0), 2 * state + action), count)
+    observation, after, reward, *_ = steps(draws, at(state), jnp.int32(action), params)
+    law = np.asarray(params.transition[state, action])
+    share = np.bincount(observation, minlength=4) / count
+    assert np.all(np.abs(share - law) <= 5 * np.sqrt(law * (1 - law) / count))  # exactly zero where law is
+    assert jnp.array_equal(observation, after.state)
+    assert jnp.all(reward == params.reward[state, action])
+
+
+def test_first_states_follow_the_initial_law():
+    params, count = problem(), 50_000
+    observation, state = jax.jit(jax.vmap(WORLD.reset, in_axes=(0, None)))(
+        jax.random.split(jax.random.key(1), count), params
+    )
+    law = np.asarray(params.initial)
+    share = np.bincount(observation, minlength=4) / count
+    assert np.all(np.abs(share - law) <= 5 * np.sqrt(law * (1 - law) / count))
+    assert jnp.array_equal(observation, state.state)
+    assert jnp.all(state.time == 0)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_a_step_from_a_key_is_the_step_from_its_uniform_number(dtype):
+    with jax.enable_x64(dtype == jnp.float64):
+        params = problem(dtype)
+        for seed in range(20):
+            key = jax.random.key(seed)
+            by_key = step(key, at(seed % 4), jnp.int32(seed % 2), params)
+            by_number = step(jax.random.uniform(key, dtype=dtype), at(seed % 4), jnp.int32(seed % 2), params)
+            assert jax.tree.all(jax.tree.map(jnp.array_equal, by_key, by_number))
+
+
+def test_the_step_that_reaches_the_horizon_is_truncated_and_nothing_terminates():
+    params, state = problem(), at(0)
+    seen = []
+    for uniform in WORLD.draws(jax.random.key(0), 4):
+        _, state, _, terminated, truncated, info = step(uniform, state, jnp.int32(0), params)
+        seen.append(bool(truncated))
+        assert not terminated
+        assert info == {}
+    assert seen == [False, False, True, True]
+    endless = mdp.env().step(jnp.float32(0.5), at(0), jnp.int32(0), params)
+    assert not endless[4]

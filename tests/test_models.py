@@ -1,0 +1,147 @@
+"""Networks: causality, cache = full forward, every kind of attention and position, hand-set weights, bad shapes."""
+
+import itertools
+from functools import cache
+from typing import get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdm.models import attention, constructions
+from jaxdm.models.attention import KeyValues, Kind, Position
+from jaxdm.models.transformer import Transformer, network
+
+FEATURES, OUTPUTS, LENGTH = 5, 3, 12
+SCHEMES = list(itertools.product(get_args(Kind), get_args(Position)))
+EPS = float(np.finfo(np.float32).eps)
+
+
+@cache
+def build(kind: Kind, position: Position):
+    net = network(Transformer(width=8, heads=2, attention=kind, position=position), FEATURES, OUTPUTS)
+    params = net.init(jax.random.key(0))
+    return net, params, jax.random.normal(jax.random.key(1), (LENGTH, FEATURES))
+
+
+@pytest.mark.parametrize(("kind", "position"), SCHEMES)
+def test_cached_steps_equal_the_full_forward_pass(kind, position):
+    net, params, tokens = build(kind, position)
+
+    @jax.jit
+    def both(tokens):
+        continued = []
+        for prefix in (0, 7):
+            outputs, cache = net.prefill(params, tokens[:prefix], LENGTH + 3)
+            steps = jax.lax.scan(lambda cache, x: net.step(params, cache, x)[::-1], cache, tokens[prefix:])[1]
+            continued.append(jnp.concatenate([outputs, steps]))
+        return net.apply(params, tokens), continued
+
+    full, continued = both(tokens)
+    for cached in continued:
+        np.testing.assert_allclose(cached, full, atol=200 * EPS * float(jnp.abs(full).max()))
+
+
+@pytest.mark.parametrize(("kind", "position"), SCHEMES)
+def test_an_output_depends_on_every_token_up_to_its_own_and_on_none_after(kind, position):
+    net, params, tokens = build(kind, position)
+    influence = jnp.abs(jax.jit(jax.jacobian(net.apply, argnums=1))(params, tokens)).sum(axis=(1, 3))
+    past = np.tril(np.ones((LENGTH, LENGTH), bool))
+    assert np.all(np.asarray(influence)[~past] == 0)
+    assert np.all(np.asarray(influence)[past] > 0) or kind == "relu"
+    assert np.all(np.diagonal(influence) > 0)
+
+
+@pytest.mark.parametrize("position", get_args(Position))
+def test_softmax_attention_equals_a_loop_in_numpy(position):
+    keys = jax.random.split(jax.random.key(2), 3)
+    q, k, v = (np.asarray(jax.random.normal(key, (6, 2, 4))) for key in keys)
+    turn = (lambda x: np.asarray(attention.rotate(jnp.asarray(x), 0))) if position == "rope" else lambda x: x
+    turned_q, turned_k = turn(q), turn(k)
+    result = attention.attend(
+        jnp.asarray(turned_q), KeyValues(keys=jnp.asarray(turned_k), values=jnp.asarray(v)), 0, "softmax", position
+    )
+    for t, h in itertools.product(range(6), range(2)):
+        score = turned_k[: t + 1, h] @ turned_q[t, h] / 2.0
+        if position == "alibi":
+            score = score - 2.0 ** (-8 * (h + 1) / 2) * (t - np.arange(t + 1))
+        weight = np.exp(score - score.max())
+        expected = weight @ v[: t + 1, h] / weight.sum()
+        np.testing.assert_allclose(result[t, h], expected, atol=50 * EPS)
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_blocks_change_nothing(kind, monkeypatch):
+    keys = jax.random.split(jax.random.key(3), 3)
+    q, k, v = (jax.random.normal(key, (37, 2, 4)) for key in keys)
+    whole = attention.attend(q, KeyValues(keys=k, values=v), 0, kind, "alibi")
+    monkeypatch.setattr(attention, "BLOCK", 8)
+    blocks = attention.attend(q, KeyValues(keys=k, values=v), 0, kind, "alibi")
+    np.testing.assert_allclose(blocks, whole, atol=100 * EPS * float(jnp.abs(whole).max()))
+
+
+def test_rotary_scores_depend_on_distance_alone(double):
+    q, k = jax.random.normal(jax.random.key(4), (2, 1, 1, 6))
+    score = lambda t, s: float(jnp.sum(attention.rotate(q, t) * attention.rotate(k, s)))
+    assert score(9, 4) == pytest.approx(score(105, 100), abs=1000 * np.finfo(float).eps)
+    assert score(9, 4) != pytest.approx(score(9, 5), abs=1e-3)
+
+
+def test_linear_attention_divides_by_the_number_of_earlier_tokens():
+    ones = jnp.ones((4, 1, 2))
+    result = attention.attend(ones, KeyValues(keys=ones, values=ones), 0, "linear")
+    np.testing.assert_allclose(result[:, 0, 0], [2.0, 4.0, 3.0, 8 / 3], rtol=10 * EPS)
+
+
+def test_a_network_is_reproducible_and_its_parameters_are_plain():
+    net = network(Transformer(width=8), FEATURES, OUTPUTS)
+    one, two, other = net.init(jax.random.key(0)), net.init(jax.random.key(0)), net.init(jax.random.key(1))
+    assert jax.tree.all(jax.tree.map(lambda x, y: bool(jnp.all(x == y)), one, two))
+    assert not jax.tree.all(jax.tree.map(lambda x, y: bool(jnp.all(x == y)), one, other))
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(one))
+
+
+def test_one_trace_serves_every_set_of_parameters():
+    net, params, tokens = build("softmax", "alibi")
+    traces = []
+    apply = jax.jit(lambda p, x: traces.append(0) or net.apply(p, x))
+    apply(params, tokens)
+    apply(net.init(jax.random.key(9)), tokens + 1)
+    assert len(traces) == 1
+
+
+def test_hand_set_layer_does_one_preconditioned_gradient_step(double):
+    x, y = jnp.array([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]]), jnp.array([3.0, 1.0, 2.0])
+    weights = constructions.preconditioned_regression(jnp.array([[2.0, 0.0], [1.0, 1.0]]))
+    prompt = constructions.regression_prompt(x, y, jnp.array([1.0, 1.0]))
+    # mean of y x = (5/3, 4/3); A times it = (10/3, 3); the query sums the two
+    answer = constructions.linear_attention(3).apply(weights, prompt)[-1, -1]
+    assert float(answer) == pytest.approx(10 / 3 + 3, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"heads": 3}, "heads"),
+        ({"width": 0}, "width"),
+        ({"layers": 0}, "layers"),
+        ({"attention": "sparse"}, "attention"),
+        ({"position": "learned"}, "position"),
+        ({"bare": True}, "width"),
+    ],
+)
+def test_bad_shapes_name_the_field(change, field):
+    with pytest.raises(ValueError, match=f"^{field}: .*expected"):
+        network(Transformer(**{"width": 8, **change}), FEATURES, OUTPUTS)
+
+
+def test_too_small_a_cache_is_refused():
+    net, params, tokens = build("softmax", "none")
+    with pytest.raises(ValueError, match=r"^capacity: 4; expected at least the 12"):
+        net.prefill(params, tokens, 4)
+
+
+def test_odd_heads_cannot_rotate():
+    with pytest.raises(ValueError, match=r"^width of a head: 3"):
+        attention.rotate(jnp.ones((2, 1, 3)), 0)

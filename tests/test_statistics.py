@@ -1,0 +1,175 @@
+"""Intervals against scipy and by coverage; exponents and trends against closed forms; exploration against loops."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from jaxdm import exploration, statistics
+
+RNG = np.random.default_rng(7)
+REPEATS = 4000
+
+
+def assert_share(hits, expected):
+    """A share of independent hits is `expected`, within five standard errors."""
+    assert abs(np.mean(hits) - expected) <= 5 * np.sqrt(expected * (1 - expected) / np.size(hits))
+
+
+def contains(interval, target):
+    return (interval.low <= target) & (target <= interval.high)
+
+
+def test_mean_interval_is_students():
+    values = RNG.normal(size=(6, 2))
+    ours = statistics.mean_interval(values, 0.9)
+    low, high = scipy.stats.t.interval(0.9, 5, loc=values.mean(0), scale=scipy.stats.sem(values))
+    np.testing.assert_allclose(ours.low, low, rtol=1e-12)
+    np.testing.assert_allclose(ours.high, high, rtol=1e-12)
+    np.testing.assert_array_equal(ours.estimate, values.mean(0))
+
+
+def test_mean_interval_covers_as_often_as_it_says():
+    assert_share(contains(statistics.mean_interval(RNG.normal(3, 2, (5, REPEATS)), 0.8), 3), 0.8)
+
+
+def test_pairing_removes_what_both_runs_share():
+    shared = 100 * RNG.normal(size=(5, REPEATS))
+    ours, theirs = shared + RNG.normal(1, 1, shared.shape), shared
+    paired = statistics.paired_interval(ours, theirs)
+    assert_share(contains(paired, 1), 0.95)
+    assert np.mean(paired.high - paired.low) < 0.05 * np.mean(np.ptp(statistics.mean_interval(ours)[1:], axis=0))
+
+
+@pytest.mark.parametrize(
+    ("ours", "method"), [(statistics.bca_interval, "BCa"), (statistics.percentile_interval, "percentile")]
+)
+@pytest.mark.parametrize("statistic", [np.mean, np.median])
+def test_bootstrap_is_scipys(ours, method, statistic):
+    values = RNG.exponential(size=15)
+    interval = ours(values, 0.9, statistic=statistic, resamples=500, seed=3)
+    rng = np.random.default_rng(3)
+    theirs = scipy.stats.bootstrap(
+        (values,), statistic, confidence_level=0.9, n_resamples=500, method=method, rng=rng, axis=0
+    ).confidence_interval
+    np.testing.assert_allclose([interval.low, interval.high], [theirs.low, theirs.high], rtol=1e-10)
+    assert interval.estimate == statistic(values)
+
+
+def test_bca_works_column_by_column_and_is_a_point_where_nothing_varies():
+    values = np.stack([RNG.exponential(size=9), np.full(9, 2.0)], axis=1)
+    both = statistics.bca_interval(values, resamples=300)
+    alone = statistics.bca_interval(values[:, 0], resamples=300)
+    np.testing.assert_allclose([both.low[0], both.high[0]], [alone.low, alone.high], rtol=1e-12)
+    assert both.low[1] == both.high[1] == 2.0
+
+
+@pytest.mark.parametrize("law", ["bernoulli", "beta"])
+def test_confidence_sequence_holds_at_all_times(law):
+    mean = 0.3
+    draw = {"bernoulli": lambda size: RNG.random(size) < mean, "beta": lambda size: RNG.beta(3, 7, size)}[law]
+    values = draw((1000, 2000)).astype(float) * 4 - 1
+    stream = statistics.confidence_sequence(values, 0.9, low=-1, high=3)
+    always = contains(stream, 4 * mean - 1).all(axis=0)
+    assert always.mean() >= 0.9 - 5 * np.sqrt(0.09 / always.size)
+    assert np.all(np.diff(stream.high - stream.low, axis=0) <= 0)
+    assert np.mean(stream.high[-1] - stream.low[-1]) < 4 * 0.15
+
+
+def test_confidence_sequence_is_its_formula():
+    values, alpha = [1.0, 0.0, 1.0, 1.0], 0.05
+    ours = statistics.confidence_sequence(values, 1 - alpha)
+    mean, variance, seen, squares, bets, gains, penalty = 0.5, 0.25, 0.5, 0.25, 0.0, 0.0, 0.0
+    low, high = 0.0, 1.0
+    for t, x in enumerate(values, start=1):
+        bet = min(0.5, (2 * np.log(2 / alpha) / (variance * t * np.log(1 + t))) ** 0.5)
+        penalty += 4 * (x - mean) ** 2 * (-np.log(1 - bet) - bet) / 4
+        bets, gains, seen = bets + bet, gains + bet * x, seen + x
+        mean = seen / (t + 1)
+        squares += (x - mean) ** 2
+        variance = squares / (t + 1)
+        half = (np.log(2 / alpha) + penalty) / bets
+        low, high = max(low, gains / bets - half), min(high, gains / bets + half)
+        np.testing.assert_allclose([ours.low[t - 1], ours.high[t - 1]], [low, high], rtol=1e-12)
+
+
+def test_exponent_fit_is_linear_regression():
+    times = np.arange(1.0, 30)
+    curve = 2 * times**0.5 * np.exp(0.1 * RNG.normal(size=29))
+    slope, intercept, _, p_value, error = np.asarray(scipy.stats.linregress(np.log(times), np.log(curve)), float)
+    half = scipy.stats.t.ppf(0.975, 27) * error
+    ours = statistics.exponent_fit(times, curve)
+    np.testing.assert_allclose(ours, [slope, slope - half, slope + half, intercept, p_value], rtol=1e-9)
+
+
+def test_exponent_fit_recovers_a_power_law():
+    times = np.arange(1.0, 50)
+    ours = statistics.exponent_fit(times, 3 * times**0.7)
+    np.testing.assert_allclose([ours.exponent, ours.low, ours.high, ours.intercept], [0.7] * 3 + [np.log(3)], rtol=1e-9)
+    assert ours.p_value < 1e-100
+
+
+def test_exponent_interval_covers_when_rounds_of_a_run_are_dependent():
+    times = np.arange(1.0, 40)
+    target = statistics.exponent_fit(times, times**0.5).exponent
+    walks = times**0.5 * (1 + 0.02 * np.cumsum(RNG.normal(size=(800, 10, 39)), axis=-1))
+    fits = [statistics.exponent_interval(times, runs) for runs in walks]
+    assert_share([fit.low <= target <= fit.high for fit in fits], 0.95)
+
+
+def test_exponent_interval_is_the_jackknife():
+    times, runs = np.arange(1.0, 9), RNG.uniform(1, 2, (4, 8))
+    ours = statistics.exponent_interval(times, runs)
+    fit = lambda curves: np.polyfit(np.log(times), np.log(curves.mean(0)), 1)[0]
+    parts = np.asarray([fit(runs[[j for j in range(4) if j != i]]) for i in range(4)])
+    half = scipy.stats.t.ppf(0.975, 3) * np.sqrt(3 / 4 * np.sum((parts - parts.mean()) ** 2))
+    np.testing.assert_allclose(ours[:3], [fit(runs), fit(runs) - half, fit(runs) + half], rtol=1e-9)
+
+
+def test_trend_test_is_a_binomial_tail():
+    sublinear = statistics.trend_test(np.sqrt(np.arange(1, 12)))
+    assert sublinear.decreases == 10
+    np.testing.assert_allclose(sublinear.p_value, 2.0**-10, rtol=1e-12)
+    superlinear = statistics.trend_test(np.arange(1, 12) ** 2.0)
+    assert (superlinear.decreases, superlinear.p_value) == (0, 1)
+    noise = RNG.normal(size=(50, 6)).cumsum(axis=-1)
+    ours = statistics.trend_test(noise)
+    falls = [sum(run[t] / (t + 1) < run[t - 1] / t for t in range(1, 6)) for run in noise]
+    np.testing.assert_array_equal(ours.decreases, falls)
+    np.testing.assert_allclose(ours.p_value, scipy.stats.binom.sf(np.subtract(falls, 1), 5, 0.5), rtol=1e-12)
+
+
+def test_exploration_is_counted_as_by_hand():
+    actions, rewards = RNG.integers(0, 3, (20, 12)), RNG.integers(0, 2, (20, 12)).astype(float)
+    best = RNG.integers(0, 3, 20)
+    fractions, greedy = exploration.min_fraction(actions, 3), exploration.greedy_fraction(actions, rewards, 3)
+    failures = exploration.suffix_failure(actions, best, 8)
+    for run in range(20):
+        hits = 0
+        for t in range(12):
+            played = [actions[run, :t] == arm for arm in range(3)]
+            means = [rewards[run, :t][p].mean() if p.any() else -1 for p in played]
+            hits += t > 0 and means[actions[run, t]] == max(means)
+            least = min((actions[run, : t + 1] == arm).sum() for arm in range(3))
+            np.testing.assert_allclose(fractions[run, t], 3 * least / (t + 1), rtol=1e-12)
+        np.testing.assert_allclose(greedy[run], hits / 11, rtol=1e-12)
+        assert failures[run] == (best[run] not in actions[run, 8:])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: statistics.mean_interval([1.0]), r"values: shape \(1,\); expected .* N >= 2"),
+        (lambda: statistics.mean_interval([1.0, np.nan]), "values: 1 entries are not finite"),
+        (lambda: statistics.mean_interval([1.0, 2.0], 95), r"confidence: 95; expected a number in \(0, 1\)"),
+        (lambda: statistics.paired_interval([1.0, 2.0], [1.0, 2.0, 3.0]), r"theirs: shape \(3,\)"),
+        (lambda: statistics.confidence_sequence([0.5, 2.0]), "values: in .0.5, 2.; expected in .0, 1."),
+        (lambda: statistics.exponent_fit([1, 2, 3], [1.0, -1.0, 2.0]), "values: -1 is smallest; expected positive"),
+        (lambda: statistics.exponent_fit([1, 2], [1.0, 1.0]), "values: shape"),
+        (lambda: statistics.trend_test([1.0]), "regret: shape"),
+        (lambda: exploration.suffix_failure([0, 1], 0, 2), "start: 2; expected 0 <= start < T = 2"),
+        (lambda: exploration.min_fraction([0, 3], 3), r"actions: in 0..3; expected 0..2"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
