@@ -15,7 +15,6 @@ import optax
 from jaxdm.numerics import is_concrete
 from jaxdm.types import Agent, Env, Transition, Tree
 
-
 Response = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 """`(planned loss [d], sum of losses so far [d], decision [d]) -> loss [d]`: what an adversary does with its plan."""
 
