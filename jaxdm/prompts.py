@@ -104,6 +104,11 @@ def supervise(episodes: Episode, label: jax.Array, spaces: Spaces) -> Prompt:
     )
 
 
+def take(episodes: Episode, count: int) -> Episode:
+    """The first `count` (static) of K episodes."""
+    return jax.tree.map(lambda x: x[:count], episodes)
+
+
 def play(key: jax.Array, env: Env, params: Tree, agent: Agent, agent_params: Tree, length: int, count: int) -> Episode:
     """`count` independent episodes of one agent in one task, leading axes [count, T]; `count` may be zero.
 
@@ -118,4 +123,4 @@ def play(key: jax.Array, env: Env, params: Tree, agent: Agent, agent_params: Tre
     """
     keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(jnp.arange(max(count, 1)))
     episodes = jax.vmap(lambda k: rollout(k, env, params, agent, agent_params, length))(keys)
-    return jax.tree.map(lambda x: x[:count], episodes)
+    return take(episodes, count)

@@ -26,10 +26,14 @@ class Result(NamedTuple):
 
 
 def as_plain(config: Any) -> Any:
-    """A configuration as JSON types: dataclasses become dictionaries that also name their class."""
+    """A configuration as JSON types: dataclasses become dictionaries that also name their class.
+
+    A dataclass's paths are left out: where a result goes is no part of what it is.
+    """
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        fields = {field.name: as_plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
-        return {"class": type(config).__name__, **fields}
+        fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+        kept = {name: as_plain(value) for name, value in fields.items() if not isinstance(value, Path)}
+        return {"class": type(config).__name__, **kept}
     if isinstance(config, Mapping):
         return {str(name): as_plain(value) for name, value in config.items()}
     if isinstance(config, (list, tuple)):

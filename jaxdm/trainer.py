@@ -4,6 +4,7 @@ Every step's randomness is `fold_in(key, step)`, so a run depends on its key alo
 Callers put seeds on a leading axis: `jax.vmap(trainer.init)(keys, params)`.
 """
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,6 +45,7 @@ class Fit(NamedTuple):
 
     state: TrainState  # leading axis [seeds]
     losses: np.ndarray  # [seeds, steps]
+    seconds: float  # spent on all seeds together, over all sittings, compilation included
 
 
 def make(loss: Callable[[Tree, jax.Array], jax.Array], optimiser: optax.GradientTransformation) -> Trainer:
@@ -119,18 +121,20 @@ def fit(
         ValueError: `folder` holds a checkpoint that is damaged or belongs to another run.
     """
     run = jax.jit(jax.vmap(trainer.run, in_axes=(0, None)), static_argnums=1, donate_argnums=0)
-    losses = np.zeros((state.step.shape[0], 0), np.float32)
+    losses, seconds = np.zeros((state.step.shape[0], 0), np.float32), 0.0
     state = jax.tree.map(jnp.copy, state)  # the chunks consume their argument, which is the caller's
     with _Checkpoints(folder, identity) as checkpoints:
         restored = checkpoints.restore(state)
         if restored is not None:
-            state, losses = restored
+            state, losses, seconds = restored
         while (done := losses.shape[1]) < steps:
+            start = time.perf_counter()
             state, chunk = run(state, min(every, steps - done))
             losses = np.concatenate([losses, np.asarray(chunk)], axis=1)
-            checkpoints.save(state, losses)
+            seconds += time.perf_counter() - start
+            checkpoints.save(Fit(state=state, losses=losses, seconds=seconds))
             progress(losses.shape[1], float(chunk.mean()))
-    return Fit(state=state, losses=losses)
+    return Fit(state=state, losses=losses, seconds=seconds)
 
 
 class _Checkpoints:
@@ -149,13 +153,13 @@ class _Checkpoints:
         if self.folder is not None:
             self.manager.close()
 
-    def save(self, state: TrainState, losses: np.ndarray) -> None:
+    def save(self, reached: Fit) -> None:
         if self.folder is not None:
-            tree = {"state": _without_key(state), "losses": losses}
+            tree = _stored(reached)
             items = {"tree": ocp.args.StandardSave(tree), "identity": ocp.args.JsonSave({"identity": self.identity})}
-            self.manager.save(losses.shape[1], args=ocp.args.Composite(**items))
+            self.manager.save(reached.losses.shape[1], args=ocp.args.Composite(**items))
 
-    def restore(self, like: TrainState) -> tuple[TrainState, np.ndarray] | None:
+    def restore(self, like: TrainState) -> Fit | None:
         if self.folder is None or (step := self.manager.latest_step()) is None:
             return None
         try:
@@ -167,8 +171,8 @@ class _Checkpoints:
             ) from error
         if found != self.identity:
             raise ValueError(f"folder: {self.folder} holds a run of {found}; expected {self.identity}")
-        seeds = like.step.shape[0]
-        template = {"state": _without_key(like), "losses": np.zeros((seeds, step), np.float32)}
+        losses = np.zeros((like.step.shape[0], step), np.float32)
+        template = _stored(Fit(state=like, losses=losses, seconds=0.0))
         try:
             items = self.manager.restore(step, args=ocp.args.Composite(tree=ocp.args.StandardRestore(template)))
             tree = items["tree"]
@@ -176,10 +180,12 @@ class _Checkpoints:
             raise ValueError(
                 f"folder: {self.folder} step {step} is damaged ({error}); delete it to start anew"
             ) from error
-        state = tree["state"]
-        key = jax.random.wrap_key_data(state.key, impl=jax.random.key_impl(like.key))
-        return state._replace(key=key), np.asarray(tree["losses"])
+        key = jax.random.wrap_key_data(tree["state"].key, impl=jax.random.key_impl(like.key))
+        state = tree["state"]._replace(key=key)
+        return Fit(state=state, losses=np.asarray(tree["losses"]), seconds=float(tree["seconds"]))
 
 
-def _without_key(state: TrainState) -> TrainState:
-    return state._replace(key=jax.random.key_data(state.key))
+def _stored(reached: Fit) -> dict[str, Tree]:
+    """A `Fit` as arrays: keys as their data."""
+    state = reached.state._replace(key=jax.random.key_data(reached.state.key))
+    return {"state": state, "losses": reached.losses, "seconds": np.float64(reached.seconds)}

@@ -69,6 +69,12 @@ def vote(spaces: Spaces) -> Agent:
     return Agent(init=init, act=act, observe=lambda memory, transition, params: memory, draws=uniform_draws)
 
 
+def first(demonstrations: Episode, count: jax.Array) -> Episode:
+    """Only the first `count` (data) demonstrations: the others are masked out, and what counts them does not."""
+    kept = jnp.arange(demonstrations.mask.shape[0]) < count
+    return demonstrations._replace(mask=demonstrations.mask & kept[:, None])
+
+
 class CertaintyMemory(NamedTuple):
     """The plan on the counted model, and the time."""
 

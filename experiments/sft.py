@@ -1,0 +1,69 @@
+"""Supervised fine-tuning on oracle-labelled trajectories: the optimality gap against the number of demonstrations.
+
+Figure: `sft`, one line per method over the same held-out tasks, demonstrations and keys.
+Commands: `python -m experiments.sft quick`, `... paper`; `... quick --help` lists what can be changed.
+Cost: COST
+Expectation: SFT < ICL-only < random with intervals apart, and SFT at most half of ICL-only.
+
+Tasks are dark rooms with a hidden goal, a slippery floor and unlabelled controls. Few states are demonstrated, so that
+copying the demonstrations (their vote) stays far from optimal, and so does planning on what they count.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import jax
+
+from experiments import findings, launch
+from experiments.sft_compare import NETWORKS, compare
+from experiments.sft_study import PRESETS, Config, Study, prepare
+from jaxdm import finetuning, storage, trainer
+from jaxdm.progress import bar
+from jaxdm.types import Tree
+
+
+def main(config: Config) -> Path:
+    """Pretrain, fine-tune, compare, store; returns the result's folder.
+
+    Raises:
+        ValueError: a field out of range, or a checkpoint of another run.
+    """
+    study = prepare(config)
+    keys = jax.random.split(jax.random.key(config.seed), config.seeds)
+    fresh = jax.vmap(study.network.init)(keys)
+    pretrained = train(study, "pretrain", fresh)
+    tuned = train(study, "sft", pretrained.state.params)
+    scratch = train(study, "scratch", fresh)
+    weights = dict(zip(NETWORKS, (tuned.state.params, scratch.state.params, pretrained.state.params), strict=True))
+    metrics = compare(study, weights)
+    for stage, fit in {"pretrain": pretrained, "sft": tuned, "scratch": scratch}.items():
+        metrics |= {f"curve_{stage}": fit.losses, f"seconds_{stage}": fit.seconds}
+    path = storage.write_result(config.results, "sft", config, metrics)
+    storage.write_claims(path, findings.sft(config, metrics))
+    return path
+
+
+def train(study: Study, stage: Literal["pretrain", "sft", "scratch"], params: Tree) -> trainer.Fit:
+    """One stage for all seeds, with checkpoints beside the results."""
+    config = study.config
+    steps = config.pretrain_steps if stage == "pretrain" else config.sft_steps
+    pretraining = stage == "pretrain"
+    loss = finetuning.batch_loss(
+        study.network,
+        study.setting,
+        study.pool,
+        finetuning.behaviour_prompt if pretraining else finetuning.oracle_prompt,
+        supports=config.supports,
+        batch=config.batch,
+        targets="all" if pretraining else config.targets,
+    )
+    stages = trainer.make(loss, trainer.adamw(config.rate, steps))
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 2), config.seeds)
+    folder = config.results / "checkpoints" / "sft" / storage.config_hash(config) / stage
+    with bar(f"sft {stage}, {config.seeds} seeds", steps) as progress:
+        state = jax.vmap(stages.init)(keys, params)
+        return trainer.fit(stages, state, steps, folder=folder, identity=[config, stage], progress=progress)
+
+
+if __name__ == "__main__":
+    launch.command_line(PRESETS, main, __doc__)
