@@ -1,5 +1,6 @@
 """Results on disk: `results/<experiment>/<hash of config>/{config.json, metrics.npz}`, written whole or not at all.
 
+A result folder may also hold `claims.json`, what the experiment found out about the statements it tests.
 numpy only, so that a figure can be redrawn without jax. A result is written to a temporary folder beside its place,
 flushed, and renamed into it: a kill or a full disk leaves either the old result, or none, never half of one.
 """
@@ -7,14 +8,18 @@ flushed, and renamed into it: a kill or a full disk leaves either the old result
 import dataclasses
 import hashlib
 import json
+import math
 import os
+import secrets
 import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+CLAIM_FIELDS = ("id", "source", "statement", "measured", "low", "high", "target", "verdict", "refuted", "command")
+VERDICTS = ("holds", "differs", "fails")
 
 
 class Result(NamedTuple):
@@ -68,7 +73,8 @@ def write_result(root: Path, experiment: str, config: Any, metrics: Mapping[str,
     """
     target = Path(root) / experiment / config_hash(config)
     target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    staging = _beside(target)
+    staging.mkdir()
     try:
         with open(staging / "metrics.npz", "wb") as file:
             np.savez(file, allow_pickle=False, **{name: np.asarray(value) for name, value in metrics.items()})
@@ -110,6 +116,48 @@ def read_results(root: Path, experiment: str) -> list[Result]:
     return [read_result(path) for path in sorted(paths, key=lambda path: path.stat().st_mtime)]
 
 
+def write_claims(path: Path, claims: Sequence[Any]) -> Path:
+    """Write `claims.json` in a folder, e.g. that of a result: a list of records with the fields `CLAIM_FIELDS`.
+
+    Args:
+        path: the folder.
+        claims: mappings or NamedTuples; other fields are dropped, numbers that are not finite become null.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: a field is missing, or a verdict is none of `VERDICTS`.
+    """
+    return write_json(Path(path) / "claims.json", [_as_claim(claim) for claim in claims])
+
+
+def read_claims(path: Path) -> list[dict[str, Any]]:
+    """The claims in a JSON file that holds one record or a list of them.
+
+    Raises:
+        ValueError: the file is no JSON, or a record is no claim (see `write_claims`).
+    """
+    try:
+        stored = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"path: {path} cannot be read as JSON ({error}); expected claims") from error
+    return [_as_claim(claim) for claim in (stored if isinstance(stored, list) else [stored])]
+
+
+def _as_claim(claim: Any) -> dict[str, Any]:
+    fields = claim._asdict() if hasattr(claim, "_asdict") else dict(claim)
+    missing = [name for name in CLAIM_FIELDS if name not in fields]
+    if missing:
+        raise ValueError(f"claim: {fields.get('id')!r} has no {missing[0]!r}; expected {', '.join(CLAIM_FIELDS)}")
+    if fields["verdict"] not in VERDICTS:
+        raise ValueError(f"verdict: {fields['verdict']!r} of claim {fields['id']!r}; expected one of {VERDICTS}")
+    numbers = {name: None if fields[name] is None else float(fields[name]) for name in ("measured", "low", "high")}
+    finite = {name: None if x is None or not math.isfinite(x) else x for name, x in numbers.items()}
+    refuted = None if fields["refuted"] is None else bool(fields["refuted"])
+    return {name: fields[name] for name in CLAIM_FIELDS} | finite | {"refuted": refuted}
+
+
 def write_json(path: Path, value: Any) -> Path:
     """Write a JSON file atomically: it holds the old text or the whole new one."""
     return write_text(path, json.dumps(as_plain(value), indent=2) + "\n")
@@ -119,16 +167,21 @@ def write_text(path: Path, text: str) -> Path:
     """Write a text file atomically."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, staging = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    staging = _beside(path)
     try:
-        with os.fdopen(handle, "w") as file:
+        with open(staging, "x") as file:
             file.write(text)
             _flush(file)
         os.replace(staging, path)
     except BaseException:
-        Path(staging).unlink(missing_ok=True)
+        staging.unlink(missing_ok=True)
         raise
     return path
+
+
+def _beside(target: Path) -> Path:
+    """A hidden name in the same folder that no other writer has; unlike tempfile's, it gets the user's permissions."""
+    return target.with_name(f".{target.name}-{secrets.token_hex(6)}")
 
 
 def _swap(staging: Path, target: Path) -> None:

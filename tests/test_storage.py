@@ -149,6 +149,32 @@ def test_a_damaged_result_is_refused(tmp_path):
         storage.read_result(path)
 
 
+def test_results_are_as_readable_as_the_user_wants(tmp_path):
+    before = os.umask(0o027)
+    try:
+        path = storage.write_result(tmp_path, "sft", Config(), {})
+        text = storage.write_text(tmp_path / "report.html", "x")
+    finally:
+        os.umask(before)
+    modes = [p.stat().st_mode & 0o777 for p in (path, path / "config.json", path / "metrics.npz", text)]
+    assert modes == [0o750, 0o640, 0o640, 0o640]
+
+
+def test_claims_round_trip_and_are_replaced_with_their_result(tmp_path):
+    claim = dict.fromkeys(storage.CLAIM_FIELDS, "text") | {"verdict": "differs", "refuted": None}
+    claim |= {"measured": np.float32(0.5), "low": float("-inf"), "high": float("nan")}
+    path = storage.write_result(tmp_path, "sft", Config(), {})
+    file = storage.write_claims(path, [claim | {"more": 1}])
+    assert storage.read_claims(file) == [claim | {"measured": 0.5, "low": None, "high": None}]
+    with pytest.raises(ValueError, match="verdict: 'so' of claim 'text'; expected one of"):
+        storage.write_claims(path, [claim | {"verdict": "so"}])
+    with pytest.raises(ValueError, match="claim: None has no 'id'; expected id, source"):
+        storage.write_claims(path, [{}])
+    assert storage.read_claims(file)[0]["measured"] == 0.5
+    storage.write_result(tmp_path, "sft", Config(), {})
+    assert not file.exists()
+
+
 def test_objects_are_not_pickled(tmp_path):
     with pytest.raises(ValueError, match="allow_pickle"):
         storage.write_result(tmp_path, "sft", Config(), {"bad": np.array([object()])})

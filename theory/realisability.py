@@ -2,8 +2,8 @@
 
 With `r_h = <phi, theta_h>` and `P_h(s'|.) = <phi, mu_h(s')>` the Bellman equation reads
 `Q*_h = <phi, theta_h> + sum_{s'} <phi, mu_h(s')> V*_{h+1}(s')`, which is `<phi, w_h>` with
-`w_h = theta_h + sum_{s'} mu_h(s') V*_{h+1}(s')`. With `theta_h` in [0,1]^d and rows of `mu_h` that are laws each coordinate
-of `w_h` is at most H, so `|w_h| <= H sqrt(d)`; the source's `2 H sqrt(d)` allows more general features.
+`w_h = theta_h + sum_{s'} mu_h(s') V*_{h+1}(s')`. With `theta_h` in [0,1]^d and rows of `mu_h` that are laws each
+coordinate of `w_h` is at most H, so `|w_h| <= H sqrt(d)`; the source's `2 H sqrt(d)` allows more general features.
 
 Refuted by kernels off the linear family: there not even the best-fitting weights give Q*.
 

@@ -1,0 +1,40 @@
+"""Draw all figures and the report from stored results: `python -m figures [--results DIR]`.
+
+Writes `figures/*.pdf`, `figures/*.png`, `claims.json` and `report.html` in the results folder. The exit code is 1
+when a figure could not be drawn.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+
+from figures import report
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Where results are."""
+
+    results: Path = Path("results")
+    """Folder that experiments and theory wrote to."""
+
+
+def main(config: Config) -> int:
+    """Write the report, say what is missing from it, and return the exit code."""
+    console = Console(soft_wrap=True, highlight=False)
+    missing = report.write_report(config.results)
+    for item in missing:
+        console.print(f"[yellow]{escape(item.what)}[/]: {escape(item.why)}; run `{escape(item.command)}`")
+    console.print(f"wrote {escape(str(config.results / 'report.html'))}")
+    return 1 if any("could not be drawn" in item.why for item in missing) else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(tyro.cli(Config, description=__doc__)))
+    except ValueError as error:
+        sys.exit(f"error: {error}")

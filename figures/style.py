@@ -1,0 +1,111 @@
+"""One look for all figures: sizes of a paper's column, colours that colour-blind readers tell apart, vector fonts."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.special import stdtrit
+
+
+class Drawn(NamedTuple):
+    """A finished figure: file name without ending, the figure, and a caption that says what to look at."""
+
+    name: str
+    figure: Figure
+    caption: str
+
+
+COLUMN, PAGE = 3.4, 6.9
+"""Widths in inches: one column of a two-column page, and both."""
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C8C8C")
+"""Okabe and Ito's colours, the darker ones first; grey in place of their yellow, which vanishes on white."""
+
+MARKERS = "osD^vPX*"
+"""Beside the colour, so that a black-and-white print can be read."""
+
+SETTINGS: Any = {
+    "font.family": "sans-serif",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "legend.fontsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.5,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 3.5,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,  # TrueType: text stays text, as publishers ask
+    "svg.fonttype": "path",  # the report needs no font of the reader's
+    "svg.hashsalt": "jaxdm",  # the same results give the same bytes
+}
+
+
+def panels(columns: int = 1, *, width: float = COLUMN, height: float = 2.3) -> tuple[Figure, list[Axes]]:
+    """A figure with `columns` panels side by side.
+
+    Args:
+        columns: number of panels.
+        width: inches, all panels together.
+        height: inches.
+    """
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+
+
+def seed_interval(values: Any, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over seeds and its Student interval: `mean -+ t_{n-1} sd / sqrt(n)`; without width for a single seed.
+
+    Args:
+        values: [..., seeds].
+        level: coverage.
+
+    Returns:
+        mean, low, high, each [...].
+    """
+    values = np.asarray(values, np.float64)
+    seeds, mean = values.shape[-1], values.mean(axis=-1)
+    if seeds == 1:
+        return mean, mean, mean
+    half = stdtrit(seeds - 1, (1 + level) / 2) * values.std(axis=-1, ddof=1) / np.sqrt(seeds)
+    return mean, mean - half, mean + half
+
+
+def line(axes: Axes, x: Any, values: Any, label: str, order: int, marked: bool = True) -> None:
+    """A mean over seeds with its interval as a band.
+
+    Args:
+        axes: where to draw.
+        x: [X].
+        values: [X, seeds].
+        label: name in the legend.
+        order: place in the palette.
+        marked: whether points carry markers.
+    """
+    colour, marker = PALETTE[order % len(PALETTE)], MARKERS[order % len(MARKERS)]
+    mean, low, high = seed_interval(values)
+    axes.plot(x, mean, color=colour, marker=marker if marked else "", label=label)
+    axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+
+
+def legend_above(figure: Figure, axes: Axes, columns: int = 4) -> None:
+    """One legend for the whole figure, above it."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(columns, max(len(labels), 1)))
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a phrase: `a, b and c`."""
+    names = list(names)
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "nothing"

@@ -1,0 +1,255 @@
+"""The report from tiny synthetic results: complete, honest, self-contained, and drawn without jax."""
+
+import html.parser
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from figures import __main__ as runner
+from figures import report, sft, style
+from jaxdm import storage
+
+ROOT = Path(runner.__file__).parent.parent
+
+
+def claim(id, verdict="holds", **changes):
+    record = {
+        "id": id,
+        "source": "A & B 1999",
+        "statement": f"<{id}> is so",
+        "measured": 0.123456,
+        "low": -0.1,
+        "high": 0.2,
+        "target": "<= 0.5",
+        "verdict": verdict,
+        "refuted": True,
+        "command": f"python -m theory {id}",
+    }
+    return record | changes
+
+
+def synthetic_sft(root, seeds=4):
+    rng = np.random.default_rng(0)
+    demonstrations, methods = np.array([0, 1, 2, 4, 8, 16]), np.array(["sft", "icl only", "majority vote", "random"])
+    fall = 1 / (1 + np.array([0.9, 0.4, 0.2, 0.0])[:, None] * demonstrations)
+    gap = fall[..., None] + 0.03 * rng.normal(size=(4, 6, seeds))
+    steps = np.arange(0, 2000, 100)
+    loss = 1.4 * np.exp(-steps / 600) + 0.2 + 0.03 * rng.normal(size=(seeds, 20))
+    metrics = {"demonstrations": demonstrations, "methods": methods, "gap": gap, "gap_of_value": gap / 2}
+    curves = {"curve_pretrain": loss, "curve_steps_pretrain": steps, "curve_sft": loss / 2, "curve_steps_sft": steps}
+    return storage.write_result(root, "sft", {"seed": 0}, metrics | curves)
+
+
+def full_results(root):
+    path = synthetic_sft(root)
+    storage.write_claims(path, [claim("E1", "differs", refuted=None, command="python -m experiments.sft")])
+    for id in ("L2", "L10"):
+        storage.write_json(root / "theory" / f"{id}.json", claim(id))
+    storage.write_json(root / "theory" / "N1.json", claim("N1", "fails", refuted=False, measured=float("nan")))
+    row = {"work": "1000 MDPs", "ours": 0.5, "peer": 5.0, "peer_name": "other", "units": "s", "ratio": 10.0}
+    storage.write_json(root / "speed.json", [row, row | {"work": "tiny", "ratio": 0.5}])
+    return root
+
+
+DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+
+
+class Page(html.parser.HTMLParser):
+    """Cells, sources and unclosed tags of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.cells, self.sources, self.verdicts = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.sources += [value for name, value in attrs if name in ("src", "href")]
+        if tag == "td":
+            self.cells.append("")
+            self.verdicts.append(values.get("class") or "")
+        if tag not in ("img", "meta"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "td" in self.open:
+            self.cells[-1] += data
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    root = full_results(tmp_path_factory.mktemp("results"))
+    missing = report.write_report(root)
+    return root, missing, (root / "report.html").read_text()
+
+
+def test_the_page_is_whole_and_needs_nothing_else(written):
+    _, _, text = written
+    page = Page(text)
+    assert page.open == []
+    assert page.sources
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
+    assert "http" not in text.replace(" ", "").split("<body>")[0]
+    assert "<script" not in text
+
+
+def test_claims_come_first_with_every_field_and_verdicts_as_they_are(written):
+    _, _, text = written
+    page = Page(text)
+    assert text.index("<h2>Claims") < text.index("<h2>Speed") < text.index("<h2>Figures")
+    start = page.cells.index("L2")
+    row = page.cells[start : start + 9]
+    interval = f"[{MINUS}0.1, 0.2]"
+    assert row == ["L2", "<L2> is so", "A & B 1999", "0.1235", interval, "<= 0.5", "holds", "refuted", row[-1]]
+    assert row[-1] == "python -m theory L2"
+    verdicts = {page.cells[i - 6]: (page.cells[i], page.verdicts[i]) for i, v in enumerate(page.verdicts) if i >= 6}
+    assert verdicts["L10"] == ("holds", "verdict holds")
+    assert verdicts["E1"] == ("differs", "verdict differs")
+    assert verdicts["N1"] == ("fails", "verdict fails")
+    assert page.cells[page.cells.index("E1") + 7] == DASH
+    assert page.cells[page.cells.index("N1") + 7] == "not refuted"
+    assert page.cells[page.cells.index("N1") + 3] == DASH  # NaN
+    assert "Void, since their wrong version passed too: N1" in text
+
+
+def test_claims_are_data_in_natural_order_and_strict_json(written):
+    root, _, _ = written
+
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    claims = json.loads((root / "claims.json").read_text(), parse_constant=refuse)
+    assert [item["id"] for item in claims] == ["L2", "L10", "N1", "E1"]
+    assert all(tuple(item) == storage.CLAIM_FIELDS for item in claims)
+    assert claims[2]["measured"] is None
+    assert claims[3] == claim("E1", "differs", refuted=None, command="python -m experiments.sft")
+
+
+def test_figures_are_stored_for_papers_and_inlined(written):
+    root, _, text = written
+    for name in ("sft_gap", "sft_curves"):
+        assert (root / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert (root / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert f'id="{name}"' in text
+
+
+def test_drawing_again_gives_the_same_bytes(written, tmp_path):
+    root, _, text = written
+    report.write_report(root)
+    assert (root / "report.html").read_text() == text
+
+
+def test_nothing_is_missing_from_full_results_but_other_experiments(written):
+    _, missing, _ = written
+    assert not {"Theorems", "Claims table", "Speed table", "Figure sft"} & {item.what for item in missing}
+
+
+@pytest.mark.parametrize("folder", ["empty", "absent"])
+def test_an_empty_folder_gives_a_report_that_says_what_to_run(tmp_path, capsys, folder):
+    root = tmp_path if folder == "empty" else tmp_path / "absent"
+    assert runner.main(runner.Config(results=root)) == 0
+    page = Page((root / "report.html").read_text())
+    for command in ("python -m theory", "make reproduce", "python -m experiments.speed", "python -m experiments.sft"):
+        assert command in page.cells
+    assert "python -m experiments.sft" in capsys.readouterr().out
+    assert json.loads((root / "claims.json").read_text()) == []
+
+
+def test_a_figure_that_breaks_is_named_and_the_rest_is_drawn(tmp_path, monkeypatch):
+    full_results(tmp_path)
+
+    def broken(results):
+        raise KeyError("gap")
+
+    monkeypatch.setattr(sft, "draw", broken)
+    assert runner.main(runner.Config(results=tmp_path)) == 1
+    text = (tmp_path / "report.html").read_text()
+    assert "could not be drawn: KeyError" in text
+    assert "&lt;L2&gt; is so" in text
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("theory/L1.json", "{", "L1.json cannot be read as JSON"),
+        ("theory/L1.json", json.dumps({"id": "L1"}), "claim: 'L1' has no 'source'"),
+        ("theory/L1.json", json.dumps(claim("L1", "maybe")), "verdict: 'maybe' of claim 'L1'; expected one of"),
+        ("speed.json", "[{}]", "speed.json is no speed table"),
+    ],
+)
+def test_damaged_records_are_named(tmp_path, file, content, message):
+    storage.write_text(tmp_path / file, content)
+    with pytest.raises(ValueError, match=message):
+        report.write_report(tmp_path)
+
+
+def test_of_two_results_with_the_same_claim_the_newer_one_counts(tmp_path):
+    for seed, verdict in enumerate(["holds", "differs"]):
+        path = storage.write_result(tmp_path, "sft", {"seed": seed}, {})
+        storage.write_claims(path, [claim("E1", verdict)])
+    assert [item["verdict"] for item in report.collect_claims(tmp_path)] == ["differs"]
+
+
+def test_sft_figure_shows_what_is_stored(tmp_path):
+    synthetic_sft(tmp_path)
+    stored = storage.read_results(tmp_path, "sft")[0].metrics
+    drawn = {item.name: item for item in sft.draw(tmp_path)}
+    left, right = drawn["sft_gap"].figure.axes
+    for axes, name in ((left, "gap"), (right, "gap_of_value")):
+        assert [line.get_label() for line in axes.lines] == list(stored["methods"])
+        for line, values in zip(axes.lines, stored[name], strict=True):
+            np.testing.assert_array_equal(line.get_xdata(), stored["demonstrations"])
+            np.testing.assert_allclose(np.asarray(line.get_ydata()), values.mean(axis=-1))
+    assert [axes.get_title() for axes in drawn["sft_curves"].figure.axes] == ["pretrain", "sft"]
+    assert "with 16 demonstrations sft has the smallest mean" in drawn["sft_gap"].caption
+    assert sft.draw(tmp_path / "nowhere") == []
+
+
+def test_seed_interval_is_students(tmp_path):
+    mean, low, high = style.seed_interval([[1.0, 2.0, 3.0]])
+    assert mean == [2.0]
+    half = 4.302652729911275 / np.sqrt(3)  # t_{0.975} with 2 degrees of freedom, times sd 1 / sqrt 3
+    np.testing.assert_allclose([low[0], high[0]], [2 - half, 2 + half])
+    assert style.seed_interval([[5.0]]) == ([5.0], [5.0], [5.0])
+    samples = np.random.default_rng(0).normal(size=(4000, 5))
+    _, low, high = style.seed_interval(samples)
+    covered = np.mean((low <= 0) & (high >= 0))
+    assert abs(covered - 0.95) <= 5 * np.sqrt(0.95 * 0.05 / 4000)
+
+
+def test_numbers_and_phrases():
+    shown = [report.number(x) for x in (None, -0.00012341, 3, 2.0e-7)]
+    assert shown == [DASH, f"{MINUS}0.0001234", "3", f"2e{MINUS}07"]
+    assert [style.listed("abc"[:n]) for n in range(4)] == ["nothing", "a", "a and b", "a, b and c"]
+    assert len(style.PALETTE) == len(set(style.PALETTE)) == len(style.MARKERS)
+
+
+def test_figures_stand_alone(tmp_path):
+    """The command draws without importing jax, and gives damaged records one clean line."""
+    script = "import sys, runpy; sys.argv = ['figures', '--results', sys.argv[1]]\n" \
+        "try: runpy.run_module('figures', run_name='__main__')\n" \
+        "finally: assert not {'jax', 'flax', 'optax'} & set(sys.modules), 'jax was imported'"  # fmt: skip
+    arguments = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report.html").exists()
+    storage.write_text(tmp_path / "speed.json", "{")
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 1
+    assert "error: path:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_panels_are_sized_in_inches():
+    figure, axes = style.panels(3, width=6.0, height=2.0)
+    assert isinstance(figure, Figure)
+    assert tuple(figure.get_size_inches()) == (6.0, 2.0)
+    assert len(axes) == 3
