@@ -53,40 +53,6 @@ def ordered(id: str, source: str, statement: str, groups: dict[str, Any], comman
     return _row(id, source, statement, shown, "> 0 between intervals", distances[closest] > 0, command)
 
 
-def between(id: str, source: str, statement: str, fit: Any, low: float, high: float, command: str) -> dict[str, Any]:
-    """Holds when the whole interval of a fitted exponent lies in [low, high].
-
-    Args:
-        id: short name.
-        source: whose statement it is.
-        statement: one sentence that names what is measured.
-        fit: [3] estimate and interval.
-        low: smallest acceptable number.
-        high: largest acceptable number.
-        command: what runs it again.
-    """
-    estimate, bottom, top = np.asarray(fit)
-    interval = Interval(estimate=estimate, low=bottom, high=top)
-    holds = bool(low <= interval.low and interval.high <= high)
-    return _row(id, source, statement, interval, f"in [{low:g}, {high:g}]", holds, command)
-
-
-def online(preset: str, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of the online-learning study: how the worst regret found grows with the number of rounds."""
-    fits = dict(zip(metrics["attack_learners"], metrics["attack_exponent"], strict=True))
-    horizons, command = metrics["horizons"], f"python -m experiments.online {preset}"
-    expected = {
-        "Hedge": ("online-Hedge", 0.4, 0.6),
-        "FTRL, ball": ("online-FTRL", 0.4, 0.6),
-        "follow the leader": ("online-leader", 0.9, 1.1),
-    }
-    statement = "worst regret of {} that gradient attacks find grows as T^x, T = {}..{}"
-    return [
-        between(id, "classical", statement.format(name, horizons[0], horizons[-1]), fits[name], low, high, command)
-        for name, (id, low, high) in expected.items()
-    ]
-
-
 def sft(config: Config, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of the fine-tuning study, at the number of demonstrations it was trained with."""
     column = config.demonstrations.index(config.supports)

@@ -51,7 +51,7 @@ class Target(NamedTuple):
     arena: str
     agent: Agent
     rate: Callable[[jax.Array], Rate]
-    bound: Callable[[float], float]
+    bound: float  # times sqrt(T); NaN where nothing is guaranteed
 
 
 def contenders(arena: str, dimension: int) -> dict[str, tuple[Agent, Rate]]:
@@ -77,26 +77,17 @@ def contenders(arena: str, dimension: int) -> dict[str, tuple[Agent, Rate]]:
 
 def targets(dimension: int) -> dict[str, Target]:
     """The learners under attack, with rates tuned to T but for the second."""
-    entropy, none = math.log(dimension), lambda rounds: math.nan
-    fixed = lambda scale: lambda rounds: rate(scale / jnp.sqrt(rounds))
-    tuned = fixed(math.sqrt(8 * entropy))
-    anytime = lambda rounds: hedge_rate(dimension)
-    half_entropy = lambda rounds: math.sqrt(rounds * entropy / 2)
+    entropy = math.log(dimension)
+    tuned = lambda scale: lambda rounds: rate(scale / jnp.sqrt(rounds))
+    leader = lambda arena: follow_leader(ARENAS[arena].region, dimension)
+    target = lambda arena, agent, rate, bound: Target(arena=arena, agent=agent, rate=rate, bound=bound)
     return {
-        "Hedge": Target(arena="simplex", agent=hedge(dimension), rate=tuned, bound=half_entropy),
-        "Hedge, any T": Target(
-            arena="simplex", agent=hedge(dimension), rate=anytime, bound=lambda rounds: math.sqrt(rounds * entropy)
-        ),
-        "follow the leader": Target(
-            arena="simplex", agent=follow_leader(SIMPLEX, dimension), rate=fixed(1.0), bound=none
-        ),
-        "FTRL, ball": Target(arena="ball", agent=ftrl(BALL, dimension), rate=fixed(1.0), bound=math.sqrt),
-        "greedy descent, ball": Target(
-            arena="ball", agent=greedy_descent(BALL, dimension), rate=fixed(1.0), bound=math.sqrt
-        ),
-        "follow the leader, ball": Target(
-            arena="ball", agent=follow_leader(BALL, dimension), rate=fixed(1.0), bound=none
-        ),
+        "Hedge": target("simplex", hedge(dimension), tuned(math.sqrt(8 * entropy)), math.sqrt(entropy / 2)),
+        "Hedge, any T": target("simplex", hedge(dimension), lambda rounds: hedge_rate(dimension), math.sqrt(entropy)),
+        "follow the leader": target("simplex", leader("simplex"), tuned(1.0), math.nan),
+        "FTRL, ball": target("ball", ftrl(BALL, dimension), tuned(1.0), 1.0),
+        "greedy descent, ball": target("ball", greedy_descent(BALL, dimension), tuned(1.0), 1.0),
+        "follow the leader, ball": target("ball", leader("ball"), tuned(1.0), math.nan),
     }
 
 

@@ -16,7 +16,7 @@ COLUMNS = 4
 def draw(results: Path) -> list[Drawn]:
     """The figures of the newest stored run; metrics are named as `experiments.online` writes them.
 
-    `rounds [T]`, per arena `learners_<arena> [L]`, `laws_<arena> [W]`, `regret_<arena> [L, W, seeds, T]`; of the attacks
+    `rounds [T]`, per arena `learners_<arena> [L]`, `laws_<arena> [W]`, `regret_<arena> [L, W, seeds, T]`; of attacks
     `horizons [H]`, `attack_learners [A]`, `attack_regret [A, seeds, H]`, `attack_progress [A, H, steps]`,
     `attack_bound [A, H]` with NaN where there is none, and `attack_exponent [A, 3]`.
     """
@@ -29,6 +29,7 @@ def draw(results: Path) -> list[Drawn]:
 def courses(result: storage.Result, arena: str) -> Drawn:
     """Regret against rounds, one panel a law, with seed intervals and a line of slope one half."""
     learners, kinds = ([str(name) for name in result.metrics[f"{what}_{arena}"]] for what in ("learners", "laws"))
+    colours = [str(name) for name in result.metrics["learners_simplex"]]  # a learner keeps its colour on the ball
     rounds, regret = result.metrics["rounds"], result.metrics[f"regret_{arena}"]
     shown = np.unique(np.geomspace(1, len(rounds), 60).astype(int)) - 1
     rows = -(-len(kinds) // COLUMNS)
@@ -42,7 +43,9 @@ def courses(result: storage.Result, arena: str) -> Drawn:
             rounds[shown], np.sqrt(rounds[shown]), color="#8c8c8c", linestyle=":", linewidth=1, label="$\\sqrt{t}$"
         )
         for order, learner in enumerate(learners):
-            style.line(axes, rounds[shown], regret[order, index][:, shown].T, learner, order, marked=False)
+            style.line(
+                axes, rounds[shown], regret[order, index][:, shown].T, learner, colours.index(learner), marked=False
+            )
         axes.set_xscale("log", base=2)
         axes.set_yscale("symlog", linthresh=1)
         axes.set_title(kinds[index].replace("_", " "))
@@ -52,10 +55,10 @@ def courses(result: storage.Result, arena: str) -> Drawn:
     end = regret[..., -1].mean(axis=-1)
     learner, kind = np.unravel_index(np.argmax(end), end.shape)
     caption = (
-        f"Regret against rounds on the {arena}, one panel a law of losses; the dotted line is the square root of t, and "
-        "the vertical scale is linear below 1. Look for lines steeper than it: there the learner does not learn. The "
-        f"largest regret after {rounds[-1]} rounds is that of {learners[learner]} on {kinds[kind].replace('_', ' ')} "
-        f"losses, {end[learner, kind]:.1f}. In the last panel the adversary sees each decision before it answers, also "
+        f"Regret against rounds on the {arena}, one panel a law of losses; the dotted line is the square root of t, "
+        "and the vertical scale is linear below 1. Look for lines steeper than it: there the learner does not learn. "
+        f"The largest regret after {rounds[-1]} rounds is that of {learners[learner]} on "
+        f"{kinds[kind].replace('_', ' ')} losses, {end[learner, kind]:.1f}. In the last panel the adversary sees each decision before it answers, also "
         "the random ones, against which no guarantee holds. Lines are means over "
         f"{regret.shape[2]} seeds, bands 95 % intervals (result {result.path.name})."
     )

@@ -15,7 +15,7 @@ from jaxdm.learners import online as learners
 from tests import reference_online as reference
 
 REGIONS = {"ball": BALL, "simplex": SIMPLEX}
-T, D = 40, 3
+T, D, B = 40, 3, 6
 
 
 def learner(name, kind, dimension=D):
@@ -35,8 +35,19 @@ RESPONSES = (online.oblivious, online.orthogonal, online.against_ball, online.ag
 
 @functools.cache
 def player(name, kind):
+    """Decisions on B sequences at B rates, one program for the whole module."""
     agent = AGENTS[name, kind]
-    return jax.jit(lambda key, losses, params: online.play(key, losses, agent, params))
+    play = jax.jit(jax.vmap(lambda key, losses, params: online.play(key, losses, agent, params)))
+    return lambda losses, params: np.asarray(play(jax.random.split(jax.random.key(1), B), losses, params))
+
+
+def sequences(seed):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=(B, T, D)))
+
+
+def rates(radius=1.0):
+    scale, power = np.meshgrid([0.05, 0.5, 3.0], [0.0, 0.5], indexing="ij")
+    return learners.rate(scale.ravel(), power.ravel(), np.full(B, radius))
 
 
 def label(value):
@@ -48,13 +59,14 @@ def label(value):
 
 @pytest.mark.parametrize("name", laws.LAWS)
 def test_a_law_gives_finite_numbers_in_its_type_and_uses_its_key(name, double):
-    draw = jax.jit(lambda key, dtype: laws.LAWS[name](key, length=T, dimension=D, dtype=dtype), static_argnums=1)
-    for dtype in (jnp.float32, jnp.float64):
-        sequences = jnp.stack([draw(jax.random.key(seed), dtype) for seed in range(6)])
-        assert sequences.shape == (6, T, D)
-        assert sequences.dtype == dtype
-        assert np.all(np.isfinite(sequences))
-        assert np.ptp(np.asarray(sequences), axis=0).max() > 0
+    draw = lambda seed, dtype: laws.LAWS[name](jax.random.key(seed), length=T, dimension=D, dtype=dtype)
+    assert jax.eval_shape(lambda: draw(0, jnp.float32)).dtype == jnp.float32
+    drawn = [draw(seed, jnp.float64) for seed in range(5)]  # a random sign alone agrees five times with chance 1/16
+    for losses in drawn:
+        assert losses.shape == (T, D)
+        assert losses.dtype == jnp.float64
+        assert np.all(np.isfinite(losses))
+    assert any(np.any(losses != drawn[0]) for losses in drawn)
 
 
 @pytest.mark.parametrize("name", laws.LAWS)
@@ -91,17 +103,15 @@ def test_parameters_of_a_law_are_data():
 
 
 def test_a_random_mean_is_shared_by_the_rounds_of_a_sequence(double):
-    draw = lambda key: laws.random_mean(key, length=2, dimension=1, spread=2.0, deviation=1.0)[:, 0]
-    pairs = np.asarray(jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(1), N)))
-    products = pairs[:, 0] * pairs[:, 1]
+    first, second = np.asarray(laws.random_mean(jax.random.key(1), length=2, dimension=N, spread=2.0, deviation=1.0))
+    products = first * second
     assert abs(products.mean() - 4.0) <= 5 * products.std() / np.sqrt(N)
 
 
 def test_a_walk_spreads_linearly(double):
-    draw = lambda key: laws.random_walk(key, length=30, dimension=1, step=0.5)[:, 0]
-    walks = np.asarray(jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(2), N)))
+    walks = np.asarray(laws.random_walk(jax.random.key(2), length=30, dimension=N, step=0.5))
     for t in (0, 9, 29):
-        squares = walks[:, t] ** 2
+        squares = walks[t] ** 2
         assert abs(squares.mean() - 0.25 * (t + 1)) <= 5 * squares.std() / np.sqrt(N)
 
 
@@ -148,11 +158,15 @@ def test_scaling_fills_its_range(double):
 # Worlds
 
 
+@functools.cache
+def met(respond, kind):
+    """An episode of FTRL against an adversary with the plan `sequences(0)[0]`."""
+    return rollout(jax.random.key(1), online.env(respond), sequences(0)[0], AGENTS["ftrl", kind], learners.rate(0.3), T)
+
+
 @pytest.mark.parametrize("respond", RESPONSES, ids=label)
 def test_a_world_shows_its_losses_pays_their_product_and_ends(respond, double):
-    plan = laws.gaussian(jax.random.key(0), length=T, dimension=D)
-    world, agent = online.env(respond), AGENTS["ftrl", "simplex"]
-    episode = rollout(jax.random.key(1), world, plan, agent, learners.rate(0.3), T)
+    episode = met(respond, "ball")
     assert np.array_equal(episode.observation[0], np.zeros(D))
     assert np.array_equal(episode.observation[1:], episode.next_observation[:-1])
     paid = -np.sum(np.asarray(episode.action * episode.next_observation), axis=1)
@@ -174,100 +188,90 @@ def test_worlds_and_learners_take_their_type_from_their_inputs(respond, dtype, d
         assert episode.action.dtype == episode.reward.dtype == episode.next_observation.dtype == dtype
 
 
-def orthogonal_episode(dimension, radius=1.0, plan=None):
-    rounds = 64
-    plan = laws.gaussian(jax.random.key(5), length=rounds, dimension=dimension) if plan is None else plan
-    plan = plan / jnp.linalg.norm(plan, axis=1, keepdims=True)
-    agent = learners.ftrl(BALL, dimension)
-    params = learners.ftrl_rate(radius, rounds)
-    return rollout(jax.random.key(6), online.env(online.orthogonal), plan, agent, params, rounds)
+def orthogonal_episodes(dimension, plans, radius=1.0):
+    agent, params = learners.ftrl(BALL, dimension), learners.ftrl_rate(radius, 64)
+    play = lambda plan: rollout(jax.random.key(6), online.env(online.orthogonal), plan, agent, params, 64)
+    return jax.jit(jax.vmap(play))(jnp.asarray(plans))
 
 
-@pytest.mark.parametrize("dimension", [2, 3, 5])
-@pytest.mark.parametrize("axis", [False, True])
-def test_the_orthogonal_adversary_is_orthogonal_of_given_length_and_costs_ftrl_the_root_of_t(dimension, axis, double):
-    plan = jnp.zeros((64, dimension)).at[:, 0].set(1.0) if axis else None
-    episode = orthogonal_episode(dimension, radius=2.0, plan=plan)
-    losses, actions = np.asarray(episode.next_observation), np.asarray(episode.action)
-    before = np.cumsum(losses, axis=0) - losses
-    assert np.abs(np.sum(losses * before, axis=1)).max() <= 64 * dimension * np.finfo(float).eps * 10
-    assert np.abs(np.linalg.norm(losses, axis=1) - 1).max() <= 4e-16
-    regret = np.sum(losses * actions) + 2 * np.linalg.norm(losses.sum(axis=0))
+@pytest.mark.parametrize("dimension", [2, 5])
+def test_the_orthogonal_adversary_is_orthogonal_of_given_length_and_costs_ftrl_the_root_of_t(dimension, double):
+    plans = np.random.default_rng(5).normal(size=(4, 64, dimension))
+    plans[0], plans[1] = np.eye(dimension)[0], plans[1, :1]  # one direction for ever, whatever the sum already is
+    plans /= np.linalg.norm(plans, axis=-1, keepdims=True)
+    episodes = orthogonal_episodes(dimension, plans, radius=2.0)
+    losses, actions = np.asarray(episodes.next_observation), np.asarray(episodes.action)
+    before = np.cumsum(losses, axis=1) - losses
+    eps = np.finfo(float).eps
+    assert np.abs(np.sum(losses * before, axis=-1)).max() <= 10 * 64 * dimension * eps
+    assert np.abs(np.linalg.norm(losses, axis=-1) - 1).max() <= 10 * eps
+    regret = np.sum(losses * actions, axis=(1, 2)) + 2 * np.linalg.norm(losses.sum(axis=1), axis=-1)
     assert regret == pytest.approx(2 * np.sqrt(64), rel=1e-13)
 
 
 def test_one_dimension_leaves_the_orthogonal_adversary_nothing(double):
-    losses = np.asarray(orthogonal_episode(1).next_observation)
+    losses = np.asarray(orthogonal_episodes(1, np.ones((1, 64, 1))).next_observation)[0]
     assert abs(losses[0, 0]) == 1
     assert np.array_equal(losses[1:], np.zeros((63, 1)))
 
 
 def test_reacting_adversaries_charge_what_the_learner_did(double):
-    plan = laws.uniform(jax.random.key(0), length=T, dimension=D)
-    for kind, respond in (("ball", online.against_ball), ("simplex", online.against_simplex)):
-        episode = rollout(jax.random.key(1), online.env(respond), plan, AGENTS["ftrl", kind], learners.rate(0.3), T)
-        for t in range(T):
-            action = np.asarray(episode.action[t])
-            if kind == "ball" and t > 0:
-                expected = np.linalg.norm(plan[t]) * action / np.linalg.norm(action)
-            elif kind == "ball":
-                expected = np.asarray(plan[0])
-            else:
-                expected = np.max(plan[t]) * np.eye(D)[np.argmax(action)]
-            assert np.allclose(episode.next_observation[t], expected, rtol=0, atol=1e-15)
+    plan = np.asarray(sequences(0)[0])
+    on_ball, on_simplex = met(online.against_ball, "ball"), met(online.against_simplex, "simplex")
+    assert np.array_equal(on_ball.next_observation[0], plan[0])
+    for t in range(1, T):
+        action = np.asarray(on_ball.action[t])
+        expected = np.linalg.norm(plan[t]) * action / np.linalg.norm(action)
+        assert np.allclose(on_ball.next_observation[t], expected, rtol=0, atol=1e-14)
+    expected = plan.max(axis=1, keepdims=True) * np.eye(D)[np.argmax(on_simplex.action, axis=1)]
+    assert np.array_equal(on_simplex.next_observation, expected)
 
 
-@pytest.mark.parametrize("name", AGENTS, ids=label)
+@pytest.mark.parametrize(
+    "name", [("hedge", "simplex"), ("perturbed_leader", "ball"), ("greedy_descent", "ball")], ids=label
+)
 def test_direct_play_is_the_rollout(name, double):
-    losses = laws.uniform(jax.random.key(0), length=T, dimension=D)
-    params = learners.rate(0.3, 0.25, 0.7)
-    episode = rollout(jax.random.key(1), online.env(), losses, AGENTS[name], params, T)
-    played = player(*name)(jax.random.key(1), losses, params)
-    assert np.allclose(played, episode.action, rtol=0, atol=10 * np.finfo(float).eps)
+    params, plan = rates(0.7), sequences(0)
+    played = player(*name)(plan, params)
+    key, own = jax.random.split(jax.random.key(1), B)[3], jax.tree.map(lambda x: x[3], params)
+    episode = rollout(key, online.env(), plan[3], AGENTS[name], own, T)
+    assert np.allclose(played[3], episode.action, rtol=0, atol=100 * np.finfo(float).eps)
 
 
 # Learners
 
 
 @pytest.mark.parametrize("name", DETERMINISTIC, ids=label)
-@pytest.mark.parametrize("power", [0.0, 0.5])
-def test_a_learner_plays_as_its_slow_twin(name, power, double):
-    for seed, scale in enumerate((0.05, 0.5, 3.0)):
-        losses = laws.gaussian(jax.random.key(seed), length=T, dimension=D)
-        radius = 1.0 if name[1] == "simplex" else 0.8
-        played = player(*name)(jax.random.key(0), losses, learners.rate(scale, power, radius))
-        expected = reference.decisions(*name, np.asarray(losses), scale, power, radius)
-        assert np.abs(played - expected).max() <= 100 * T * np.finfo(float).eps
+def test_a_learner_plays_as_its_slow_twin(name, double):
+    radius = 1.0 if name[1] == "simplex" else 0.8
+    losses, params = sequences(1), rates(radius)
+    played = player(*name)(losses, params)
+    for i in range(B):
+        scale, power = float(params.scale[i]), float(params.power[i])
+        expected = reference.decisions(name[0], name[1], np.asarray(losses[i]), scale, power, radius)
+        assert np.abs(played[i] - expected).max() <= 100 * T * np.finfo(float).eps
 
 
 @pytest.mark.parametrize("name", AGENTS, ids=label)
-def test_a_learner_stays_in_its_set_looks_only_back_and_batches(name, double):
-    sequences = laws.gaussian(jax.random.key(0), length=2 * T, dimension=D).reshape(2, T, D)
-    rates = jax.vmap(learners.rate)(jnp.asarray([0.1, 2.0]))
-    keys = jax.random.split(jax.random.key(9), 2)
-    played = np.asarray(jax.vmap(player(*name))(keys, sequences, rates))
-    for i in range(2):
-        alone = player(*name)(keys[i], sequences[i], jax.tree.map(lambda x, i=i: x[i], rates))
-        assert np.allclose(played[i], alone, rtol=0, atol=1e-14)
+def test_a_learner_stays_in_its_set_and_looks_only_back(name, double):
+    losses, params = sequences(2), rates()
+    played = player(*name)(losses, params)
     room = 10 * np.finfo(float).eps
     if name[1] == "ball":
         assert np.linalg.norm(played, axis=-1).max() <= 1 + room
     else:
         assert played.min() >= 0
         assert np.abs(played.sum(axis=-1) - 1).max() <= room
-    changed = sequences.at[:, T // 2, 0].add(50.0)
-    replayed = np.asarray(jax.vmap(player(*name))(keys, changed, rates))
+    replayed = player(*name)(losses.at[:, T // 2, 0].add(50.0), params)
     assert np.array_equal(replayed[:, : T // 2 + 1], played[:, : T // 2 + 1])
     assert np.any(replayed[:, T // 2 + 1 :] != played[:, T // 2 + 1 :])
 
 
 @pytest.mark.parametrize("kind", REGIONS)
 def test_lazy_descent_at_a_fixed_rate_is_ftrl(kind, double):
-    losses = laws.gaussian(jax.random.key(0), length=T, dimension=D)
-    ftrl, lazy = (
-        player(name, kind)(jax.random.key(0), losses, learners.rate(0.4)) for name in ("ftrl", "lazy_descent")
-    )
-    assert np.allclose(ftrl, lazy, rtol=0, atol=T * np.finfo(float).eps)
+    losses, params = sequences(3), rates()._replace(power=jnp.zeros(B))
+    ftrl, lazy = (player(name, kind)(losses, params) for name in ("ftrl", "lazy_descent"))
+    assert np.allclose(ftrl, lazy, rtol=0, atol=100 * T * np.finfo(float).eps)
 
 
 def test_hedge_and_ftrl_meet_their_rates_with_equality_where_it_is_known(double):
@@ -279,11 +283,10 @@ def test_hedge_and_ftrl_meet_their_rates_with_equality_where_it_is_known(double)
 
 
 def test_the_mean_decision_of_the_gumbel_perturbed_leader_is_hedge(double):
-    losses, samples = laws.uniform(jax.random.key(0), length=5, dimension=D), 20_000
+    losses, samples = sequences(4), 4000
     agent = learners.perturbed_leader(SIMPLEX, D, jax.random.gumbel, samples)
-    params = learners.rate(1.3, 0.5)
-    mean = np.asarray(online.play(jax.random.key(1), losses, agent, params))
-    hedge = np.asarray(player("hedge", "simplex")(jax.random.key(1), losses, params))
+    mean = np.asarray(online.play(jax.random.key(1), losses[3, :5], agent, jax.tree.map(lambda x: x[3], rates())))
+    hedge = player("hedge", "simplex")(losses, rates())[3, :5]
     assert np.all(np.abs(mean - hedge) <= 5 * np.sqrt(hedge * (1 - hedge) / samples))
 
 
@@ -297,7 +300,7 @@ def test_a_perturbed_leader_takes_a_key_in_place_of_its_draws():
 
 
 def test_play_is_differentiable_through_ftrl(double):
-    losses = laws.gaussian(jax.random.key(0), length=6, dimension=2)
+    losses = sequences(5)[0, :6, :2]
     agent, eta = learners.ftrl(BALL, 2), 0.1
     cost = lambda losses: jnp.sum(losses * online.play(jax.random.key(0), losses, agent, learners.rate(eta, size=9.0)))
     total = losses.sum(axis=0)

@@ -154,7 +154,8 @@ def perturbed_leader(
     """The leader after fresh noise; the mean over `samples` draws, which goes to the mean decision as they grow.
 
     With `jax.random.gumbel` on the simplex the mean decision is that of `hedge`; with normal noise the rate
-    `t^-1/2` (`rate(1, 0.5)`) makes the noise as large as `sqrt(t)`.
+    `t^-1/2` (`rate(1, 0.5)`) makes the noise as large as `sqrt(t)`. Its guarantee is for losses chosen before the draw:
+    an adversary that sees each draw costs it linear regret.
 
     Args:
         region: set of decisions.
