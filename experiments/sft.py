@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import jax
+import numpy as np
 
 from experiments import findings, launch
 from experiments.sft_compare import NETWORKS, compare
@@ -37,7 +38,8 @@ def main(config: Config) -> Path:
     weights = dict(zip(NETWORKS, (tuned.state.params, scratch.state.params, pretrained.state.params), strict=True))
     metrics = compare(study, weights)
     for stage, fit in {"pretrain": pretrained, "sft": tuned, "scratch": scratch}.items():
-        metrics |= {f"curve_{stage}": fit.losses, f"seconds_{stage}": fit.seconds}
+        steps, curve = windows(fit.losses)
+        metrics |= {f"curve_{stage}": curve, f"curve_steps_{stage}": steps, f"seconds_{stage}": fit.seconds}
     path = storage.write_result(config.results, "sft", config, metrics)
     storage.write_claims(path, findings.sft(config, metrics))
     return path
@@ -51,7 +53,6 @@ def train(study: Study, stage: Literal["pretrain", "sft", "scratch"], params: Tr
     loss = finetuning.batch_loss(
         study.network,
         study.setting,
-        study.pool,
         finetuning.behaviour_prompt if pretraining else finetuning.oracle_prompt,
         supports=config.supports,
         batch=config.batch,
@@ -62,7 +63,15 @@ def train(study: Study, stage: Literal["pretrain", "sft", "scratch"], params: Tr
     folder = config.results / "checkpoints" / "sft" / storage.config_hash(config) / stage
     with bar(f"sft {stage}, {config.seeds} seeds", steps) as progress:
         state = jax.vmap(stages.init)(keys, params)
-        return trainer.fit(stages, state, steps, folder=folder, identity=[config, stage], progress=progress)
+        return trainer.fit(stages, state, study.pool, steps, folder=folder, identity=[config, stage], progress=progress)
+
+
+def windows(losses: np.ndarray, points: int = 50) -> tuple[np.ndarray, np.ndarray]:
+    """Training losses averaged over windows of equal length: last steps [points], means [seeds, points]."""
+    width = max(1, losses.shape[1] // points)
+    count = losses.shape[1] // width
+    means = losses[:, : count * width].reshape(len(losses), count, width).mean(axis=-1)
+    return width * np.arange(1, count + 1), means
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from jaxdm import evaluation, prompts
 from jaxdm.episodes import as_law, markov
 from jaxdm.learners import tabular
 from jaxdm.models.agent import deploy, network_agent
+from jaxdm.tasks import Task
 from jaxdm.types import Agent, Tree
 
 NETWORKS = ("SFT", "SFT from scratch", "ICL-only")
@@ -34,14 +35,13 @@ def compare(study: Study, weights: dict[str, Tree]) -> dict[str, Any]:
         """Gaps of all seeds for an agent that is told `inform(known, task, demonstrations)`."""
         sizes = {"demonstrations": max(config.demonstrations), "episodes": config.episodes}
 
-        def of_seed(key: jax.Array, known: Tree) -> evaluation.Gap:
+        def of_seed(held_out: Task, key: jax.Array, known: Tree) -> evaluation.Gap:
             told = lambda task, demos: inform(known, task, demos)
             of_task = lambda k, task: evaluation.expected_loss(k, study.setting, task, agent, told, **sizes)
-            return evaluation.gap(
-                jax.vmap(of_task)(jax.random.split(key, config.test_tasks), study.held_out), study.held_out
-            )
+            losses = jax.vmap(of_task)(jax.random.split(key, config.test_tasks), held_out)
+            return evaluation.gap(losses, held_out)
 
-        return functools.partial(jax.jit(jax.vmap(of_seed)), keys)
+        return functools.partial(jax.jit(jax.vmap(of_seed, in_axes=(None, 0, 0))), study.held_out, keys)
 
     vote, planner = tabular.vote(spaces), tabular.certainty_equivalent(spaces, config.horizon)
     rivals = {

@@ -38,9 +38,9 @@ class Config:
     """Query episodes per held-out task."""
     seeds: int = 3
     """Training seeds, the unit of every interval."""
-    pretrain_steps: int = 600
+    pretrain_steps: int = 800
     """Gradient steps of pretraining."""
-    sft_steps: int = 1000
+    sft_steps: int = 800
     """Gradient steps of fine-tuning, and of training from scratch."""
     rate: float = 3e-3
     """Peak learning rate."""
@@ -88,10 +88,15 @@ def prepare(config: Config) -> Study:
     """Draw and solve the tasks; training and held-out tasks come from different keys.
 
     Raises:
-        ValueError: an unknown setting.
+        ValueError: an unknown setting, a single seed, or no test at the training number of demonstrations.
     """
     if config.setting != "mdp":
         raise ValueError(f"setting: {config.setting!r}; expected 'mdp'")
+    if config.seeds < 2:
+        raise ValueError(f"seeds: {config.seeds}; expected at least 2, the unit of every interval")
+    if config.supports >= 0 and config.supports not in config.demonstrations:
+        shown = config.demonstrations
+        raise ValueError(f"demonstrations: {shown}; expected the training number {config.supports} among them")
     key_train, key_test = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 1))
     family = lambda key: families.dark_room(key, side=config.side, slip=config.slip)
     spaces = prompts.Spaces(observations=config.side**2, actions=4)

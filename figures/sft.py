@@ -43,11 +43,13 @@ def gap(result: storage.Result) -> Drawn:
     style.legend_above(figure, panels[0])
     values = result.metrics["gap"]
     mean, low, high = style.seed_interval(values[:, -1])
-    best = int(np.argmin(mean))
+    best = int(
+        np.argmin([np.inf if method == "oracle" else value for method, value in zip(methods, mean, strict=True)])
+    )
     caption = (
         "Optimality gap on held-out tasks against the number of demonstrations. Left: 0 is the oracle, 1 random play; "
         "right: the same loss as a share of the oracle's value. Look at how fast each line falls, and where it ends: "
-        f"with {shown[-1]} demonstrations {methods[best]} has the smallest mean and loses {mean[best]:.3f} "
+        f"with {shown[-1]} demonstrations {methods[best]} comes closest to the oracle and loses {mean[best]:.3f} "
         f"[{low[best]:.3f}, {high[best]:.3f}] of the way from oracle to random. Lines are means over "
         f"{values.shape[-1]} training seeds, bands 95 % intervals (result {result.path.name})."
     )

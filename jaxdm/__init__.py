@@ -4,6 +4,7 @@ Ground
     types                   records that cross module borders; the protocols of worlds, agents and networks
     numerics                small numerical pieces: sampling by inverse CDF, masked means, casts
     storage                 results on disk, whole or not at all; numpy only
+    progress                progress of long work on the terminal
 
 Worlds
     envs.mdp                the finite MDP: record, check, simulator

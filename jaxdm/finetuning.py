@@ -104,19 +104,19 @@ def oracle_prompt(key: jax.Array, setting: Setting, task: Task, supports: int) -
 def batch_loss(
     network: Network,
     setting: Setting,
-    pool: Task,
     prompt: Callable[[jax.Array, Setting, Task, int], Prompt],
     *,
     supports: int,
     batch: int,
     targets: Targets,
-) -> Callable[[Tree, jax.Array], jax.Array]:
-    """The loss of a stage, `(params, key) -> []`: tasks, episodes and labels are drawn inside it.
+) -> Callable[[Tree, jax.Array, Task], jax.Array]:
+    """The loss of a stage, `(params, key, pool) -> []`: tasks, episodes and labels are drawn inside it.
+
+    The pool is a `Task` with leading axis [N].
 
     Args:
         network: with `setting.spaces.features` features and `setting.spaces.outputs` outputs.
         setting: kind of world.
-        pool: training tasks, leading axis [N].
         prompt: `behaviour_prompt` or `oracle_prompt`.
         supports: K >= 0 demonstrations of an item.
         batch: items of a step.
@@ -127,11 +127,10 @@ def batch_loss(
     """
     if supports < 0 or batch < 1:
         raise ValueError(f"supports: {supports}, batch: {batch}; expected supports >= 0 and batch >= 1")
-    count = pool.best_value.shape[0]
 
-    def loss(params: Tree, key: jax.Array) -> jax.Array:
+    def loss(params: Tree, key: jax.Array, pool: Task) -> jax.Array:
         key_task, key_item = jax.random.split(key)
-        chosen = jax.random.randint(key_task, (batch,), 0, count)
+        chosen = jax.random.randint(key_task, (batch,), 0, pool.best_value.shape[0])
         items = jax.vmap(lambda k, i: prompt(k, setting, jax.tree.map(lambda x: x[i], pool), supports))
         prompts = items(jax.random.split(key_item, batch), chosen)
         of_one = lambda item: prediction_loss(network.apply(params, item.tokens), item, setting.spaces, targets)

@@ -4,6 +4,7 @@ Every step's randomness is `fold_in(key, step)`, so a run depends on its key alo
 Callers put seeds on a leading axis: `jax.vmap(trainer.init)(keys, params)`.
 """
 
+import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,11 +34,11 @@ class Trainer(NamedTuple):
 
     Fields:
         init: `(key, params) -> TrainState` at step 0.
-        run: `(state, steps) -> (state, losses [steps])`, one compiled loop; `steps` is static.
+        run: `(state, data, steps) -> (state, losses [steps])`, one compiled loop; `steps` is static.
     """
 
     init: Callable[[jax.Array, Tree], TrainState]
-    run: Callable[[TrainState, int], tuple[TrainState, jax.Array]]
+    run: Callable[[TrainState, Tree, int], tuple[TrainState, jax.Array]]
 
 
 class Fit(NamedTuple):
@@ -48,25 +49,27 @@ class Fit(NamedTuple):
     seconds: float  # spent on all seeds together, over all sittings, compilation included
 
 
-def make(loss: Callable[[Tree, jax.Array], jax.Array], optimiser: optax.GradientTransformation) -> Trainer:
-    """A trainer that minimises `E_key loss(params, key)`.
+def make(loss: Callable[[Tree, jax.Array, Tree], jax.Array], optimiser: optax.GradientTransformation) -> Trainer:
+    """A trainer that minimises `E_key loss(params, key, data)`.
 
     Args:
-        loss: `(params, key) -> []`; draws its own batch from the key, so that sampling is compiled into the step.
+        loss: `(params, key, data) -> []`; draws its own batch, so that sampling is compiled into the step. What it
+            draws from is an argument: arrays that a loss closes over are constants, which compile slowly.
         optimiser: an optax transformation.
     """
 
     def init(key: jax.Array, params: Tree) -> TrainState:
         return TrainState(params=params, optimiser=optimiser.init(params), step=jnp.int32(0), key=key)
 
-    def one_step(state: TrainState, _: None) -> tuple[TrainState, jax.Array]:
-        value, gradient = jax.value_and_grad(loss)(state.params, jax.random.fold_in(state.key, state.step))
+    def one_step(state: TrainState, data: Tree) -> tuple[TrainState, jax.Array]:
+        key = jax.random.fold_in(state.key, state.step)
+        value, gradient = jax.value_and_grad(loss)(state.params, key, data)
         updates, inner = optimiser.update(gradient, state.optimiser, state.params)
         params = optax.apply_updates(state.params, updates)
         return TrainState(params=params, optimiser=inner, step=state.step + 1, key=state.key), value
 
-    def run(state: TrainState, steps: int) -> tuple[TrainState, jax.Array]:
-        return jax.lax.scan(one_step, state, length=steps)
+    def run(state: TrainState, data: Tree, steps: int) -> tuple[TrainState, jax.Array]:
+        return jax.lax.scan(lambda state, _: one_step(state, data), state, length=steps)
 
     return Trainer(init=init, run=run)
 
@@ -94,6 +97,7 @@ def adamw(rate: float, steps: int, warmup: float = 0.05, decay: float = 1e-4) ->
 def fit(
     trainer: Trainer,
     state: TrainState,
+    data: Tree,
     steps: int,
     *,
     every: int = 100,
@@ -108,6 +112,7 @@ def fit(
     Args:
         trainer: from `make`.
         state: leading axis [seeds], at step 0.
+        data: what the loss draws from, shared by all seeds.
         steps: gradient steps.
         every: steps of a chunk; a checkpoint is written after each.
         folder: where checkpoints lie; none are kept when left out.
@@ -120,7 +125,7 @@ def fit(
     Raises:
         ValueError: `folder` holds a checkpoint that is damaged or belongs to another run.
     """
-    run = jax.jit(jax.vmap(trainer.run, in_axes=(0, None)), static_argnums=1, donate_argnums=0)
+    run = _compiled(trainer)
     losses, seconds = np.zeros((state.step.shape[0], 0), np.float32), 0.0
     state = jax.tree.map(jnp.copy, state)  # the chunks consume their argument, which is the caller's
     with _Checkpoints(folder, identity) as checkpoints:
@@ -129,12 +134,18 @@ def fit(
             state, losses, seconds = restored
         while (done := losses.shape[1]) < steps:
             start = time.perf_counter()
-            state, chunk = run(state, min(every, steps - done))
+            state, chunk = run(state, data, min(every, steps - done))
             losses = np.concatenate([losses, np.asarray(chunk)], axis=1)
             seconds += time.perf_counter() - start
             checkpoints.save(Fit(state=state, losses=losses, seconds=seconds))
             progress(losses.shape[1], float(chunk.mean()))
     return Fit(state=state, losses=losses, seconds=seconds)
+
+
+@functools.lru_cache
+def _compiled(trainer: Trainer) -> Callable[[TrainState, Tree, int], tuple[TrainState, jax.Array]]:
+    """One compilation for all runs of a trainer."""
+    return jax.jit(jax.vmap(trainer.run, in_axes=(0, None, None)), static_argnums=2, donate_argnums=0)
 
 
 class _Checkpoints:

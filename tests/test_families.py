@@ -146,7 +146,6 @@ def test_machines_are_replaced_past_a_threshold():
         (lambda: RANDOM["dark_room"](jax.random.key(0), slip=1.5), "transition: -.*expected probabilities >= 0"),
         (lambda: RANDOM["dark_room"](jax.random.key(0), slip=float("nan")), "transition: nan"),
         (lambda: RANDOM["dark_room"](jax.random.key(0), discount=1.1), r"discount: 1.1; expected a number in \[0, 1\]"),
-        (lambda: RANDOM["dirichlet"](jax.random.key(0), concentration=-1.0), "transition: "),
         (lambda: families.chain(states=4, discount=-1.0), "discount: -1; expected"),
         (lambda: families.chain(states=4, slip=-0.1), "transition: -0.1 .* expected probabilities >= 0"),
         (lambda: families.machine_replacement(states=1), "states: 1; expected at least 2"),

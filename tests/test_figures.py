@@ -209,7 +209,7 @@ def test_sft_figure_shows_what_is_stored(tmp_path):
             np.testing.assert_array_equal(line.get_xdata(), stored["demonstrations"])
             np.testing.assert_allclose(np.asarray(line.get_ydata()), values.mean(axis=-1))
     assert [axes.get_title() for axes in drawn["sft_curves"].figure.axes] == ["pretrain", "sft"]
-    assert "with 16 demonstrations sft has the smallest mean" in drawn["sft_gap"].caption
+    assert "with 16 demonstrations sft comes closest to the oracle" in drawn["sft_gap"].caption
     assert sft.draw(tmp_path / "nowhere") == []
 
 

@@ -16,8 +16,10 @@ family = functools.partial(linear_mdp.random, states=S, actions=A, dimension=D, 
 draw = jax.jit(jax.vmap(family))
 
 
-def instances(count=30):
-    return draw(jax.random.split(jax.random.key(0), count))
+@functools.cache
+def instances():
+    with jax.enable_x64(True):
+        return draw(jax.random.split(jax.random.key(0), 30))
 
 
 def test_the_tabular_view_is_the_mixture_summed_by_hand(double):
@@ -50,7 +52,7 @@ def test_one_hot_features_are_any_tabular_mdp(double):
     np.testing.assert_allclose(found.reshape(H, 3, 2), q, rtol=0, atol=2 * float(plan.certificate.bound))
 
 
-def test_random_instances_are_valid_differ_and_pay_between_0_and_1():
+def test_random_instances_are_valid_differ_and_pay_between_0_and_1(double):
     batch = instances()
     linear_mdp.validate(batch)
     stages = jax.vmap(linear_mdp.tabular)(batch)
@@ -59,9 +61,19 @@ def test_random_instances_are_valid_differ_and_pay_between_0_and_1():
     for name in ("features", "theta", "mu"):
         field = getattr(batch, name)
         assert not jnp.array_equal(field[0], field[1])
-    with jax.enable_x64(True):
-        single = jax.eval_shape(lambda: family(jax.random.key(0), dtype=jnp.float32))
-        assert {x.dtype for x in single} == {jnp.dtype(jnp.float32)}
+    assert {x.dtype for x in batch} == {jnp.dtype(jnp.float64)}
+    single = jax.eval_shape(lambda: family(jax.random.key(0), dtype=jnp.float32))
+    assert {x.dtype for x in single} == {jnp.dtype(jnp.float32)}
+
+
+def test_random_laws_have_the_moments_of_the_uniform_law_on_the_simplex(double):
+    batch = instances()
+    for name, size in (("features", D), ("mu", S)):
+        entries = np.asarray(getattr(batch, name))[..., 0].ravel()
+        variance = (size - 1) / size**2 / (size + 1)
+        assert abs(entries.mean() - 1 / size) <= 5 * np.sqrt(variance / entries.size)
+        spread = (entries - 1 / size) ** 2
+        assert abs(spread.mean() - variance) <= 5 * spread.std() / np.sqrt(entries.size)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ sample = jax.jit(jax.vmap(numerics.sample_index, in_axes=(None, 0)))
 thresholds = jax.jit(numerics.inverse_cdf)
 
 
-def test_inverse_cdf_is_the_running_sum_and_flat_where_nothing_can_happen():
+def test_inverse_cdf_is_the_running_sum_and_marks_what_cannot_happen():
     found = thresholds(jnp.array([0.0, 0.25, 0.0, 0.5, 0.25, 0.0]))
-    np.testing.assert_array_equal(found, [0.0, 0.25, 0.25, 0.75, 1.0, 1.0])
+    np.testing.assert_array_equal(found, [-1.0, 0.25, -1.0, 0.75, 1.0, -1.0])
 
 
 def test_sample_index_by_hand():
@@ -33,7 +33,7 @@ def test_what_has_probability_zero_is_never_drawn_at_any_edge(dtype):
             law[rng.integers(9)] += 0.1
             law = (law / law.sum()).astype(dtype)
             edges = thresholds(jnp.asarray(law))
-            edge = np.asarray(edges / edges[-1])
+            edge = np.asarray(edges / edges.max())
             uniform = np.concatenate([edge, np.nextafter(edge, dtype(0)), np.nextafter(edge, dtype(1)), [0, 0.5]])
             uniform = np.clip(uniform, dtype(0), np.nextafter(dtype(1), dtype(0))).astype(dtype)
             drawn = np.asarray(sample(edges, jnp.asarray(uniform)))
@@ -61,6 +61,13 @@ def test_uniform_from_takes_a_key_or_numbers(double):
     drawn = numerics.uniform_from(key, (4,), jnp.float64)
     assert jnp.array_equal(drawn, jax.random.uniform(key, (4,), jnp.float64))
     assert numerics.uniform_from(drawn, (4,), jnp.float64) is drawn
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (3, 4), (2, 3, 0), (2, 3, 5)])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_uniform_array_draws_the_numbers_of_jax(double, shape, dtype):
+    key = jax.random.key(3)
+    assert jnp.array_equal(numerics.uniform_array(key, shape, dtype), jax.random.uniform(key, shape, dtype))
 
 
 def test_masked_mean_is_the_mean_of_what_is_kept():

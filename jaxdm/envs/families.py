@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.envs.mdp import MDP, checked
+from jaxdm.numerics import uniform_array
 
 MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))
 """Row and column change of a grid's actions: up, down, left, right."""
@@ -35,7 +36,7 @@ def dirichlet(
     return checked(
         MDP(
             transition=jax.random.dirichlet(key_transition, alpha, (states, actions), dtype),
-            reward=jax.random.uniform(key_reward, (states, actions), dtype),
+            reward=uniform_array(key_reward, (states, actions), dtype),
             initial=jnp.full((states,), 1 / states, dtype),
             discount=jnp.asarray(discount, dtype),
         )
@@ -64,15 +65,15 @@ def garnet(key: jax.Array, *, states: int, actions: int, branching: int, discoun
         raise ValueError(f"branching: {branching}; expected 1 <= branching <= states = {states}")
     key_support, key_cuts, key_reward = jax.random.split(key, 3)
     dtype = dtype or jnp.result_type(float)
-    cuts = jnp.sort(jax.random.uniform(key_cuts, (states, actions, branching - 1), dtype), axis=-1)
+    cuts = jnp.sort(uniform_array(key_cuts, (states, actions, branching - 1), dtype), axis=-1)
     edge = jnp.zeros((states, actions, 1), dtype)
     weights = jnp.diff(jnp.concatenate([edge, cuts, edge + 1], axis=-1), axis=-1)
-    order = jnp.argsort(jax.random.uniform(key_support, (states, actions, states)), axis=-1)[..., :branching]
+    order = jnp.argsort(uniform_array(key_support, (states, actions, states)), axis=-1)[..., :branching]
     row, column = jnp.arange(states)[:, None, None], jnp.arange(actions)[None, :, None]
     return checked(
         MDP(
             transition=jnp.zeros((states, actions, states), dtype).at[row, column, order].set(weights),
-            reward=jax.random.uniform(key_reward, (states, actions), dtype),
+            reward=uniform_array(key_reward, (states, actions), dtype),
             initial=jnp.full((states,), 1 / states, dtype),
             discount=jnp.asarray(discount, dtype),
         )
@@ -113,6 +114,34 @@ def dark_room(key: jax.Array, *, side: int, slip: Any = 0.0, discount: Any = 1.0
             initial=jnp.full((states,), 1 / states, dtype),
             discount=jnp.asarray(discount, dtype),
         )
+    )
+
+
+def frozen_lake(*, slip: Any = 2 / 3, discount: Any = 1.0, dtype: Any = None) -> MDP:
+    """The 4 x 4 frozen lake: reaching the goal pays 1; holes and goal are never left. The start is the first cell.
+
+    Args:
+        slip: [] chance that the move goes to one of the two sides instead, each with half of it; 2/3 is the
+            "slippery" lake, 0 the other.
+        discount: [] in [0, 1].
+        dtype: float type.
+
+    Reference: Towers et al., Gymnasium, 2024, FrozenLake-v1; actions are left, down, right, up as there.
+    """
+    dtype = dtype or jnp.result_type(float)
+    tiles = np.array(list("SFFFFHFHFFFHHFFG"))
+    moves = np.array([(0, -1), (1, 0), (0, 1), (-1, 0)])
+    cell = np.stack(np.divmod(np.arange(16), 4), axis=-1)
+    target = np.clip(cell[:, None] + moves, 0, 3) @ np.asarray([4, 1])
+    target = np.where(np.isin(tiles, ["H", "G"])[:, None], np.arange(16)[:, None], target)
+    reached = jax.nn.one_hot(target, 16, dtype=dtype)
+    sides = (jnp.roll(reached, 1, axis=1) + jnp.roll(reached, -1, axis=1)) / 2
+    transition = (1 - slip) * reached + slip * sides
+    return MDP(
+        transition=transition,
+        reward=jnp.where(jnp.asarray(tiles == "G")[:, None], 0, transition[:, :, 15]),
+        initial=jnp.zeros(16, dtype).at[0].set(1),
+        discount=jnp.asarray(discount, dtype),
     )
 
 

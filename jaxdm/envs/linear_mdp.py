@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.envs.mdp import MDP, check_law
-from jaxdm.numerics import is_concrete
+from jaxdm.numerics import is_concrete, uniform_array
 
 
 class LinearMDP(NamedTuple):
@@ -34,10 +34,9 @@ def random(
     actions: int,
     dimension: int,
     horizon: int,
-    concentration: Any = 1.0,
     dtype: Any = None,
 ) -> LinearMDP:
-    """A random linear MDP: `phi(s,a)` and the rows of `mu_h` ~ Dirichlet, `theta_h ~ U[0,1]^d`, so rewards in [0, 1].
+    """A random linear MDP: `phi(s,a)` and the rows of `mu_h` uniform laws, `theta_h ~ U[0,1]^d`, so rewards in [0, 1].
 
     Args:
         key: random key.
@@ -45,7 +44,6 @@ def random(
         actions: A.
         dimension: d.
         horizon: H.
-        concentration: [] parameter of both Dirichlet laws.
         dtype: float type; that of jax when left out.
 
     Raises:
@@ -53,16 +51,20 @@ def random(
     """
     key_features, key_theta, key_mu = jax.random.split(key, 3)
     dtype = dtype or jnp.result_type(float)
-    sharpness = jnp.asarray(concentration, dtype)
-    mixture, law = (jnp.broadcast_to(sharpness, (size,)) for size in (dimension, states))
     linear = LinearMDP(
-        features=jax.random.dirichlet(key_features, mixture, (states, actions), dtype),
-        theta=jax.random.uniform(key_theta, (horizon, dimension), dtype),
-        mu=jax.random.dirichlet(key_mu, law, (horizon, dimension), dtype),
+        features=_uniform_laws(key_features, (states, actions, dimension), dtype),
+        theta=uniform_array(key_theta, (horizon, dimension), dtype),
+        mu=_uniform_laws(key_mu, (horizon, dimension, states), dtype),
         initial=jnp.full((states,), 1 / states, dtype),
     )
     validate(linear)
     return linear
+
+
+def _uniform_laws(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """Uniform on the simplex along the last axis: normalised exponentials."""
+    exponential = -jnp.log1p(-uniform_array(key, shape, dtype))
+    return exponential / jnp.sum(exponential, axis=-1, keepdims=True)
 
 
 def tabular(linear: LinearMDP) -> MDP:

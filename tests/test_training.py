@@ -1,0 +1,130 @@
+"""Training: exact resume after a kill at any point, checkpoints that are whole or refused, and a loss that falls."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdm import trainer
+
+STEPS, EVERY, SEEDS = 30, 5, 3
+
+
+def loss(params, key, data):
+    return jnp.mean((params["w"][None] - data - jax.random.normal(key, (8, 4))) ** 2)
+
+
+TRAINER = trainer.make(loss, trainer.adamw(0.1, STEPS))
+DATA = jnp.arange(4.0)[None]
+
+
+def start(seed: int = 0):
+    keys = jax.random.split(jax.random.key(seed), SEEDS)
+    return jax.vmap(TRAINER.init)(keys, {"w": jnp.zeros((SEEDS, 4))})
+
+
+def fit(steps: int = STEPS, **options):
+    return trainer.fit(TRAINER, start(), DATA, steps, every=EVERY, **options)
+
+
+@pytest.fixture(scope="module")
+def unbroken():
+    return fit()
+
+
+def same_bits(one: trainer.Fit, two: trainer.Fit) -> bool:
+    equal = jax.tree.map(lambda x, y: bool(jnp.all(x == y)), one.state, two.state)
+    return jax.tree.all(equal) and np.array_equal(one.losses, two.losses)
+
+
+def test_training_approaches_the_minimum(unbroken):
+    assert unbroken.losses.shape == (SEEDS, STEPS)
+    assert np.all(unbroken.losses[:, -5:].mean(axis=1) < unbroken.losses[:, :5].mean(axis=1))
+    assert len({float(x) for x in unbroken.losses[:, 0]}) == SEEDS
+
+
+def test_a_resumed_run_has_the_bits_of_an_unbroken_one(tmp_path, unbroken):
+    fit(2 * EVERY, folder=tmp_path, identity="run")
+    seen = []
+    resumed = fit(folder=tmp_path, identity="run", progress=lambda done, _: seen.append(done))
+    assert seen[0] == 3 * EVERY
+    assert same_bits(resumed, unbroken)
+    assert resumed.seconds > 0
+
+
+def test_a_finished_run_is_not_run_again(tmp_path, unbroken):
+    fit(folder=tmp_path, identity="run")
+    seen = []
+    again = fit(folder=tmp_path, identity="run", progress=lambda done, _: seen.append(done))
+    assert not seen
+    assert same_bits(again, unbroken)
+
+
+def test_the_callers_state_survives():
+    state = start()
+    trainer.fit(TRAINER, state, DATA, 2, every=1)
+    assert float(state.params["w"].sum()) == 0
+
+
+SCRIPT = """
+    import sys
+    from pathlib import Path
+    import jax
+    jax.config.update("jax_legacy_prng_key", "error")
+    from test_training import fit
+    fit(folder=Path(sys.argv[1]), identity="run", progress=lambda done, _: print(done, flush=True))
+"""
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.05, 0.2])
+def test_a_killed_run_resumes_to_the_same_bits(tmp_path, unbroken, delay):
+    here = Path(__file__).parent
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(tmp_path)]
+    path = {"PYTHONPATH": str(here.parent)}
+    child = subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, env=os.environ | path)
+    assert child.stdout is not None
+    child.stdout.readline()  # after the first checkpoint; then in the midst of a chunk, or of writing one
+    time.sleep(delay)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    assert same_bits(fit(folder=tmp_path, identity="run"), unbroken)
+
+
+def test_a_foreign_checkpoint_is_refused(tmp_path):
+    fit(EVERY, folder=tmp_path, identity={"rate": 0.1})
+    with pytest.raises(ValueError, match=r"^folder: .* holds a run of \{'rate': 0.1\}; expected \{'rate': 0.2\}"):
+        fit(folder=tmp_path, identity={"rate": 0.2})
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove"])
+def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
+    fit(EVERY, folder=tmp_path, identity="run")
+    files = [path for path in (tmp_path / str(EVERY) / "tree").rglob("*") if path.is_file()]
+    for path in files:
+        path.write_bytes(path.read_bytes()[:10]) if damage == "truncate" else path.unlink()
+    with pytest.raises(ValueError, match=r"(?s)^folder: .* step 5 is damaged .*; delete it to start anew"):
+        fit(folder=tmp_path, identity="run")
+
+
+def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
+    fit(EVERY, folder=tmp_path, identity="run")
+    wider = jax.vmap(TRAINER.init)(jax.random.split(jax.random.key(0), SEEDS), {"w": jnp.zeros((SEEDS, 5))})
+    with pytest.raises(ValueError, match=r"^folder: "):
+        trainer.fit(TRAINER, wider, jnp.zeros((1, 5)), STEPS, every=EVERY, folder=tmp_path, identity="run")
+
+
+@pytest.mark.parametrize(
+    ("options", "field"), [({"rate": 0.0, "steps": 5}, "rate"), ({"rate": 0.1, "steps": 0}, "steps")]
+)
+def test_bad_schedules_name_the_field(options, field):
+    with pytest.raises(ValueError, match=f"^{field}: .*expected"):
+        trainer.adamw(**options)
