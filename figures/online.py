@@ -54,12 +54,12 @@ def courses(result: storage.Result, arena: str) -> Drawn:
     style.legend_above(figure, grid[0, 0])
     end = regret[..., -1].mean(axis=-1)
     learner, kind = np.unravel_index(np.argmax(end), end.shape)
+    worst = f"{learners[learner]} on {kinds[kind].replace('_', ' ')} losses, {end[learner, kind]:.1f}"
     caption = (
         f"Regret against rounds on the {arena}, one panel a law of losses; the dotted line is the square root of t, "
         "and the vertical scale is linear below 1. Look for lines steeper than it: there the learner does not learn. "
-        f"The largest regret after {rounds[-1]} rounds is that of {learners[learner]} on "
-        f"{kinds[kind].replace('_', ' ')} losses, {end[learner, kind]:.1f}. In the last panel the adversary sees each decision before it answers, also "
-        "the random ones, against which no guarantee holds. Lines are means over "
+        f"The largest regret after {rounds[-1]} rounds is that of {worst}. In the last panel the adversary sees each "
+        "decision before it answers, also the random ones, against which no guarantee holds. Lines are means over "
         f"{regret.shape[2]} seeds, bands 95 % intervals (result {result.path.name})."
     )
     return Drawn(name=f"online_regret_{arena}", figure=figure, caption=caption)

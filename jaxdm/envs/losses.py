@@ -13,6 +13,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxdm.numerics import uniform_array
+
 
 def uniform(
     key: jax.Array, *, length: int, dimension: int, low: Any = 0.0, high: Any = 1.0, dtype: Any = None
@@ -29,7 +31,7 @@ def uniform(
     """
     dtype = _checked_type(length, dimension, dtype)
     low, high = _row(low, dimension, dtype), _row(high, dimension, dtype)
-    return low + (high - low) * jax.random.uniform(key, (length, dimension), dtype)
+    return low + (high - low) * uniform_array(key, (length, dimension), dtype)
 
 
 def gaussian(
@@ -46,7 +48,7 @@ def gaussian(
         dtype: float type.
     """
     dtype = _checked_type(length, dimension, dtype)
-    noise = jax.random.normal(key, (length, dimension), dtype)
+    noise = jax.random.normal(key, (length * dimension,), dtype).reshape(length, dimension)
     return _row(mean, dimension, dtype) + _row(deviation, dimension, dtype) * noise
 
 
@@ -61,7 +63,7 @@ def bernoulli(key: jax.Array, *, length: int, dimension: int, chance: Any = 0.5,
         dtype: float type.
     """
     dtype = _checked_type(length, dimension, dtype)
-    draws = jax.random.uniform(key, (length, dimension), dtype)
+    draws = uniform_array(key, (length, dimension), dtype)
     return (draws < _row(chance, dimension, dtype)).astype(dtype)
 
 
