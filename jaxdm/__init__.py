@@ -17,6 +17,8 @@ Worlds
     envs.apomdp             ambiguous POMDPs: a set of models, an attitude, a simulator
     envs.apomdp_families    sets of models: around a nominal one, and clinicians who disagree about a treatment
     envs.linear_mdp         finite-horizon MDPs whose rewards and kernels are linear in features
+    envs.losses             laws of loss sequences: iid, trends, walks, periodic, alternating, switching
+    envs.online             full-information online learning: decision sets, reacting adversaries, direct play
     envs.bandit             Bernoulli and Gaussian bandits, stationary or drifting: record, check, simulators
     envs.drifts             families of bandits: uniform, one gap, linear; switching, wandering, seasonal
 
@@ -24,6 +26,9 @@ Truth
     oracles.bellman         one Bellman backup and its rounding: what certificates are made of
     oracles.planning        backward induction, value iteration, policy iteration
     oracles.policies        the value of a given policy, and where it goes
+    oracles.hindsight       the best that could have been played against known losses
+    oracles.regret          every definition of regret, as a course over rounds
+    oracles.attack          gradient ascent on loss sequences, through the learner
     oracles.belief          Bayes' rule for hidden states; how far rounding carries a plan on beliefs
     oracles.belief_graph    the beliefs that histories lead to, equal ones merged
     oracles.belief_planning  exact POMDP planning on that graph, for a horizon or for ever
@@ -49,6 +54,7 @@ Rivals
     learners.thompson       Thompson sampling with Beta and normal posteriors
     learners.exponential    exponential weights with bandit feedback
     learners.tabular        random play, the demonstrations' vote, the certainty-equivalent planner
+    learners.online         FTRL, Hedge, gradient descent, perturbed and plain follow-the-leader
 
 Minds
     models.attention        softmax, linear and ReLU attention; positions; keys and values

@@ -15,7 +15,11 @@ from jaxdm import storage
 from theory import (
     ambiguity_attitude,
     ambiguity_models,
+    attention_ftrl,
+    equilibrium,
     exp3_bound,
+    ftrl_regret,
+    hedge_regret,
     information,
     pomdp_convexity,
     preconditioned_regression,
@@ -27,10 +31,14 @@ from theory.claim import HOLDS, Claim
 CLAIMS: dict[str, ModuleType] = {
     "L1": realisability,
     "L2": preconditioned_regression,
+    "N1": attention_ftrl,
+    "N2": ftrl_regret,
+    "N10": equilibrium,
     "P1": pomdp_convexity,
     "P2": information,
     "A1": ambiguity_attitude,
     "A2": ambiguity_models,
+    "O1": hedge_regret,
     "O2": ucb_bound,
     "O3": exp3_bound,
 }

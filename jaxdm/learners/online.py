@@ -1,0 +1,209 @@
+"""Learners for full-information online learning, as agents of `jaxdm.envs.online`; rates are data.
+
+Dimensions: `T` rounds, `d` coordinates (arms, on the simplex). With `S_{t-1}` the sum of losses before round t and
+`eta_t = scale t^-power`, every learner is one line:
+
+    follow_leader     argmin_x <S_{t-1}, x>
+    ftrl              Project(-eta_t S_{t-1}) = argmin_x <S_{t-1}, x> + |x|^2 / (2 eta_t)
+    hedge             softmax(-eta_t S_{t-1}) = argmin_x <S_{t-1}, x> + sum_i x_i log x_i / eta_t, on the simplex
+    perturbed_leader  argmin_x <S_{t-1} - xi_t / eta_t, x>, fresh noise every round
+    lazy_descent      Project(z_t), z_{t+1} = z_t - eta_t l_t
+    greedy_descent    x_t, x_{t+1} = Project(x_t - eta_t l_t)
+
+Reference: Cesa-Bianchi, Lugosi, Prediction, Learning, and Games, 2006; Shalev-Shwartz, Online Learning and Online
+    Convex Optimization, 2012; Abernethy, Lee, Sinha, Tewari, Online linear optimization via smoothing, COLT 2014.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdm.envs.online import Region, no_draws
+from jaxdm.numerics import is_concrete
+from jaxdm.types import Agent, Transition
+
+
+class Rate(NamedTuple):
+    """`eta_t = scale t^-power` in round t = 1, 2, ..., and the size of the decision set (see `Region`).
+
+    Power 0 is a fixed rate, tuned to a known T; power 1/2 one for any T. Their type is the learner's float type.
+    """
+
+    scale: jax.Array  # []
+    power: jax.Array  # []
+    size: jax.Array  # []
+
+
+class OnlineMemory(NamedTuple):
+    """The sum of losses, or the point of a descent; and how many rounds were played."""
+
+    point: jax.Array  # [d]
+    time: jax.Array  # [] int32
+
+
+def rate(scale: Any, power: Any = 0.0, size: Any = 1.0, dtype: Any = None) -> Rate:
+    """A `Rate` from plain numbers, checked.
+
+    Raises:
+        ValueError: a scale or size that is not positive and finite, or a power outside [0, 1].
+    """
+    dtype = dtype or jnp.result_type(float)
+    for name, value in (("scale", scale), ("size", size)):
+        if is_concrete(value) and not np.all((np.asarray(value) > 0) & np.isfinite(value)):
+            raise ValueError(f"{name}: {value}; expected a positive, finite number")
+    if is_concrete(power) and not np.all((np.asarray(power) >= 0) & (np.asarray(power) <= 1)):
+        raise ValueError(f"power: {power}; expected a number in [0, 1]")
+    return Rate(scale=jnp.asarray(scale, dtype), power=jnp.asarray(power, dtype), size=jnp.asarray(size, dtype))
+
+
+def hedge_rate(arms: int, length: int | None = None, dtype: Any = None) -> Rate:
+    """Hedge's rate for losses in [0, 1]: `sqrt(8 log K / T)`, or `2 sqrt(log K / t)` when no T is given.
+
+    The first has regret at most `sqrt(T log K / 2)`, the second `sqrt(t log K)` at every t.
+
+    Raises:
+        ValueError: fewer than two arms, or length < 1.
+
+    Reference: Cesa-Bianchi, Lugosi 2006, theorem 2.2; Bubeck, Introduction to Online Optimization, 2011, theorem 2.4.
+    """
+    if arms < 2 or (length is not None and length < 1):
+        raise ValueError(f"arms, length: {arms}, {length}; expected arms >= 2 and length >= 1")
+    if length is None:
+        return rate(2 * math.sqrt(math.log(arms)), 0.5, dtype=dtype)
+    return rate(math.sqrt(8 * math.log(arms) / length), dtype=dtype)
+
+
+def ftrl_rate(radius: float = 1.0, length: int | None = None, dtype: Any = None) -> Rate:
+    """The rate of `ftrl` on a ball for losses of length at most one: `R / sqrt(T)`, or `R / sqrt(2 t)`.
+
+    The first has regret at most `R sqrt(T)`, the second `R sqrt(2 t)` at every t.
+
+    Raises:
+        ValueError: a radius that is not positive, or length < 1.
+
+    Reference: Orabona, A Modern Introduction to Online Learning, 2019, corollary 7.9.
+    """
+    if length is not None and length < 1:
+        raise ValueError(f"length: {length}; expected at least 1")
+    if length is None:
+        return rate(radius / math.sqrt(2), 0.5, radius, dtype)
+    return rate(radius / math.sqrt(length), 0.0, radius, dtype)
+
+
+def _learner(
+    dimension: int,
+    decide: Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array],
+    update: Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array],
+    draws: Callable[[jax.Array, int], jax.Array] = no_draws,
+) -> Agent:
+    """`x_t = decide(draw, point_t, eta_t, size)`, `point_{t+1} = update(point_t, l_t, eta_t, size)`, `point_1 = 0`."""
+    if dimension < 1:
+        raise ValueError(f"dimension: {dimension}; expected at least 1")
+
+    def eta(memory: OnlineMemory, params: Rate) -> jax.Array:
+        return params.scale * (memory.time + 1).astype(params.scale.dtype) ** -params.power
+
+    def init(key: jax.Array, params: Rate) -> OnlineMemory:
+        return OnlineMemory(point=jnp.zeros(dimension, params.scale.dtype), time=jnp.int32(0))
+
+    def act(draw: Any, memory: OnlineMemory, observation: jax.Array, params: Rate) -> tuple:
+        return decide(draw, memory.point, eta(memory, params), params.size), memory
+
+    def observe(memory: OnlineMemory, transition: Transition, params: Rate) -> OnlineMemory:
+        loss = transition.next_observation
+        point = update(memory.point, loss, eta(memory, params), params.size)
+        return OnlineMemory(point=point, time=memory.time + 1)
+
+    return Agent(init=init, act=act, observe=observe, draws=draws)
+
+
+def _add(point: jax.Array, loss: jax.Array, eta: jax.Array, size: jax.Array) -> jax.Array:
+    return point + loss
+
+
+def follow_leader(region: Region, dimension: int) -> Agent:
+    """The best decision so far; no rate enters. Its regret can be linear (see `jaxdm.envs.losses.alternating`)."""
+    return _learner(dimension, lambda draw, total, eta, size: region.minimise(total, size), _add)
+
+
+def ftrl(region: Region, dimension: int) -> Agent:
+    """Follow the leader with the regulariser `|x|^2 / (2 eta_t)`.
+
+    With a fixed rate its regret is at most `R^2 / (2 eta) + (eta / 2) sum_t |l_t|^2` on the ball of radius R.
+
+    Reference: Shalev-Shwartz 2012, theorem 2.11; Zinkevich, Online convex programming, ICML 2003.
+    """
+    return _learner(dimension, lambda draw, total, eta, size: region.project(-eta * total, size), _add)
+
+
+def hedge(dimension: int) -> Agent:
+    """Exponential weights on the simplex: follow the leader with the entropy as regulariser.
+
+    Reference: Freund, Schapire, A decision-theoretic generalization of on-line learning, 1997.
+    """
+    return _learner(dimension, lambda draw, total, eta, size: size * jax.nn.softmax(-eta * total), _add)
+
+
+def perturbed_leader(
+    region: Region, dimension: int, noise: Callable[..., jax.Array] = jax.random.normal, samples: int = 1
+) -> Agent:
+    """The leader after fresh noise; the mean over `samples` draws, which goes to the mean decision as they grow.
+
+    With `jax.random.gumbel` on the simplex the mean decision is that of `hedge`; with normal noise the rate
+    `t^-1/2` (`rate(1, 0.5)`) makes the noise as large as `sqrt(t)`. Its guarantee is for losses chosen before the draw:
+    an adversary that sees each draw costs it linear regret.
+
+    Args:
+        region: set of decisions.
+        dimension: d.
+        noise: `(key, shape) -> numbers`.
+        samples: draws averaged in each round, >= 1.
+
+    Raises:
+        ValueError: samples < 1.
+
+    Reference: Kalai, Vempala, Efficient algorithms for online decision problems, 2005; Abernethy et al. 2014.
+    """
+    if samples < 1:
+        raise ValueError(f"samples: {samples}; expected at least 1")
+
+    def decide(draw: jax.Array, total: jax.Array, eta: jax.Array, size: jax.Array) -> jax.Array:
+        if jnp.issubdtype(draw.dtype, jax.dtypes.prng_key):
+            draw = noise(draw, (samples, dimension))
+        perturbed = total[None] - draw.astype(total.dtype) / eta
+        return jnp.mean(jax.vmap(region.minimise, (0, None))(perturbed, size), axis=0)
+
+    def draws(key: jax.Array, length: int) -> jax.Array:
+        return noise(key, (length * samples * dimension,)).reshape(length, samples, dimension)  # flat compiles faster
+
+    return _learner(dimension, decide, _add, draws)
+
+
+def lazy_descent(region: Region, dimension: int) -> Agent:
+    """Online gradient descent that never projects its running point; with a fixed rate it is `ftrl`.
+
+    Reference: Zinkevich 2003; Hazan, Introduction to Online Convex Optimization, 2016, section 5.4.
+    """
+    return _learner(
+        dimension,
+        lambda draw, point, eta, size: region.project(point, size),
+        lambda point, loss, eta, size: point - eta * loss,
+    )
+
+
+def greedy_descent(region: Region, dimension: int) -> Agent:
+    """Online gradient descent that projects after every step; its first decision is the projection of zero.
+
+    With a fixed rate its regret is at most `R^2 / (2 eta) + (eta / 2) sum_t |l_t|^2` on the ball of radius R.
+
+    Reference: Zinkevich 2003, theorem 1.
+    """
+    return _learner(
+        dimension,
+        lambda draw, point, eta, size: region.project(point, size),
+        lambda point, loss, eta, size: region.project(point - eta * loss, size),
+    )

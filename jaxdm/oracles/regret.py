@@ -1,0 +1,169 @@
+"""Every definition of regret, as a pure function that returns its course: entry t - 1 is the regret of rounds 1..t.
+
+Dimensions: `T` rounds, `d` coordinates (arms, on the simplex), `K` arms, `C` constant plays. Full information counts
+losses of decisions `x_t`; bandits count mean rewards of arms `a_t`. Averages over runs are the caller's.
+
+    external(t)       sum <l, x> - min_x <S_t, x>                    full-information online learning
+    dynamic(t)        sum <l, x> - sum <l, u>                        against a sequence u
+    internal(t)       max_ij sum x(i) (l(i) - l(j))                  one arm swapped for another
+    swap(t)           sum_i max_j sum x(i) (l(i) - l(j))             every arm swapped as it likes
+    pseudo(t)         t max_a r(a) - sum r(a_t)                      stochastic bandits
+    nonstationary(t)  sum max_a r_t(a) - sum r_t(a_t)                drifting bandits
+    policy(t)         max_c (reward of always c) - reward obtained   worlds that react
+
+Reference: Cesa-Bianchi, Lugosi, Prediction, Learning, and Games, 2006; Blum, Mansour, From external to internal
+    regret, JMLR 2007; Besbes, Gur, Zeevi, Stochastic multi-armed-bandit problem with non-stationary rewards, NeurIPS
+    2014; Arora, Dekel, Tewari, Online bandit learning against an adaptive adversary, ICML 2012.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxdm.envs.online import Region, validate
+from jaxdm.oracles.hindsight import best_so_far
+from jaxdm.types import Env, Tree
+
+
+def external(region: Region, losses: jax.Array, decisions: jax.Array, size: jax.Array | float = 1.0) -> jax.Array:
+    """Against the best fixed decision: `sum_{i<=t} <l_i, x_i> - min_x <S_t, x>`, [T].
+
+    Args:
+        region: `BALL` or `SIMPLEX`.
+        losses: [T, d].
+        decisions: [T, d].
+        size: radius of the ball, sum on the simplex.
+
+    Raises:
+        ValueError: bad losses, or decisions of another shape.
+    """
+    _validate_pair(losses, decisions)
+    return jnp.cumsum(jnp.sum(losses * decisions, axis=-1)) - best_so_far(region, losses, size)
+
+
+def dynamic(losses: jax.Array, decisions: jax.Array, comparators: jax.Array) -> jax.Array:
+    """Against a sequence: `sum_{i<=t} <l_i, x_i - u_i>`, [T].
+
+    The comparators may be `jaxdm.oracles.hindsight.best_each_round`, or the one-hot arms of `best_switching`.
+
+    Args:
+        losses: [T, d].
+        decisions: [T, d].
+        comparators: [T, d].
+
+    Raises:
+        ValueError: bad losses, or decisions or comparators of another shape.
+    """
+    _validate_pair(losses, decisions)
+    _validate_pair(losses, comparators, "comparators")
+    return jnp.cumsum(jnp.sum(losses * (decisions - comparators), axis=-1))
+
+
+def internal(losses: jax.Array, decisions: jax.Array) -> jax.Array:
+    """Against playing j wherever i was played, for the best pair: `max_ij sum_{s<=t} x_s(i) (l_s(i) - l_s(j))`, [T].
+
+    Args:
+        losses: [T, d].
+        decisions: [T, d] points of the simplex.
+
+    Raises:
+        ValueError: bad losses, or decisions of another shape.
+    """
+    return jnp.max(_exchange(losses, decisions), axis=(-2, -1))
+
+
+def swap(losses: jax.Array, decisions: jax.Array) -> jax.Array:
+    """Against the best map from arms to arms: `sum_i max_j sum_{s<=t} x_s(i) (l_s(i) - l_s(j))`, [T].
+
+    Args:
+        losses: [T, d].
+        decisions: [T, d] points of the simplex.
+
+    Raises:
+        ValueError: bad losses, or decisions of another shape.
+    """
+    return jnp.sum(jnp.max(_exchange(losses, decisions), axis=-1), axis=-1)
+
+
+def pseudo(means: jax.Array, actions: jax.Array) -> jax.Array:
+    """On mean rewards that stay: `t max_a r(a) - sum_{i<=t} r(a_i)`, [T].
+
+    Args:
+        means: [K] mean reward of each arm.
+        actions: [T] int, in 0..K-1.
+
+    Raises:
+        ValueError: wrong shapes.
+    """
+    if means.ndim != 1 or actions.ndim != 1:
+        raise ValueError(f"means, actions: shapes {means.shape}, {actions.shape}; expected [K] and [T]")
+    return jnp.cumsum(jnp.max(means) - means[actions])
+
+
+def nonstationary(means: jax.Array, actions: jax.Array) -> jax.Array:
+    """On mean rewards that move: `sum_{i<=t} max_a r_i(a) - r_i(a_i)`, [T].
+
+    Args:
+        means: [T, K] mean reward of each arm in each round.
+        actions: [T] int, in 0..K-1.
+
+    Raises:
+        ValueError: wrong shapes.
+    """
+    if means.ndim != 2 or actions.shape != means.shape[:1]:
+        raise ValueError(f"means, actions: shapes {means.shape}, {actions.shape}; expected [T, K] and [T]")
+    chosen = jnp.take_along_axis(means, actions[:, None], axis=-1)[:, 0]
+    return jnp.cumsum(jnp.max(means, axis=-1) - chosen)
+
+
+def variation(means: jax.Array) -> jax.Array:
+    """The budget that a drifting bandit used: `V_T = sum_{t>=2} |r_t - r_{t-1}|_inf`, [].
+
+    Args:
+        means: [T, K].
+    """
+    return jnp.sum(jnp.max(jnp.abs(jnp.diff(means, axis=0)), axis=-1))
+
+
+def policy(key: jax.Array, env: Env, params: Tree, actions: jax.Array, constants: jax.Array) -> jax.Array:
+    """In a world that reacts: `max_c sum_{i<=t} reward_i(c, ..., c) - sum_{i<=t} reward_i(a_1, ..., a_i)`, [T].
+
+    Every play is replayed from the start on the same randomness, so that the world answers to *it*.
+
+    Args:
+        key: random key of the world; that of `jaxdm.episodes.rollout` gives the rewards of that rollout.
+        env: the world.
+        params: its instance.
+        actions: [T, ...] what was played.
+        constants: [C, ...] the constant plays to compare with, e.g. `jnp.eye(d)` on the simplex.
+
+    Raises:
+        ValueError: constants are not of the shape of one action.
+    """
+    if constants.ndim != actions.ndim or constants.shape[1:] != actions.shape[1:]:
+        raise ValueError(f"constants: shape {constants.shape}; expected [C, ...] beside actions {actions.shape}")
+    key_reset, key_env, _, _ = jax.random.split(key, 4)
+    draws = env.draws(key_env, actions.shape[0])
+
+    def total_rewards(actions: jax.Array) -> jax.Array:
+        def step(state: Tree, inputs: tuple) -> tuple:
+            draw, action = inputs
+            _, state, reward, _, _, _ = env.step(draw, state, action, params)
+            return state, reward
+
+        return jnp.cumsum(jax.lax.scan(step, env.reset(key_reset, params)[1], (draws, actions))[1])
+
+    repeated = jnp.broadcast_to(constants[:, None], (constants.shape[0], *actions.shape))
+    return jnp.max(jax.vmap(total_rewards)(repeated), axis=0) - total_rewards(actions)
+
+
+def _exchange(losses: jax.Array, decisions: jax.Array) -> jax.Array:
+    """[T, d, d]: what playing j for i would have saved so far."""
+    _validate_pair(losses, decisions)
+    saved = losses[:, :, None] - losses[:, None, :]
+    return jnp.cumsum(decisions[:, :, None] * saved, axis=0)
+
+
+def _validate_pair(losses: jax.Array, decisions: jax.Array, name: str = "decisions") -> None:
+    validate(losses)
+    if decisions.shape != losses.shape:
+        raise ValueError(f"{name}: shape {decisions.shape}; expected {losses.shape}, that of losses")

@@ -1,0 +1,125 @@
+"""N1: one linear-attention layer with a projection is follow-the-regularised-leader, exactly.
+
+The layer reads past losses `l_1..l_t` with a fixed query c and plays the projection on the ball of radius R of
+`g = sum_i (V l_i + v)(K l_i + k)^T (Q c + q)`. Write `u = Q c + q`. Where `K^T u = 0` and `v = 0`, every score is the
+constant `k^T u`, so `g = (k^T u) V S_t`; with `(k^T u) V = -eta I` the layer plays `Proj(-eta S_t)`. Completing the
+square, `<S, x> + |x|^2 / (2 eta) = |x + eta S|^2 / (2 eta) - eta |S|^2 / 2`: the projection is the minimiser, that is
+FTRL. With a softmax in place of the projection the same sum minimises `<S, x> + sum_i x_i log x_i / eta` over the
+simplex: Hedge.
+
+Reference: Park, Liu, Ozdaglar, Zhang, Do LLM agents have regret?, ICLR 2025.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdm.envs.online import BALL
+from jaxdm.models import attention
+from theory.claim import Claim, exactly
+
+SOURCE = "Park, Liu, Ozdaglar, Zhang, ICLR 2025"
+STATEMENT = "linear attention, then a projection (a softmax), plays the minimiser that defines FTRL (Hedge)"
+DIMENSION, ROUNDS, WIDTH = 4, 20, 6
+ROUNDING = 1e4 * float(np.finfo(np.float64).eps)
+"""Sums of 20 losses through random matrices of condition about 100, and 200 halvings of an interval."""
+
+
+class Layer(NamedTuple):
+    """Weights of one linear-attention head, and its query token; `d` coordinates, `m` width."""
+
+    value: jax.Array  # [d, d] V
+    value_bias: jax.Array  # [d] v
+    key: jax.Array  # [m, d] K
+    key_bias: jax.Array  # [m] k
+    query: jax.Array  # [m, d] Q
+    query_bias: jax.Array  # [m] q
+    token: jax.Array  # [d] c
+
+
+def attend(layer: Layer, losses: jax.Array, first: jax.Array | int = 0, rows: int | None = None) -> jax.Array:
+    """`g` after rounds first, first + 1, ... (all by default), [rows, d]: row 0 is the sum over losses 0..first."""
+    u = layer.query @ layer.token + layer.query_bias
+    cached = attention.KeyValues(
+        keys=(losses @ layer.key.T + layer.key_bias[None])[:, None],
+        values=(losses @ layer.value.T + layer.value_bias[None])[:, None],
+    )
+    rows = rows or losses.shape[0]
+    mean = attention.attend(jnp.broadcast_to(u, (rows, 1, WIDTH)), cached, first, "linear")[:, 0]
+    return mean * jnp.maximum(first + jnp.arange(rows), 1).astype(mean.dtype)[:, None]
+
+
+def ftrl_layer(key: jax.Array, eta: jax.Array, dimension: int, leak: float = 0.0) -> Layer:
+    """Random weights that satisfy the conditions; `leak` adds that much of `u` to every column of K, and breaks one."""
+    keys = jax.random.split(key, 5)
+    query = jax.random.normal(keys[0], (WIDTH, dimension))
+    query_bias, token = jax.random.normal(keys[1], (WIDTH,)), jax.random.normal(keys[2], (dimension,))
+    u = query @ token + query_bias
+    raw = jax.random.normal(keys[3], (WIDTH, dimension))
+    keys_matrix = raw - jnp.outer(u, u @ raw) / (u @ u) + leak * jnp.outer(u, jnp.ones(dimension)) / (u @ u)
+    key_bias = jax.random.normal(keys[4], (WIDTH,)) + u
+    return Layer(
+        value=-eta / (key_bias @ u) * jnp.eye(dimension),
+        value_bias=jnp.zeros(dimension),
+        key=keys_matrix,
+        key_bias=key_bias,
+        query=query,
+        query_bias=query_bias,
+        token=token,
+    )
+
+
+def minimiser_on_ball(total: np.ndarray, eta: float, radius: float) -> np.ndarray:
+    """`argmin <S, x> + |x|^2 / (2 eta)`, `|x| <= R`, from its optimality conditions: halving for the multiplier."""
+    point = lambda multiplier: -total / (1 / eta + 2 * multiplier)
+    low, high = 0.0, np.linalg.norm(total) / radius
+    if np.linalg.norm(point(low)) <= radius:
+        return point(low)
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.linalg.norm(point(middle)) > radius else (low, middle)
+    return point(high)
+
+
+def minimiser_on_simplex(total: np.ndarray, eta: float) -> np.ndarray:
+    """`argmin <S, x> + sum x log x / eta`, `sum x = 1`, from its optimality conditions: halving for the multiplier."""
+    point = lambda multiplier: np.exp(-eta * (total + multiplier))
+    low, high = -total.min() - 1 / eta, -total.min() + (1 + np.log(len(total))) / eta
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if point(middle).sum() > 1 else (low, middle)
+    return point(high)
+
+
+@jax.jit
+def decisions(key: jax.Array, leak: float) -> tuple:
+    """A random layer on a random sequence: `S_t`, eta, and its decisions on the unit ball and on the simplex."""
+    key_losses, key_layer, key_eta = jax.random.split(key, 3)
+    losses = jax.random.normal(key_losses, (ROUNDS, DIMENSION))
+    eta = 10 ** jax.random.uniform(key_eta, minval=-1.5, maxval=0.5)
+    summed = attend(ftrl_layer(key_layer, eta, DIMENSION, leak), losses)
+    return jnp.cumsum(losses, axis=0), eta, jax.vmap(BALL.project)(summed), jax.nn.softmax(summed, axis=1)
+
+
+def largest_error(key: jax.Array, samples: int, leak: float) -> float:
+    """Largest distance between the layer's decisions and the minimisers, over random layers and sequences."""
+    played = jax.vmap(decisions, (0, None))(jax.random.split(key, samples), leak)
+    totals, etas, on_ball, on_simplex = map(np.asarray, played)
+    error = 0.0
+    for i in range(samples):
+        for t in range(0, ROUNDS, 5):
+            ball, simplex = minimiser_on_ball(totals[i, t], etas[i], 1.0), minimiser_on_simplex(totals[i, t], etas[i])
+            error = max(error, np.abs(on_ball[i, t] - ball).max(), np.abs(on_simplex[i, t] - simplex).max())
+    return error
+
+
+def check(key: jax.Array, samples: int = 100) -> Claim:
+    """Decisions of random layers under the conditions equal the minimisers, found without them."""
+    return exactly("N1", STATEMENT, SOURCE, largest_error(key, samples, leak=0.0), ROUNDING)
+
+
+def refute(key: jax.Array, samples: int = 100) -> Claim:
+    """The same when `K^T u` is not zero but one."""
+    return exactly("N1", STATEMENT, SOURCE, largest_error(key, samples, leak=1.0), ROUNDING)
