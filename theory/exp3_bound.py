@@ -47,7 +47,8 @@ def measure(key: jax.Array, samples: int, *, second_term: bool) -> tuple[np.ndar
         table = rewards(key_rewards, kind)
         world = bandit.make(table, deviation=0.0)
         rate = 10.0 ** jax.random.uniform(key_rate, minval=-2, maxval=0)
-        run = lambda key: rollout(key, bandit.gaussian(), world, exp3(ARMS), Exp3(rate, 0.0), ROUNDS).reward.sum()
+        rates, env = Exp3(exploration=rate), bandit.gaussian()
+        run = lambda key: rollout(key, env, world, exp3(ARMS), rates, ROUNDS).reward.sum()
         earned = jax.vmap(run)(jax.random.split(key_runs, RUNS))
         best = jnp.max(jnp.sum(table, axis=0))
         bound = (jnp.e - 1) * rate * best + second_term * ARMS * jnp.log(ARMS) / rate
