@@ -19,6 +19,7 @@ import numpy as np
 from jaxdm.envs import bandit, drifts
 from jaxdm.episodes import rollout
 from jaxdm.learners.exponential import Exp3, exp3
+from jaxdm.numerics import uniform_array
 from theory.claim import Claim, at_most
 
 ARMS, ROUNDS, RUNS = 4, 400, 8
@@ -29,8 +30,8 @@ def rewards(key: jax.Array, kind: jax.Array) -> jax.Array:
     """A sequence [T, K]: 0 coins of fixed bias, 1 of switching bias, 2 a walk, 3 one good arm that changes at T/2."""
     key_mean, key_coin, key_arm = jax.random.split(key, 3)
     sizes = {"arms": ARMS, "rounds": ROUNDS}
-    coins = jax.random.uniform(key_coin, (ROUNDS, ARMS))
-    fixed = jax.random.uniform(key_mean, (1, ARMS))
+    coins = uniform_array(key_coin, (ROUNDS, ARMS), jnp.result_type(float))
+    fixed = jax.random.uniform(key_mean, (1, ARMS), coins.dtype)
     switching = drifts.switching(key_mean, chance=0.02, **sizes).mean
     walk = drifts.wandering(key_mean, step=0.05, **sizes).mean
     halves = jax.nn.one_hot(jax.random.randint(key_arm, (2,), 0, ARMS), ARMS, dtype=coins.dtype)
@@ -39,33 +40,36 @@ def rewards(key: jax.Array, kind: jax.Array) -> jax.Array:
     return jnp.stack(kinds)[kind]
 
 
-def measure(key: jax.Array, samples: int, *, second_term: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Mean regret over the bound, and its standard error, of each sequence, [samples] both."""
-
-    def sequence(key: jax.Array, kind: jax.Array) -> tuple[jax.Array, jax.Array]:
-        key_rewards, key_rate, key_runs = jax.random.split(key, 3)
-        table = rewards(key_rewards, kind)
-        world = bandit.make(table, deviation=0.0)
-        rate = 10.0 ** jax.random.uniform(key_rate, minval=-2, maxval=0)
-        run = lambda key: rollout(key, bandit.gaussian(), world, exp3(ARMS), Exp3(rate, 0.0), ROUNDS).reward.sum()
-        earned = jax.vmap(run)(jax.random.split(key_runs, RUNS))
-        best = jnp.max(jnp.sum(table, axis=0))
-        bound = (jnp.e - 1) * rate * best + second_term * ARMS * jnp.log(ARMS) / rate
-        return (best - jnp.mean(earned)) / bound, jnp.std(earned, ddof=1) / RUNS**0.5 / bound
-
-    keys, kinds = jax.random.split(key, samples), jnp.arange(samples) % 4
-    share, error = jax.jit(jax.vmap(sequence))(keys, kinds)
-    return np.asarray(share), np.asarray(error)
+@jax.jit
+@jax.vmap
+def measure(key: jax.Array, kind: jax.Array) -> tuple[jax.Array, ...]:
+    """Of one sequence: mean regret, its standard error, and the two terms of the bound."""
+    key_rewards, key_rate, key_runs = jax.random.split(key, 3)
+    table = rewards(key_rewards, kind)
+    world, env = bandit.make(table, deviation=0.0), bandit.gaussian()
+    rates = Exp3(exploration=10.0 ** jax.random.uniform(key_rate, minval=-2, maxval=0))
+    run = lambda key: rollout(key, env, world, exp3(ARMS), rates, ROUNDS).reward.sum()
+    earned = jax.vmap(run)(jax.random.split(key_runs, RUNS))
+    best = jnp.max(jnp.sum(table, axis=0))
+    first, second = (jnp.e - 1) * rates.exploration * best, ARMS * jnp.log(ARMS) / rates.exploration
+    return best - jnp.mean(earned), jnp.std(earned, ddof=1) / RUNS**0.5, first, second
 
 
 def check(key: jax.Array, samples: int = 1000) -> Claim:
     """Exp3's mean regret never exceeds the bound."""
-    return _claim("Exp3's mean regret is at most (e-1) g G + K ln K / g", *measure(key, samples, second_term=True))
+    regret, error, first, second = (np.asarray(x) for x in measure(jax.random.split(key, samples), _kinds(samples)))
+    bound = first + second
+    return _claim("Exp3's mean regret is at most (e-1) g G + K ln K / g", regret / bound, error / bound)
 
 
 def refute(key: jax.Array, samples: int = 1000) -> Claim:
     """The same without the price of learning, `K ln K / gamma`."""
-    return _claim("Exp3's mean regret is at most (e-1) g G", *measure(key, samples, second_term=False))
+    regret, error, first, _ = (np.asarray(x) for x in measure(jax.random.split(key, samples), _kinds(samples)))
+    return _claim("Exp3's mean regret is at most (e-1) g G", regret / first, error / first)
+
+
+def _kinds(samples: int) -> jax.Array:
+    return jnp.arange(samples) % 4
 
 
 def _claim(statement: str, share: np.ndarray, error: np.ndarray) -> Claim:
