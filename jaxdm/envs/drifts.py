@@ -10,14 +10,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdm import randomness
 from jaxdm.envs.bandit import Bandit, make
 from jaxdm.numerics import uniform_array
 
 
 def uniform_means(key: jax.Array, *, arms: int, horizon: Any = None, dtype: Any = None) -> Bandit:
     """Bernoulli arms with means `U[0, 1]`."""
-    return make(randomness.uniform(key, (arms,), dtype or jnp.result_type(float)), horizon=horizon)
+    return make(jax.random.uniform(key, (arms,), dtype or jnp.result_type(float)), horizon=horizon)
 
 
 def one_gap(key: jax.Array, *, arms: int, gap: Any, horizon: Any = None, dtype: Any = None) -> Bandit:
@@ -65,15 +64,11 @@ def switching(
         budget: [] largest `V_T`.
         dtype: float type.
     """
-    key_change, key_level = randomness.split(key)
+    key_change, key_level = jax.random.split(key)
     dtype = dtype or jnp.result_type(float)
-    change = randomness.uniform(key_change, (rounds - 1,), dtype) < chance
+    change = jax.random.uniform(key_change, (rounds - 1,), dtype) < chance
     segment = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(change, dtype=jnp.int32)])
-<<<<<<< HEAD
-    return within(randomness.uniform(key_level, (rounds, arms), dtype)[segment], budget)
-=======
     return within(uniform_array(key_level, (rounds, arms), dtype)[segment], budget)
->>>>>>> bandit
 
 
 def wandering(key: jax.Array, *, arms: int, rounds: int, step: Any, budget: Any = jnp.inf, dtype: Any = None) -> Bandit:
@@ -87,9 +82,9 @@ def wandering(key: jax.Array, *, arms: int, rounds: int, step: Any, budget: Any 
         budget: [] largest `V_T`.
         dtype: float type.
     """
-    key_start, key_step = randomness.split(key)
+    key_start, key_step = jax.random.split(key)
     dtype = dtype or jnp.result_type(float)
-    start = randomness.uniform(key_start, (1, arms), dtype)
+    start = jax.random.uniform(key_start, (1, arms), dtype)
     steps = step * jax.random.normal(key_step, (rounds - 1, arms), dtype)
     path = jnp.cumsum(jnp.concatenate([start, steps]), axis=0)
     return within(1 - jnp.abs(1 - path % 2), budget)
@@ -108,7 +103,7 @@ def seasonal(
         budget: [] largest `V_T`.
         dtype: float type.
     """
-    phase = randomness.uniform(key, (arms,), dtype or jnp.result_type(float))
+    phase = jax.random.uniform(key, (arms,), dtype or jnp.result_type(float))
     turn = jnp.arange(rounds, dtype=phase.dtype)[:, None] / period + phase[None]
     return within((1 + jnp.sin(2 * jnp.pi * turn)) / 2, budget)
 
