@@ -50,8 +50,12 @@ def _densities(samples: int) -> jax.Array:
 
 
 @jax.jit
-@jax.vmap
-def _measure(key: jax.Array, density: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _measure(keys: jax.Array, densities: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """`_measure_one` of each, a batch at a time, so that memory does not grow with the samples."""
+    return jax.lax.map(lambda one: _measure_one(*one), (keys, densities), batch_size=min(len(keys), 100))
+
+
+def _measure_one(key: jax.Array, density: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """How far values rise with alpha, how far they leave the range of the single models, and what rounding may do."""
     world = apomdp_families.independent(
         key, models=MODELS, states=3, actions=2, observations=2, density=density, discount=0.95

@@ -46,8 +46,12 @@ def _claim(key: jax.Array, samples: int, attitude: float, statement: str) -> Cla
 
 
 @jax.jit
-@jax.vmap
-def _measure(key: jax.Array, density: jax.Array, attitude: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _measure(keys: jax.Array, densities: jax.Array, attitudes: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`_measure_one` of each, a batch at a time, so that memory does not grow with the samples."""
+    return jax.lax.map(lambda one: _measure_one(*one), (keys, densities, attitudes), batch_size=min(len(keys), 100))
+
+
+def _measure_one(key: jax.Array, density: jax.Array, attitude: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The largest rise of the value from 1..M - 1 models to one more, and what rounding may do."""
     world = apomdp_families.independent(
         key, models=MODELS, states=3, actions=2, observations=2, density=density, discount=0.95

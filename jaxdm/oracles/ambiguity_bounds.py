@@ -12,8 +12,8 @@ bound forgets fades as w grows, as fast as the models forget where they started.
 Grid, for S = 2. The belief of each model is one number. On a cell of the product of intervals `G_m` lies between its
 values at the ends, and Bayes' rule, monotone in that number, maps the cell into a box of cells.
 
-A model may have been dropped on the way. The window does not show it unless nothing the models allow differs, or the
-model allows everything; where it may be so, the least and greatest `G_m` are taken over what is certain only.
+A model may have been dropped before the window, which then does not show it. It cannot have been if it allows every
+observation, or if all models rule out the same things; over the others the bounds hold whether they are dropped or not.
 
 Reference: finite windows are after Kara, Yueksel, Near optimality of finite memory feedback policies in partially
     observed Markov decision processes, 2022; the bounds under ambiguity are ours.
