@@ -145,8 +145,16 @@ def fit(
 
 @functools.lru_cache
 def _compiled(trainer: Trainer) -> Callable[[TrainState, Tree, int], tuple[TrainState, jax.Array]]:
-    """One compilation for all runs of a trainer."""
-    return jax.jit(jax.vmap(trainer.run, in_axes=(0, None, None)), static_argnums=2, donate_argnums=0)
+    """One compilation for all runs of a trainer.
+
+    Seeds are vmapped, but on CPU mapped one after the other: there, batched products of small matrices are slower.
+    """
+    over_seeds = jax.lax.map if jax.default_backend() == "cpu" else lambda run, state: jax.vmap(run)(state)
+
+    def run(state: TrainState, data: Tree, steps: int) -> tuple[TrainState, jax.Array]:
+        return over_seeds(lambda one: trainer.run(one, data, steps), state)
+
+    return jax.jit(run, static_argnums=2, donate_argnums=0)
 
 
 class _Checkpoints:
