@@ -34,6 +34,7 @@ def regret(result: storage.Result) -> Drawn:
     caption = (
         "Cumulative regret against the best arm of each round. Look at which lines flatten: with means that stand "
         "still a good player's do, with means that move none can; where they switch, which lines bend upwards: those "
-        f"players trust the past. Least at the end: {ends}. Lines are means over {regrets.shape[2]} seeds, bands 95 % intervals (result {result.path.name})."
+        f"players trust the past. Least at the end: {ends}. Lines are means over {regrets.shape[2]} seeds, bands 95 % "
+        f"intervals (result {result.path.name})."
     )
     return Drawn(name="bandit", figure=figure, caption=caption)
