@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PRESET ?= quick
 RESULTS ?= results
-STUDIES = sft
+STUDIES = sft online bandit
 BIN = .venv/bin
 
 .PHONY: reproduce test speed lint clean

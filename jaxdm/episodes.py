@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxdm import randomness
 from jaxdm.numerics import inverse_cdf, sample_index, uniform_from
 from jaxdm.types import Agent, Env, Episode, Transition, Tree
 
@@ -34,7 +35,7 @@ def rollout(key: jax.Array, env: Env, params: Tree, agent: Agent, agent_params: 
     """
     if length < 1:
         raise ValueError(f"length: {length}; expected at least 1")
-    key_reset, key_env, key_init, key_agent = jax.random.split(key, 4)
+    key_reset, key_env, key_init, key_agent = randomness.split(key, 4)
     observation, state = env.reset(key_reset, params)
     memory = agent.init(key_init, agent_params)
 
@@ -95,7 +96,7 @@ def markov(horizon: int | None = None) -> Agent:
 
 def uniform_draws(key: jax.Array, length: int) -> jax.Array:
     """One uniform number a step, [T]: the `draws` of agents that need no more."""
-    return jax.random.uniform(key, (length,))
+    return randomness.uniform(key, (length,))
 
 
 def as_law(policy: jax.Array, actions: int, exploration: Any = 0.0) -> jax.Array:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxdm import randomness
 from jaxdm.episodes import rollout
 from jaxdm.finetuning import Setting
 from jaxdm.tasks import Task, loss_along
@@ -49,13 +50,13 @@ def expected_loss(
     Returns:
         [] reward units.
     """
-    key_show, key_play = jax.random.split(key)
+    key_show, key_play = randomness.split(key)
     known = inform(task, setting.demonstrate(key_show, task, demonstrations))
 
     def one(key: jax.Array) -> jax.Array:
         return loss_along(task, rollout(key, setting.env, task.world, agent, known, setting.horizon))
 
-    return jnp.mean(jax.vmap(one)(jax.random.split(key_play, episodes)))
+    return jnp.mean(jax.vmap(one)(randomness.split(key_play, episodes)))
 
 
 def gap(loss: jax.Array, task: Task) -> Gap:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxdm import randomness
 from jaxdm.envs import mdp
 from jaxdm.episodes import as_law, markov
 from jaxdm.objectives import Targets, prediction_loss
@@ -70,7 +71,7 @@ def mdp_setting(
         return episodes
 
     def behave(key: jax.Array, task: Task, count: int) -> Episode:
-        key_policy, key_play = jax.random.split(key)
+        key_policy, key_play = randomness.split(key)
         logits = behaviour_scale * jax.random.normal(key_policy, (spaces.observations, spaces.actions))
         return play(key_play, env, task.world, markov(), jax.nn.softmax(logits), horizon, count)
 
@@ -93,7 +94,7 @@ def behaviour_prompt(key: jax.Array, setting: Setting, task: Task, supports: int
 
 def oracle_prompt(key: jax.Array, setting: Setting, task: Task, supports: int) -> Prompt:
     """An item for fine-tuning: K demonstrations and a query episode, each action labelled by the oracle."""
-    key_support, key_query = jax.random.split(key)
+    key_support, key_query = randomness.split(key)
     support = setting.demonstrate(key_support, task, supports)
     query = setting.visit(key_query, task, 1)
     episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), support, query)
@@ -129,10 +130,10 @@ def batch_loss(
         raise ValueError(f"supports: {supports}, batch: {batch}; expected supports >= 0 and batch >= 1")
 
     def loss(params: Tree, key: jax.Array, pool: Task) -> jax.Array:
-        key_task, key_item = jax.random.split(key)
+        key_task, key_item = randomness.split(key)
         chosen = jax.random.randint(key_task, (batch,), 0, pool.best_value.shape[0])
         items = jax.vmap(lambda k, i: prompt(k, setting, jax.tree.map(lambda x: x[i], pool), supports))
-        prompts = items(jax.random.split(key_item, batch), chosen)
+        prompts = items(randomness.split(key_item, batch), chosen)
         of_one = lambda item: prediction_loss(network.apply(params, item.tokens), item, setting.spaces, targets)
         return jnp.mean(jax.vmap(of_one)(prompts))
 

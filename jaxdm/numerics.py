@@ -3,12 +3,13 @@
 Dimensions: `S` outcomes of a categorical law.
 """
 
-import math
 from typing import Any
 
 import jax
 import jax.core
 import jax.numpy as jnp
+
+from jaxdm import randomness
 
 TRIANGLE = 256
 """Up to so many outcomes a product with a triangle of ones is faster than `jnp.cumsum`, several times on CPU."""
@@ -23,18 +24,13 @@ def uniform_from(draw: jax.Array, shape: tuple[int, ...] = (), dtype: Any = jnp.
     """Uniform numbers in [0, 1): `draw` itself when it already holds them, else drawn from the key it is.
 
     Args:
-        draw: a typed key, or numbers that `jax.random.uniform` gave earlier, of shape `shape`.
+        draw: a typed key, or numbers that `randomness.uniform` gave earlier, of shape `shape`.
         shape: shape of the numbers wanted from a key.
         dtype: float type of the numbers wanted from a key.
     """
     if jnp.issubdtype(draw.dtype, jax.dtypes.prng_key):
-        return jax.random.uniform(draw, shape, dtype)
+        return randomness.uniform(draw, shape, dtype)
     return draw
-
-
-def uniform_array(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-    """What `jax.random.uniform(key, shape, dtype)` gives, drawn flat: on CPU that compiles several times faster."""
-    return jax.random.uniform(key, (math.prod(shape),), dtype).reshape(shape)
 
 
 def inverse_cdf(probabilities: jax.Array) -> jax.Array:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxdm import randomness
 from jaxdm.episodes import rollout
 from jaxdm.types import Agent, Env, Episode, Tree
 
@@ -121,6 +122,6 @@ def play(key: jax.Array, env: Env, params: Tree, agent: Agent, agent_params: Tre
         length: T.
         count: K.
     """
-    keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(jnp.arange(max(count, 1)))
+    keys = jax.vmap(lambda k: randomness.fold_in(key, k))(jnp.arange(max(count, 1)))
     episodes = jax.vmap(lambda k: rollout(k, env, params, agent, agent_params, length))(keys)
     return take(episodes, count)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdm import numerics
+from jaxdm import numerics, randomness
 
 sample = jax.jit(jax.vmap(numerics.sample_index, in_axes=(None, 0)))
 thresholds = jax.jit(numerics.inverse_cdf)
@@ -65,9 +65,9 @@ def test_uniform_from_takes_a_key_or_numbers(double):
 
 @pytest.mark.parametrize("shape", [(), (7,), (3, 4), (2, 3, 0), (2, 3, 5)])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-def test_uniform_array_draws_the_numbers_of_jax(double, shape, dtype):
+def test_uniform_draws_the_numbers_of_jax(double, shape, dtype):
     key = jax.random.key(3)
-    assert jnp.array_equal(numerics.uniform_array(key, shape, dtype), jax.random.uniform(key, shape, dtype))
+    assert jnp.array_equal(randomness.uniform(key, shape, dtype), jax.random.uniform(key, shape, dtype))
 
 
 def test_masked_mean_is_the_mean_of_what_is_kept():

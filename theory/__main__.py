@@ -13,12 +13,18 @@ from rich.console import Console
 
 from jaxdm import storage
 from theory import (
+    ambiguity_attitude,
+    ambiguity_models,
     attention_ftrl,
     equilibrium,
+    exp3_bound,
     ftrl_regret,
     hedge_regret,
+    information,
+    pomdp_convexity,
     preconditioned_regression,
     realisability,
+    ucb_bound,
 )
 from theory.claim import HOLDS, Claim
 
@@ -28,7 +34,13 @@ CLAIMS: dict[str, ModuleType] = {
     "N1": attention_ftrl,
     "N2": ftrl_regret,
     "N10": equilibrium,
+    "P1": pomdp_convexity,
+    "P2": information,
+    "A1": ambiguity_attitude,
+    "A2": ambiguity_models,
     "O1": hedge_regret,
+    "O2": ucb_bound,
+    "O3": exp3_bound,
 }
 
 

@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm import randomness
 from jaxdm.envs.mdp import MDP, check_law
-from jaxdm.numerics import is_concrete, uniform_array
+from jaxdm.numerics import is_concrete
 
 
 class LinearMDP(NamedTuple):
@@ -49,11 +50,11 @@ def random(
     Raises:
         ValueError: as `validate`.
     """
-    key_features, key_theta, key_mu = jax.random.split(key, 3)
+    key_features, key_theta, key_mu = randomness.split(key, 3)
     dtype = dtype or jnp.result_type(float)
     linear = LinearMDP(
         features=_uniform_laws(key_features, (states, actions, dimension), dtype),
-        theta=uniform_array(key_theta, (horizon, dimension), dtype),
+        theta=randomness.uniform(key_theta, (horizon, dimension), dtype),
         mu=_uniform_laws(key_mu, (horizon, dimension, states), dtype),
         initial=jnp.full((states,), 1 / states, dtype),
     )
@@ -63,7 +64,7 @@ def random(
 
 def _uniform_laws(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     """Uniform on the simplex along the last axis: normalised exponentials."""
-    exponential = -jnp.log1p(-uniform_array(key, shape, dtype))
+    exponential = -jnp.log1p(-randomness.uniform(key, shape, dtype))
     return exponential / jnp.sum(exponential, axis=-1, keepdims=True)
 
 

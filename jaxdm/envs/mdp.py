@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm import randomness
 from jaxdm.numerics import inverse_cdf, is_concrete, sample_index, uniform_from
 from jaxdm.types import Env
 
@@ -153,6 +154,6 @@ def env(horizon: int | None = None) -> Env:
         return index, MDPState(state=index, time=time), reward, jnp.bool_(False), truncated, {}
 
     def draws(key: jax.Array, length: int) -> jax.Array:
-        return jax.random.uniform(key, (length,))
+        return randomness.uniform(key, (length,))
 
     return Env(reset=reset, step=step, draws=draws)

@@ -1,0 +1,93 @@
+"""Bandit players compared: regret over time where means stand still and where they move.
+
+Figure: `bandit`, one panel per law of the means, one line per player; every player meets the same worlds and luck.
+Commands: `python -m experiments.bandit quick`, `... paper`; `... quick --help` lists what can be changed.
+Cost: quick about two minutes on two CPU cores; paper about ten.
+Expectation: Thompson and KL-UCB lowest where means stand still; a window below Thompson and UCB1 where they switch.
+
+"Regret" is pseudo-regret against the best arm of each round. Rates: `experiments.bandit_study`.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from experiments import findings, launch
+from experiments.bandit_study import LAWS, PRESETS, Config, players, worlds
+from jaxdm import exploration, storage
+from jaxdm.envs.bandit import Bandit, bernoulli
+from jaxdm.episodes import rollout
+from jaxdm.oracles.bandit import pseudo_regret
+from jaxdm.statistics import exponent_interval
+from jaxdm.types import Agent
+
+
+def main(config: Config) -> Path:
+    """Play all, store regrets, exponents and how the players explored; returns the result's folder.
+
+    Raises:
+        ValueError: a field out of range.
+    """
+    for field, least in {"arms": 2, "rounds": 20, "seeds": 2, "runs": 1}.items():
+        if getattr(config, field) < least:
+            raise ValueError(f"{field}: {getattr(config, field)}; expected at least {least}")
+    times = np.unique(np.geomspace(1, config.rounds, 60).astype(int))
+    key = jax.random.fold_in(jax.random.key(config.seed), len(LAWS))
+    keys = jax.random.split(key, (config.seeds, config.runs))
+    laws = [worlds(config, law) for law in range(len(LAWS))]
+    table, rows = players(config), {"regret": [], "exponent": [], "never_best": [], "min_fraction": [], "greedy": []}
+    start = time.perf_counter()
+    for name in track(table, "bandit players", console=Console(stderr=True)):
+        play = jax.jit(jax.vmap(jax.vmap(player_run(*table[name], config.rounds))))
+        for world in laws:
+            regret, actions, rewards = (np.asarray(x) for x in play(keys, world))
+            curves, late = regret.mean(axis=1)[:, times - 1], times >= config.rounds // 10
+            best = np.asarray(world.mean).sum(axis=2).argmax(axis=-1)
+            rows["regret"].append(curves)
+            rows["exponent"].append(exponent_interval(times[late], curves[:, late])[:3])
+            rows["never_best"].append(exploration.suffix_failure(actions, best, config.rounds // 2).mean(axis=1))
+            rows["min_fraction"].append(exploration.min_fraction(actions, config.arms)[..., -1].mean(axis=1))
+            rows["greedy"].append(exploration.greedy_fraction(actions, rewards, config.arms).mean(axis=1))
+    split = (len(table), len(LAWS))
+    metrics = {name: np.reshape(value, split + np.shape(value)[1:]) for name, value in rows.items()}
+    metrics |= {"times": times, "players": np.asarray(list(table)), "laws": np.asarray(LAWS)}
+    metrics["seconds"] = np.asarray(time.perf_counter() - start)
+    path = storage.write_result(config.results, "bandit", config, metrics)
+    storage.write_claims(path, claims(config, metrics))
+    return path
+
+
+def player_run(agent: Agent, rates: Any, rounds: int) -> Callable[..., tuple]:
+    """`(key, world) -> (regret, actions, rewards)`, each [T]."""
+
+    def run(key: jax.Array, world: Bandit) -> tuple:
+        played = rollout(key, bernoulli(), world, agent, rates, rounds)
+        return pseudo_regret(world, played.action), played.action, played.reward
+
+    return run
+
+
+def claims(config: Config, metrics: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """What is worth a row of the claims table: final regrets of one seed's average run, player against player."""
+    final = dict(zip(metrics["players"], metrics["regret"][..., -1], strict=True))
+    size = f"K={config.arms}, T={config.rounds}"
+    command = f"python -m experiments.bandit {config.name}"
+    still = {name: final[name][0] for name in ("Thompson", "UCB1", "Exp3")}
+    moved = {name: final[name][LAWS.index("switching")] for name in ("sliding window", "Thompson", "UCB1")}
+    window = moved["sliding window"]
+    row = lambda id, statement, groups: findings.ordered(id, "ours", f"{statement}, {size}", groups, command)
+    return [
+        row("B-still", "Regret: Thompson < UCB1 < Exp3 for uniform means", still),
+        row("B-moving", "Regret when means switch: SW-UCB < Thompson", {"w": window, "t": moved["Thompson"]}),
+        row("B-window", "Regret when means switch: SW-UCB < UCB1", {"w": window, "u": moved["UCB1"]}),
+    ]
+
+
+if __name__ == "__main__":
+    launch.command_line(PRESETS, main, __doc__)

@@ -1,0 +1,174 @@
+"""Families of APOMDPs: models around a nominal one, unrelated ones, and clinicians who disagree about a treatment.
+
+Dimensions: `M` models, `S` states, `A` actions, `O` observations. Numbers are data (map over them), sizes are static.
+"""
+
+from math import prod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxdm.envs.apomdp import APOMDP, make
+from jaxdm.envs.pomdp import POMDP
+from jaxdm.envs.pomdp_families import treatment
+from jaxdm.numerics import is_concrete
+
+
+def around(
+    key: jax.Array, nominal: POMDP, *, models: int, radius: Any, attitude: Any = 1.0, nature: Any = None
+) -> APOMDP:
+    """M models within total variation `radius` of a nominal one, which is the first of them.
+
+    `P_m = (1 - radius) P + radius D_m` with rows of D_m from Dirichlet(1); likewise for the observations. The first
+    state and its observation have the nominal laws in all models.
+
+    Args:
+        key: random key.
+        nominal: a POMDP without batch axes.
+        models: M.
+        radius: [] in [0, 1]; data.
+        attitude: alpha, [] in [0, 1].
+        nature: [M]; uniform when left out.
+
+    Raises:
+        ValueError: radius outside [0, 1] (where it is concrete), models < 1, or as `validate`.
+    """
+    _require_models(models)
+    if is_concrete(radius) and not 0 <= float(radius) <= 1:
+        raise ValueError(f"radius: {radius}; expected a number in [0, 1]")
+    dtype = nominal.transition.dtype
+    key_transition, key_observation = jax.random.split(key)
+    # The first model moves by nothing, not by an amount that happens to be small.
+    weight = jnp.where(jnp.arange(models) == 0, 0, jnp.asarray(radius, dtype))[:, None, None, None]
+
+    def spread(key: jax.Array, law: jax.Array) -> jax.Array:
+        other = jax.random.exponential(key, (models, *law.shape), dtype)  # Dirichlet(1), once divided by its sum
+        return (1 - weight) * law[None] + weight * other / jnp.sum(other, axis=-1, keepdims=True)
+
+    repeated = jax.tree.map(lambda x: jnp.broadcast_to(x, (models, *x.shape)), nominal)
+    transition = spread(key_transition, nominal.transition)
+    observation = spread(key_observation, nominal.observation)
+    return make(repeated._replace(transition=transition, observation=observation), attitude, nature)
+
+
+def independent(
+    key: jax.Array,
+    *,
+    models: int,
+    states: int,
+    actions: int,
+    observations: int,
+    density: Any = 1.0,
+    attitude: Any = 1.0,
+    discount: Any = 1.0,
+    dtype: Any = None,
+) -> APOMDP:
+    """M models that have nothing but the reward in common, and rule out different things where `density < 1`.
+
+    Every law is Dirichlet(1) on a random support that holds each outcome with chance `density`; an outcome is drawn
+    for a support left empty. `r(s,a) ~ U[0,1]`; the first state and what is seen of it are such laws too.
+
+    Args:
+        key: random key.
+        models, states, actions, observations: M, S, A, O.
+        density: [] in [0, 1]; data.
+        attitude: alpha, [] in [0, 1].
+        discount: [] in [0, 1].
+        dtype: float type.
+
+    Raises:
+        ValueError: models < 1, density outside [0, 1] (where it is concrete), or as `jaxdm.envs.apomdp.validate`.
+    """
+    _require_models(models)
+    if is_concrete(density) and not 0 <= float(density) <= 1:
+        raise ValueError(f"density: {density}; expected a number in [0, 1]")
+    dtype = dtype or jnp.result_type(float)
+    key_reward, key_laws = jax.random.split(key)
+    shapes = {
+        "transition": (models, states, actions, states),
+        "observation": (models, actions, states, observations),
+        "initial": (models, states),
+        "initial_observation": (models, states, observations),
+    }
+    sizes = [prod(shape) for shape in shapes.values()]
+    weights, keeps = jax.random.uniform(key_laws, (2, sum(sizes)), dtype)  # one call: it is what takes time
+
+    def law(shape: tuple[int, ...], weight: jax.Array, keep: jax.Array) -> jax.Array:
+        weight, keep = -jnp.log1p(-weight.reshape(shape)), keep.reshape(shape)
+        kept = jnp.where((keep < density) | (keep == jnp.min(keep, axis=-1, keepdims=True)), weight + 1e-6, 0)
+        return kept / jnp.sum(kept, axis=-1, keepdims=True)
+
+    ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
+    pairs = zip(shapes.items(), jnp.split(weights, ends), jnp.split(keeps, ends), strict=True)
+    laws = {name: law(shape, weight, keep) for (name, shape), weight, keep in pairs}
+    reward = jax.random.uniform(key_reward, (states, actions), dtype)
+    members = POMDP(
+        **laws,
+        reward=jnp.broadcast_to(reward, (models, states, actions)),
+        discount=jnp.full((models,), discount, dtype),
+    )
+    return make(members, attitude)
+
+
+def clinicians(
+    key: jax.Array,
+    *,
+    models: int,
+    disagreement: Any = 0.5,
+    attitude: Any = 1.0,
+    nature: Any = None,
+    stages: int = 3,
+    levels: int = 2,
+    progression: Any = 0.2,
+    response: Any = 0.7,
+    harm: Any = 0.6,
+    recovery: Any = 0.3,
+    accuracy: Any = 0.8,
+    discount: Any = 1.0,
+    dtype: Any = None,
+) -> APOMDP:
+    """A `treatment` about whose five chances M clinicians disagree; each one's opinion is a model.
+
+    Clinician m holds `p_m = 1 / (1 + exp(-(logit p + disagreement xi_m)))` with xi standard normal, for each chance p
+    on its own; the first holds the nominal p. Nobody doubts what is impossible or certain, nor the costs. Ours.
+
+    Args:
+        key: random key.
+        models: M.
+        disagreement: [] >= 0, standard deviation of the log-odds; data.
+        attitude: alpha, [] in [0, 1].
+        nature: [M]; uniform when left out.
+        stages, levels: sizes of `jaxdm.envs.pomdp_families.treatment`.
+        progression, response, harm, recovery, accuracy: [] in [0, 1], the nominal chances.
+        discount: [] in [0, 1].
+        dtype: float type.
+
+    Raises:
+        ValueError: models < 1, disagreement < 0 (where it is concrete), or as `jaxdm.envs.apomdp.validate`.
+    """
+    _require_models(models)
+    if is_concrete(disagreement) and not float(disagreement) >= 0:
+        raise ValueError(f"disagreement: {disagreement}; expected a number >= 0")
+    dtype = dtype or jnp.result_type(float)
+    chances = {
+        "progression": progression,
+        "response": response,
+        "harm": harm,
+        "recovery": recovery,
+        "accuracy": accuracy,
+    }
+    nominal = jnp.stack([jnp.asarray(p, dtype) for p in chances.values()])[None]
+    moved = jax.scipy.special.logit(nominal) + disagreement * jax.random.normal(key, (models, len(chances)), dtype)
+    held = jnp.where(jnp.arange(models)[:, None] == 0, nominal, jax.nn.sigmoid(moved))
+
+    def opinion(held: jax.Array) -> POMDP:
+        own = dict(zip(chances, held, strict=True))
+        return treatment(stages=stages, levels=levels, discount=discount, dtype=dtype, **own)
+
+    return make(jax.vmap(opinion)(held), attitude, nature)
+
+
+def _require_models(models: int) -> None:
+    if models < 1:
+        raise ValueError(f"models: {models}; expected at least 1")

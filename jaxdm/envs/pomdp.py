@@ -1,0 +1,185 @@
+"""Partially observed Markov decision processes: the record, its simulator, its check, and the MDP behind it.
+
+Dimensions: `S` states, `A` actions, `O` observations. Families of instances are in `jaxdm.envs.pomdp_families`.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxdm.envs import mdp
+from jaxdm.envs.mdp import MDP, check_law
+from jaxdm.numerics import inverse_cdf, is_concrete, sample_index, uniform_from
+from jaxdm.types import Env
+
+
+class POMDP(NamedTuple):
+    """A finite POMDP: an MDP whose state is hidden, and `Z[a, s', o]`, the chance to see o when a led to s'.
+
+    The first observation, seen before any action, has the law `Z_0[s, o]` given the first state. A problem that has
+    none is one where it says nothing: `Z_0` has equal rows (`make` puts all mass on observation 0), so that the
+    belief stays `rho` and no value changes.
+
+    Reference: Kaelbling, Littman, Cassandra, Planning and acting in partially observable stochastic domains, 1998.
+    """
+
+    transition: jax.Array  # [S, A, S]
+    reward: jax.Array  # [S, A]
+    initial: jax.Array  # [S]
+    discount: jax.Array  # []
+    observation: jax.Array  # [A, S, O] given the action and the state it led to
+    initial_observation: jax.Array  # [S, O] given the first state
+
+
+class POMDPState(NamedTuple):
+    """Where a simulated POMDP is, unseen by the agent, and for how many steps it has run."""
+
+    state: jax.Array  # [] int32
+    time: jax.Array  # [] int32
+
+
+def make(
+    transition: Any,
+    reward: Any,
+    observation: Any,
+    initial: Any = None,
+    initial_observation: Any = None,
+    discount: Any = 1.0,
+    dtype: Any = None,
+) -> POMDP:
+    """A POMDP from anything array-like, checked.
+
+    Args:
+        transition: [S, A, S], rows sum to one.
+        reward: [S, A].
+        observation: [A, S, O], given the action and the next state; rows sum to one.
+        initial: [S]; uniform when left out.
+        initial_observation: [S, O]; observation 0 in every state when left out, which tells nothing.
+        discount: [] in [0, 1].
+        dtype: float type; that of jax when left out (float64 under `jax.enable_x64`).
+
+    Returns:
+        The POMDP.
+
+    Raises:
+        ValueError: as `validate`.
+    """
+    hidden = mdp.make(transition, reward, initial, discount, dtype)
+    observation = jnp.asarray(observation, hidden.transition.dtype)
+    if observation.ndim < 3 or observation.shape[-1] == 0:
+        raise ValueError(f"observation: shape {observation.shape}; expected [A, S, O] with O >= 1")
+    if initial_observation is None:
+        initial_observation = uninformative(hidden.initial, observation.shape[-1])
+    initial_observation = jnp.asarray(initial_observation, hidden.transition.dtype)
+    pomdp = POMDP(**hidden._asdict(), observation=observation, initial_observation=initial_observation)
+    validate(pomdp)
+    return pomdp
+
+
+def uninformative(initial: jax.Array, observations: int) -> jax.Array:
+    """The first observation of a problem that has none: observation 0 in every state.
+
+    Args:
+        initial: [..., S].
+        observations: O.
+
+    Returns:
+        [..., S, O].
+    """
+    return jnp.zeros((*initial.shape, observations), initial.dtype).at[..., 0].set(1)
+
+
+def validate(pomdp: POMDP) -> None:
+    """Check a POMDP, or a batch of them with the same leading axes on every field.
+
+    Shapes are checked always, values only where they are not traced.
+
+    Raises:
+        ValueError: names the field, the value found and what was expected: everything `jaxdm.envs.mdp.validate` looks
+            at, and the same of the two observation laws.
+    """
+    mdp.validate(mdp_of(pomdp))
+    shape, observations = pomdp.transition.shape, pomdp.observation.shape[-1:]
+    if pomdp.observation.ndim != len(shape) or observations == (0,):
+        raise ValueError(f"observation: shape {pomdp.observation.shape}; expected [A, S, O] with O >= 1")
+    batch, (states, actions) = shape[:-3], shape[-3:-1]
+    expected = {"observation": (actions, states), "initial_observation": (states,)}
+    for name, tail in expected.items():
+        found = getattr(pomdp, name).shape
+        if found != batch + tail + observations:
+            raise ValueError(f"{name}: shape {found}; expected {batch + tail + observations} beside transition {shape}")
+    if is_concrete(pomdp):
+        check_law("observation", pomdp.observation)
+        check_law("initial_observation", pomdp.initial_observation)
+
+
+def mdp_of(pomdp: POMDP) -> MDP:
+    """The MDP behind a POMDP: the same problem for one who sees the state."""
+    return MDP(transition=pomdp.transition, reward=pomdp.reward, initial=pomdp.initial, discount=pomdp.discount)
+
+
+def from_mdp(hidden: MDP, quality: Any) -> POMDP:
+    """An MDP seen with observation quality q: `Z(o|s) = q` if o = s, else `(1 - q) / (S - 1)`, from the start on.
+
+    At q = 1 the state is seen; at q = 1/S nothing is.
+
+    Args:
+        hidden: an MDP without batch axes.
+        quality: q, [] in [1/S, 1]; data, so that `jax.vmap` over it gives a family.
+
+    Returns:
+        POMDP with O = S.
+
+    Raises:
+        ValueError: quality outside [1/S, 1] (where it is concrete) or not a scalar, or a batch of MDPs.
+    """
+    if hidden.reward.ndim != 2:
+        raise ValueError(f"reward: shape {hidden.reward.shape}; expected [S, A], and jax.vmap for several")
+    states, actions = hidden.reward.shape
+    if jnp.shape(quality) != ():
+        raise ValueError(f"quality: shape {jnp.shape(quality)}; expected a scalar, and jax.vmap for several")
+    # 1/S as float32 rounds it may lie below 1/S; then (1 - q) / (S - 1) is above q by rounding, which is harmless.
+    if is_concrete(quality) and not 1 / states - mdp.ROW_SUM_TOLERANCE <= float(quality) <= 1:
+        raise ValueError(f"quality: {quality}; expected a number in [1/S, 1] = [{1 / states:.6g}, 1]")
+    quality = jnp.asarray(quality, hidden.reward.dtype)
+    same = jnp.eye(states, dtype=bool)
+    law = jnp.where(same, quality, (1 - quality) / max(states - 1, 1))
+    observation = jnp.broadcast_to(law, (actions, states, states))
+    return POMDP(**hidden._asdict(), observation=observation, initial_observation=law)
+
+
+def reset(key: jax.Array, params: POMDP) -> tuple[jax.Array, POMDPState]:
+    """Draw the first state from `rho` and what is seen of it from `Z_0`; `key` may be two uniform numbers."""
+    uniform = uniform_from(key, (2,), params.initial.dtype)
+    state = sample_index(inverse_cdf(params.initial), uniform[0])
+    observation = sample_index(inverse_cdf(params.initial_observation)[state], uniform[1])
+    return observation, POMDPState(state=state, time=jnp.int32(0))
+
+
+def env(horizon: int | None = None) -> Env:
+    """The simulator of any POMDP: `params` is a `POMDP`, observations and actions are int32 indices.
+
+    The reward is `r(s, a)`. A POMDP never terminates; the step that reaches `horizon` is truncated.
+
+    Args:
+        horizon: number of steps of an episode; endless when left out.
+
+    Returns:
+        An `Env` whose `draws` are pairs of uniform numbers: one for the state, one for the observation.
+    """
+
+    def step(key: jax.Array, state: POMDPState, action: jax.Array, params: POMDP) -> tuple:
+        uniform = uniform_from(key, (2,), params.transition.dtype)
+        # All thresholds, not one row's: they do not change within an episode, so XLA moves them out of the loop.
+        index = sample_index(inverse_cdf(params.transition)[state.state, action], uniform[0])
+        observation = sample_index(inverse_cdf(params.observation)[action, index], uniform[1])
+        time = state.time + 1
+        truncated = jnp.bool_(False) if horizon is None else time >= horizon
+        reward = params.reward[state.state, action]
+        return observation, POMDPState(state=index, time=time), reward, jnp.bool_(False), truncated, {}
+
+    def draws(key: jax.Array, length: int) -> jax.Array:
+        return jax.random.uniform(key, (length, 2))
+
+    return Env(reset=reset, step=step, draws=draws)

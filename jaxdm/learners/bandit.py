@@ -1,0 +1,282 @@
+"""Bandit players that keep a tally: UCB and its forgetful variants, KL-UCB, epsilon-greedy, successive elimination.
+
+Dimensions: `K` arms, `T` rounds, `W` rounds of the longest window. The observation is `available` [K], as in
+`jaxdm.envs.bandit`; rewards are scaled so that those in [0, 1] fit the theory. Arms tie to the lowest index.
+All rates are data: numbers or arrays without shape, so that one compiled program serves a grid of them.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxdm.numerics import uniform_from
+from jaxdm.randomness import uniform
+from jaxdm.types import Agent, Transition
+
+Rate = jax.Array | float
+NEWTON_STEPS, NEWTON_ERROR = 6, 1e-9
+"""Of a KL-UCB index, and what they leave of its error besides rounding."""
+
+
+class Tally(NamedTuple):
+    """What was tried and what it paid."""
+
+    plays: jax.Array  # [K] float, possibly discounted
+    total: jax.Array  # [K] reward units
+
+
+class UCB(NamedTuple):
+    """Rates of `ucb`: the defaults are UCB1."""
+
+    exploration: Rate = 2.0  # factor of ln t / n in the squared bonus; rewards have range 1
+    discount: Rate = 1.0  # in (0, 1], what a play is worth one round later
+
+
+class Window(NamedTuple):
+    """Rates of `sliding_window_ucb`."""
+
+    exploration: Rate = 0.6
+    window: Rate = 100  # rounds that count, at most W
+
+
+class WindowMemory(NamedTuple):
+    """The tally of a window and the rounds in it."""
+
+    tally: Tally
+    arms: jax.Array  # [W] int32, of round t at t mod W
+    rewards: jax.Array  # [W]
+    time: jax.Array  # [] int32
+
+
+class KLUCB(NamedTuple):
+    """Rates of `kl_ucb`: an index may be wrong with chance about `1 / (t ln^c t)`."""
+
+    patience: Rate = 0.0  # c
+
+
+class EpsilonGreedy(NamedTuple):
+    """Rates of `epsilon_greedy`: `eps_t = clip(scale / t, floor, 1)`, t from 1; `scale = 0` keeps it constant."""
+
+    floor: Rate = 0.0
+    scale: Rate = 10.0
+
+
+class Elimination(NamedTuple):
+    """Rates of `successive_elimination`."""
+
+    failure: Rate = 0.01  # largest chance that the best arm is ever dropped
+
+
+class EliminationMemory(NamedTuple):
+    """The tally, and the arms still in play."""
+
+    tally: Tally
+    active: jax.Array  # [K] bool
+
+
+def ucb(arms: int) -> Agent:
+    """Optimism: `argmax_a mean_a + sqrt(exploration ln(sum n) / n_a)`, untried arms first; params are a `UCB`.
+
+    With discount g, `n_a = sum_{s<t} g^{t-1-s} 1{a_s = a}`, and rewards are discounted alike: discounted UCB.
+
+    Args:
+        arms: K.
+
+    Reference: Auer, Cesa-Bianchi, Fischer, Finite-time analysis of the multiarmed bandit problem, 2002 (UCB1);
+        Garivier, Moulines, On upper-confidence bound policies for switching bandit problems, 2011 (D-UCB, whose
+        `2 B sqrt(xi ...)` is exploration `4 xi B^2`).
+    """
+
+    def observe(memory: Tally, transition: Transition, params: UCB) -> Tally:
+        gained = _play(memory, transition)
+        return Tally(
+            plays=params.discount * memory.plays + gained.plays,
+            total=params.discount * memory.total + gained.total,
+        )
+
+    return _index_player(arms, lambda tally, params: ucb_index(tally, params.exploration), observe)
+
+
+def sliding_window_ucb(arms: int, longest: int) -> Agent:
+    """UCB on the last `window` rounds alone; params are a `Window`.
+
+    Args:
+        arms: K.
+        longest: W, the longest window that the memory can hold.
+
+    Reference: Garivier, Moulines 2011 (SW-UCB).
+    """
+
+    def init(key: jax.Array, params: Window) -> WindowMemory:
+        tally = empty_tally(arms, params)
+        ring = jnp.zeros(longest, tally.total.dtype)
+        return WindowMemory(tally=tally, arms=ring.astype(jnp.int32), rewards=ring, time=jnp.int32(0))
+
+    def act(draw: jax.Array, memory: WindowMemory, observation: jax.Array, params: Window) -> tuple:
+        return best_available(ucb_index(memory.tally, params.exploration), observation), memory
+
+    def observe(memory: WindowMemory, transition: Transition, params: Window) -> WindowMemory:
+        window = jnp.clip(jnp.asarray(params.window, jnp.int32), 1, longest)
+        new, old = memory.time % longest, (memory.time - window) % longest
+        expires = (memory.time >= window).astype(memory.rewards.dtype)
+        lost = expires * jax.nn.one_hot(memory.arms[old], arms, dtype=expires.dtype)
+        gained = _play(memory.tally, transition)
+        tally = Tally(
+            plays=memory.tally.plays + gained.plays - lost,
+            total=memory.tally.total + gained.total - lost * memory.rewards[old],
+        )
+        return WindowMemory(
+            tally=tally,
+            arms=memory.arms.at[new].set(transition.action.astype(jnp.int32)),
+            rewards=memory.rewards.at[new].set(transition.reward.astype(memory.rewards.dtype)),
+            time=memory.time + 1,
+        )
+
+    return Agent(init=init, act=act, observe=observe, draws=no_draws)
+
+
+def kl_ucb(arms: int) -> Agent:
+    """`argmax_a max {q : n_a kl(mean_a, q) <= ln t + c ln ln t}` for rewards in [0, 1]; params are a `KLUCB`.
+
+    Args:
+        arms: K.
+
+    Reference: Garivier, Cappe, The KL-UCB algorithm for bounded stochastic bandits and beyond, 2011.
+    """
+
+    def index(tally: Tally, params: KLUCB) -> jax.Array:
+        log_time = jnp.log(jnp.maximum(jnp.sum(tally.plays), 1))
+        level = log_time + params.patience * jnp.log(jnp.maximum(log_time, 1))
+        mean = tally.total / jnp.maximum(tally.plays, 1)
+        return jnp.where(tally.plays > 0, kl_upper(mean, level / jnp.maximum(tally.plays, 1)), jnp.inf)
+
+    return _index_player(arms, index, add_play)
+
+
+def epsilon_greedy(arms: int) -> Agent:
+    """The best mean so far with chance `1 - eps_t`, else a uniformly random arm; params are an `EpsilonGreedy`.
+
+    Args:
+        arms: K.
+
+    Reference: Auer, Cesa-Bianchi, Fischer 2002, figure 3 (scale `c K / d^2`).
+    """
+
+    def act(draw: jax.Array, memory: Tally, observation: jax.Array, params: EpsilonGreedy) -> tuple:
+        explore, which = uniform_from(draw, (2,))
+        rate = jnp.clip(params.scale / (jnp.sum(memory.plays) + 1), params.floor, 1)
+        mean = jnp.where(memory.plays > 0, memory.total / jnp.maximum(memory.plays, 1), jnp.inf)
+        order = jnp.cumsum(observation) - 1
+        anyone = jnp.argmax(observation & (order == jnp.floor(which * jnp.sum(observation))))
+        return jnp.where(explore < rate, anyone, best_available(mean, observation)).astype(jnp.int32), memory
+
+    draws = lambda key, length: uniform(key, (length, 2))
+    return Agent(init=lambda key, params: empty_tally(arms, params), act=act, observe=add_play, draws=draws)
+
+
+def successive_elimination(arms: int) -> Agent:
+    """Play the arms still in play in turn; drop those that are surely worse. Params are an `Elimination`.
+
+    An arm goes when `mean_a + r(n_a) < max_b mean_b - r(n_b)`, `r(n) = sqrt(ln(4 K n^2 / failure) / (2 n))`:
+    by Hoeffding and a union bound over arms and n, all means are within r for ever with chance `1 - failure`.
+
+    Args:
+        arms: K.
+
+    Reference: Even-Dar, Mannor, Mansour, Action elimination and stopping conditions, 2006, algorithm 3; the
+        radius is ours.
+    """
+
+    def init(key: jax.Array, params: Elimination) -> EliminationMemory:
+        return EliminationMemory(tally=empty_tally(arms, params), active=jnp.ones(arms, bool))
+
+    def act(draw: jax.Array, memory: EliminationMemory, observation: jax.Array, params: Elimination) -> tuple:
+        return best_available(-memory.tally.plays, observation & memory.active), memory
+
+    def observe(memory: EliminationMemory, transition: Transition, params: Elimination) -> EliminationMemory:
+        tally = add_play(memory.tally, transition, params)
+        plays = jnp.maximum(tally.plays, 1)
+        radius = jnp.sqrt(jnp.log(4 * arms * plays**2 / params.failure) / (2 * plays))
+        radius = jnp.where(tally.plays > 0, radius, jnp.inf)
+        active = memory.active & (tally.total / plays + radius >= jnp.max(tally.total / plays - radius))
+        return EliminationMemory(tally=tally, active=active)
+
+    return Agent(init=init, act=act, observe=observe, draws=no_draws)
+
+
+def ucb_index(tally: Tally, exploration: Rate) -> jax.Array:
+    """`mean_a + sqrt(exploration ln(sum n) / n_a)`, [K]; infinite for an untried arm."""
+    tried = tally.plays > 0
+    plays = jnp.where(tried, tally.plays, 1)
+    bonus = jnp.sqrt(exploration * jnp.log(jnp.maximum(jnp.sum(tally.plays), 1)) / plays)
+    return jnp.where(tried, tally.total / plays + bonus, jnp.inf)
+
+
+def kl_upper(mean: jax.Array, level: jax.Array) -> jax.Array:
+    """The largest q in [mean, 1] with `kl(mean, q) = mean ln(mean/q) + (1-mean) ln((1-mean)/(1-q)) <= level`.
+
+    Newton's method on a convex function from the right of its root, so from above: it starts at the lesser of Pinsker's
+    `mean + sqrt(level / 2)` and `1 - exp(-(level + H) / (1 - mean))`, where H is the entropy of the mean.
+
+    Args:
+        mean: [...] in [0, 1].
+        level: [...] at least 0.
+
+    Returns:
+        [...].
+    """
+    eps = jnp.finfo(mean.dtype).eps
+    mean = jnp.clip(mean, 0, 1)
+    entropy = -jax.scipy.special.xlogy(mean, mean) - jax.scipy.special.xlog1py(1 - mean, -mean)
+    tail = jnp.exp(-(level + entropy) / jnp.maximum(1 - mean, eps))
+    start = jnp.minimum(mean + jnp.sqrt(level / 2), 1 - tail)
+
+    def step(_: Any, q: jax.Array) -> jax.Array:
+        inside = jnp.clip(q, eps, 1 - eps)
+        excess = -entropy - mean * jnp.log(inside) - (1 - mean) * jnp.log1p(-inside) - level
+        slope = (inside - mean) / (inside * (1 - inside))
+        return jnp.clip(q - jnp.where(slope > 0, jnp.maximum(excess, 0) / jnp.where(slope > 0, slope, 1), 0), mean, 1)
+
+    return jax.lax.fori_loop(0, NEWTON_STEPS, step, start)
+
+
+def best_available(score: jax.Array, available: jax.Array) -> jax.Array:
+    """The available arm of highest score, the lowest index of ties, [] int32."""
+    # Untried arms may score +inf, so an arm that may not be played needs less than any score of one that may.
+    return jnp.argmax(jnp.where(available, score, -jnp.inf)).astype(jnp.int32)
+
+
+def float_type(params: Any) -> Any:
+    """The float type of an agent's rates; jax's own where they are plain numbers."""
+    return jnp.result_type(*jax.tree.leaves(params), 0.0)
+
+
+def empty_tally(arms: int, params: Any) -> Tally:
+    """No plays, in the float type of the rates."""
+    zero = jnp.zeros(arms, float_type(params))
+    return Tally(plays=zero, total=zero)
+
+
+def add_play(memory: Tally, transition: Transition, params: Any) -> Tally:
+    """The tally with one play more."""
+    gained = _play(memory, transition)
+    return Tally(plays=memory.plays + gained.plays, total=memory.total + gained.total)
+
+
+def no_draws(key: jax.Array, length: int) -> jax.Array:
+    """The randomness of a deterministic player: none, [T, 0]."""
+    return jnp.zeros((length, 0))
+
+
+def _play(memory: Tally, transition: Transition) -> Tally:
+    chosen = jax.nn.one_hot(transition.action, memory.plays.shape[0], dtype=memory.plays.dtype)
+    return Tally(plays=chosen, total=chosen * transition.reward.astype(chosen.dtype))
+
+
+def _index_player(arms: int, index: Callable[[Tally, Any], jax.Array], observe: Callable[..., Tally]) -> Agent:
+    def act(draw: jax.Array, memory: Tally, observation: jax.Array, params: Any) -> tuple:
+        return best_available(index(memory, params), observation), memory
+
+    return Agent(init=lambda key, params: empty_tally(arms, params), act=act, observe=observe, draws=no_draws)

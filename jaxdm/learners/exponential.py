@@ -1,0 +1,71 @@
+"""Exponential weights with bandit feedback: for rewards in [0, 1] that need follow no law.
+
+Dimensions: `K` arms. Conventions as in `jaxdm.learners.bandit`.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxdm.learners.bandit import Rate, empty_tally
+from jaxdm.numerics import inverse_cdf, sample_index, uniform_from
+from jaxdm.randomness import uniform
+from jaxdm.types import Agent, Transition
+
+
+class Exp3(NamedTuple):
+    """Rates: without sharing it is Exp3, with it Exp3.S."""
+
+    exploration: Rate = 0.1  # gamma in (0, 1]
+    sharing: Rate = 0.0  # alpha >= 0, how much weight flows to all arms each round
+
+
+class Exp3Memory(NamedTuple):
+    """Log-weights, up to a constant, and the law of the last action."""
+
+    log_weight: jax.Array  # [K]
+    law: jax.Array  # [K]
+
+
+def exp3(arms: int) -> Agent:
+    """`p = (1 - gamma) w / sum w + gamma / K`, `w_a <- w_a exp(gamma x_a / (p_a K)) + e alpha / K sum w`.
+
+    The exponential is 1 for arms not played. Params are an `Exp3`; K counts the available arms.
+
+    Args:
+        arms: K.
+
+    Reference: Auer, Cesa-Bianchi, Freund, Schapire, The nonstochastic multiarmed bandit problem, 2002, figures 1 (Exp3)
+        and 4 (Exp3.S).
+    """
+
+    def init(key: jax.Array, params: Exp3) -> Exp3Memory:
+        zero = empty_tally(arms, params).plays
+        return Exp3Memory(log_weight=zero, law=zero)
+
+    def act(draw: jax.Array, memory: Exp3Memory, observation: jax.Array, params: Exp3) -> tuple:
+        law = exp3_law(memory.log_weight, observation, params.exploration)
+        action = sample_index(inverse_cdf(law), uniform_from(draw, dtype=law.dtype))
+        return action, Exp3Memory(log_weight=memory.log_weight, law=law)
+
+    def observe(memory: Exp3Memory, transition: Transition, params: Exp3) -> Exp3Memory:
+        available = transition.observation
+        chosen = jax.nn.one_hot(transition.action, arms, dtype=memory.law.dtype)
+        count = jnp.sum(available, dtype=memory.law.dtype)
+        estimate = chosen * transition.reward.astype(memory.law.dtype) / jnp.where(chosen > 0, memory.law, 1)
+        masked = jnp.where(available, memory.log_weight, -jnp.inf)
+        shared = jnp.log(jnp.e * params.sharing / count) + jax.nn.logsumexp(masked)
+        log_weight = jnp.logaddexp(memory.log_weight + params.exploration * estimate / count, shared)
+        # Only differences matter; keeping the largest at zero keeps long runs exact.
+        return Exp3Memory(log_weight=log_weight - jnp.max(log_weight), law=memory.law)
+
+    draws = lambda key, length: uniform(key, (length,))
+    return Agent(init=init, act=act, observe=observe, draws=draws)
+
+
+def exp3_law(log_weight: jax.Array, available: jax.Array, exploration: Rate) -> jax.Array:
+    """`(1 - gamma) w / sum w + gamma / K` over the available arms, [K]."""
+    share = jax.nn.softmax(jnp.where(available, log_weight, -jnp.inf))
+    even = available / jnp.sum(available, dtype=log_weight.dtype)
+    return (1 - exploration) * share + exploration * even

@@ -1,0 +1,100 @@
+"""Thompson sampling: play an arm with the chance that it is best under the posterior.
+
+Dimensions: `K` arms, `T` rounds, `L` lanes: 2 K and padding. Conventions as in `jaxdm.learners.bandit`.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdm.learners.bandit import Rate, Tally, add_play, best_available, empty_tally, float_type
+from jaxdm.numerics import is_concrete
+from jaxdm.randomness import SMALLEST_SHAPE, log_gamma, normal, split
+from jaxdm.types import Agent, Transition
+
+LANES = 8
+"""A CPU computes this many numbers at once; loops over an axis that is no multiple of it are several times slower."""
+
+
+class BetaPrior(NamedTuple):
+    """Prior of every arm's chance of success: pseudo-counts of at least 1."""
+
+    successes: Rate = 1.0
+    failures: Rate = 1.0
+
+
+class BetaMemory(NamedTuple):
+    """The posterior: successes of all arms, then failures of all arms, then ones."""
+
+    shapes: jax.Array  # [L]
+
+
+class NormalPrior(NamedTuple):
+    """Prior `N(mean, deviation^2)` of every arm's mean reward, and the known deviation of one reward."""
+
+    mean: Rate = 0.0
+    deviation: Rate = 1.0
+    noise: Rate = 1.0
+
+
+def beta_thompson(arms: int) -> Agent:
+    """`argmax_a X_a`, `X_a ~ Beta(successes + wins_a, failures + losses_a)`; params are a `BetaPrior`.
+
+    What is compared is `ln(X / (1 - X))`, a difference of log-gamma variates (`jaxdm.randomness` says how exact).
+    A reward between 0 and 1 counts as that share of a success.
+
+    Args:
+        arms: K.
+
+    Raises:
+        ValueError: when it starts, a pseudo-count below 1.
+
+    Reference: Thompson, On the likelihood that one unknown probability exceeds another, 1933.
+    """
+    lanes = -(-2 * arms // LANES) * LANES
+    contrast = np.eye(lanes, arms, dtype=np.float32) - np.eye(lanes, arms, -arms, dtype=np.float32)
+    arm_of, is_success = np.arange(lanes) % arms, np.arange(lanes) < arms
+    is_shape = np.arange(lanes) < 2 * arms
+
+    def init(key: jax.Array, params: BetaPrior) -> BetaMemory:
+        for name, count in params._asdict().items():
+            if is_concrete(count) and not np.all(np.asarray(count) >= SMALLEST_SHAPE):
+                raise ValueError(f"{name}: {count}; expected at least {SMALLEST_SHAPE}")
+        prior = jnp.where(is_success, params.successes, params.failures)
+        return BetaMemory(shapes=jnp.where(is_shape, prior, 1).astype(float_type(params)))
+
+    def act(draw: jax.Array, memory: BetaMemory, observation: jax.Array, params: BetaPrior) -> tuple:
+        sample = log_gamma(normal(draw, (lanes,)).astype(memory.shapes.dtype), memory.shapes)
+        # A product, where two slices would do, since XLA computes slices' operand inside the scalar loop of argmax.
+        logit = jnp.dot(sample, contrast.astype(sample.dtype), precision=jax.lax.Precision.HIGHEST)
+        return best_available(logit, observation), memory
+
+    def observe(memory: BetaMemory, transition: Transition, params: BetaPrior) -> BetaMemory:
+        reward = transition.reward.astype(memory.shapes.dtype)
+        gain = jnp.where(is_success, reward, 1 - reward)
+        return BetaMemory(shapes=memory.shapes + jnp.where(is_shape & (arm_of == transition.action), gain, 0))
+
+    return Agent(init=init, act=act, observe=observe, draws=split)
+
+
+def normal_thompson(arms: int) -> Agent:
+    """`argmax_a X_a`, `X_a ~ N(m_a, 1 / w_a)` with `w_a = 1/deviation^2 + n_a/noise^2`; params are a `NormalPrior`.
+
+    `m_a = (mean / deviation^2 + total_a / noise^2) / w_a`.
+
+    Args:
+        arms: K.
+
+    Reference: Russo, Van Roy, Kazerouni, Osband, Wen, A tutorial on Thompson sampling, 2018, section 4.
+    """
+
+    def act(draw: jax.Array, memory: Tally, observation: jax.Array, params: NormalPrior) -> tuple:
+        weight = 1 / params.deviation**2 + memory.plays / params.noise**2
+        centre = (params.mean / params.deviation**2 + memory.total / params.noise**2) / weight
+        sample = centre + normal(draw, (arms,)).astype(weight.dtype) * jax.lax.rsqrt(weight)
+        return best_available(sample, observation), memory
+
+    init = lambda key, params: empty_tally(arms, params)
+    return Agent(init=init, act=act, observe=add_play, draws=split)

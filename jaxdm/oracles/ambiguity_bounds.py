@@ -1,0 +1,250 @@
+"""Certified bounds on alpha-maxmin values for horizons whose tree of histories is too large.
+
+Dimensions: `M` models, `S` states, `A` actions, `O` observations, `H` steps, `W = (A O)^w` windows, `C` cells.
+
+Both kinds of bound say of each n <= H what a history is worth at least and at most with n steps to go, and both are
+monotone recursions: bounds on `V(h a o)` give bounds on each `G_m(h,a)`, these give bounds on `V(h)`.
+
+Window. Whatever was believed before the last w steps, the belief of model m now is a mixture of the S beliefs that
+come from being sure of each state then. `G_m` is linear in the belief, so the extremes over these S bound it. What the
+bound forgets fades as w grows, as fast as the models forget where they started.
+
+Grid, for S = 2. The belief of each model is one number. On a cell of the product of intervals `G_m` lies between its
+values at the ends, and Bayes' rule, monotone in that number, maps the cell into a box of cells.
+
+A model may have been dropped on the way. The window does not show it unless nothing the models allow differs, or the
+model allows everything; where it may be so, the least and greatest `G_m` are taken over what is certain only.
+
+Reference: finite windows are after Kara, Yueksel, Near optimality of finite memory feedback policies in partially
+    observed Markov decision processes, 2022; the bounds under ambiguity are ours.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxdm.envs.apomdp import APOMDP
+from jaxdm.oracles.ambiguity import MEMORY, validate_one
+from jaxdm.oracles.ambiguity_tree import (
+    HIGHEST,
+    first,
+    kernel,
+    layer,
+    require_memory,
+    rounding_error,
+    tree_memory,
+    weigh,
+)
+
+
+class WindowBounds(NamedTuple):
+    """Bounds by steps to go and by the last w steps, numbered as histories are in `jaxdm.oracles.ambiguity_tree`."""
+
+    lower: jax.Array  # [H + 1, W]
+    upper: jax.Array  # [H + 1, W]
+
+
+class GridBounds(NamedTuple):
+    """Bounds by steps to go and by the cell of each model's belief in state 1; index C is that of a dropped model."""
+
+    lower: jax.Array  # [H + 1, C + 1, ..., C + 1], an axis for each model
+    upper: jax.Array  # [H + 1, C + 1, ..., C + 1]
+
+
+def window_bounds(apomdp: APOMDP, horizon: int, window: int, memory: float = MEMORY) -> WindowBounds:
+    """Bounds that know the last `window` steps, for every number of steps to go up to `horizon`.
+
+    Args:
+        apomdp: the world; no batch axis.
+        horizon: H >= 0, static.
+        window: w >= 0, static.
+        memory: bytes that they may take.
+
+    Raises:
+        ValueError: a bad APOMDP, a negative horizon or window, or more than `memory` needed.
+    """
+    _check(apomdp, horizon, window=window)
+    (models, states), (actions, observations) = apomdp.initial.shape, apomdp.observation.shape[-3::2]
+    windows = (actions * observations) ** window
+    require_memory(
+        tree_memory(apomdp, states, window + 2) + 2 * (horizon + 1) * windows * apomdp.reward.dtype.itemsize,
+        memory,
+        "shorten the window",
+    )
+    sure = jnp.broadcast_to(jnp.eye(states, dtype=apomdp.reward.dtype), (models, states, states))
+    for _ in range(window):
+        _, sure = layer(apomdp, sure)
+    here, _ = layer(apomdp, sure)
+    here = jax.tree.map(lambda x: x.reshape(models, states, windows, *x.shape[2:]), here)  # [M, S, W, ...]
+    possible = jnp.any(here.alive, axis=1)
+    certain = possible & never_dropped(apomdp)[:, None]
+
+    def ahead(value: jax.Array) -> jax.Array:
+        """The value of the window after each step, [W, A, O]: the oldest step leaves it, the new one enters."""
+        if window == 0:
+            return jnp.broadcast_to(value[:, None, None], (1, actions, observations))
+        return jnp.tile(value.reshape(-1, actions, observations), (actions * observations, 1, 1))
+
+    def one_step(value: jax.Array) -> jax.Array:
+        future = jnp.einsum("mswao,wao->mswa", here.probability, ahead(value), precision=HIGHEST)
+        return here.reward + apomdp.discount * future
+
+    def step(lower: jax.Array, upper: jax.Array) -> tuple[jax.Array, jax.Array]:
+        alive = here.alive[..., None]
+        least = jnp.min(jnp.where(alive, one_step(lower), jnp.inf), axis=1)
+        most = jnp.max(jnp.where(alive, one_step(upper), -jnp.inf), axis=1)
+        low, high = _between(least, most, possible[..., None], certain[..., None], apomdp.attitude)
+        return jnp.max(low, axis=-1), jnp.max(high, axis=-1)
+
+    lower, upper = _recurse(apomdp, step, (windows,), horizon, window)
+    return WindowBounds(lower=lower, upper=upper)
+
+
+def grid_bounds(apomdp: APOMDP, horizon: int, cells: int, memory: float = MEMORY) -> GridBounds:
+    """Bounds on a grid of `cells` intervals for each model's belief, for every number of steps to go up to `horizon`.
+
+    Args:
+        apomdp: the world; no batch axis, S = 2.
+        horizon: H >= 0, static.
+        cells: C >= 1, static.
+        memory: bytes that they may take; `(C + 1)^M` is what counts.
+
+    Raises:
+        ValueError: a bad APOMDP, S other than 2, a negative horizon, cells < 1, or more than `memory` needed.
+    """
+    _check(apomdp, horizon, cells=cells)
+    (models, states), (actions, observations) = apomdp.initial.shape, apomdp.observation.shape[-3::2]
+    if states != 2:
+        raise ValueError(f"transition: shape {apomdp.transition.shape}; expected S = 2 for a belief grid")
+    levels = cells.bit_length()
+    needed = (cells + 1) ** models * (2 * horizon + 2 + actions * (observations * (levels + 4) + 4 * models))
+    require_memory(needed * apomdp.reward.dtype.itemsize, memory, "use fewer cells, or windows")
+    probability, reward, (low, high), can_die, can_live = _cells(apomdp, horizon, cells)
+    alive = jnp.stack([i < cells for i in jnp.indices((cells + 1,) * models)])
+
+    def box_max(value: jax.Array) -> jax.Array:
+        """The largest value in the box of cells to which each (a, o) leads, [A O, C + 1, ..., C + 1]."""
+        found = jnp.broadcast_to(value, (actions * observations, *value.shape))
+        for m in range(models):
+            along = jnp.moveaxis(found, m + 1, 1)
+            along = jax.vmap(range_max)(along, low[m], high[m], can_die[m], can_live[m])
+            found = jnp.moveaxis(along, 1, m + 1)
+        return found
+
+    def best_ends(value: jax.Array, sign: jax.Array) -> jax.Array:
+        """The greatest (sign 1) or least (sign -1) `G_m` on each cell, [M, C + 1, ..., C + 1, A]."""
+        ahead = (sign * box_max(sign * value)).reshape(actions, observations, *value.shape)
+        found = []
+        for m in range(models):
+            along = jnp.moveaxis(ahead, m + 2, 2)[:, :, :cells]
+            future = jnp.einsum("ecao,aoc...->ec...a", probability[m], along, precision=HIGHEST)
+            now = reward.reshape(2, cells, *(1,) * (models - 1), actions)
+            ends = sign * jnp.max(sign * (now + apomdp.discount * future), axis=0)
+            dead = jnp.zeros((1, *ends.shape[1:]), ends.dtype)
+            found.append(jnp.moveaxis(jnp.concatenate([ends, dead]), 0, m))
+        return jnp.stack(found)
+
+    def step(lower: jax.Array, upper: jax.Array) -> tuple[jax.Array, jax.Array]:
+        ends = jax.vmap(best_ends)(jnp.stack([lower, upper]), jnp.asarray([-1, 1], lower.dtype))
+        weighed = jax.vmap(weigh, in_axes=(0, None, None))(ends, alive[..., None], apomdp.attitude)
+        value = jnp.max(weighed, axis=-1)
+        return value[0], value[1]
+
+    lower, upper = _recurse(apomdp, step, (cells + 1,) * models, horizon, 0)
+    return GridBounds(lower=lower, upper=upper)
+
+
+def range_max(values: jax.Array, low: jax.Array, high: jax.Array, can_die: jax.Array, can_live: jax.Array) -> jax.Array:
+    """For each cell the largest value over the cells `low..high`, and over the dropped one where it may be reached.
+
+    Args:
+        values: [C + 1, ...], the dropped model's last.
+        low: [C] int32.
+        high: [C] int32, at least `low`.
+        can_die: [C] bool, the last row is reachable.
+        can_live: [C] bool, the others are.
+
+    Returns:
+        [C + 1, ...]; a dropped model stays so.
+    """
+    cells = low.shape[0]
+    doubling = [values[:cells]]
+    while 2 ** len(doubling) <= cells:
+        further = jnp.minimum(jnp.arange(cells) + 2 ** (len(doubling) - 1), cells - 1)
+        doubling.append(jnp.maximum(doubling[-1], doubling[-1][further]))
+    powers = 2 ** jnp.arange(1, len(doubling), dtype=jnp.int32)
+    level = jnp.sum((high - low + 1)[:, None] >= powers[None], axis=-1)
+    table = jnp.stack(doubling)
+    found = jnp.maximum(table[level, low], table[level, high + 1 - 2**level])
+    column = (cells,) + (1,) * (values.ndim - 1)
+    can_die, can_live, dead = can_die.reshape(column), can_live.reshape(column), values[cells:]
+    found = jnp.where(can_live, jnp.where(can_die, jnp.maximum(found, dead), found), dead)
+    return jnp.concatenate([found, dead])
+
+
+def never_dropped(apomdp: APOMDP) -> jax.Array:
+    """Which models, [M] bool, no history that some model allows can rule out, as far as zeros tell."""
+    seen = jnp.sum(kernel(apomdp), axis=-1)
+    allows_all = jnp.all(seen > 0, axis=(1, 2, 3)) & jnp.all(first(apomdp)[1] > 0, axis=1)
+    laws = (apomdp.transition, apomdp.observation, apomdp.initial, apomdp.initial_observation)
+    alike = jnp.stack([jnp.all((law > 0) == (law[:1] > 0)) for law in laws])
+    return allows_all | jnp.all(alike)
+
+
+def _between(
+    least: jax.Array, most: jax.Array, possible: jax.Array, certain: jax.Array, attitude: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Bounds of `weigh` when the models alive are all the certain ones and some of the possible ones."""
+    some, known = jnp.any(possible, axis=0), jnp.any(certain, axis=0)
+    floor = jnp.min(jnp.where(possible, least, jnp.inf), axis=0)
+    ceiling = jnp.max(jnp.where(possible, most, -jnp.inf), axis=0)
+    best_low = jnp.where(known, jnp.max(jnp.where(certain, least, -jnp.inf), axis=0), floor)
+    worst_high = jnp.where(known, jnp.min(jnp.where(certain, most, jnp.inf), axis=0), ceiling)
+    floor, ceiling, best_low, worst_high = (jnp.where(some, x, 0) for x in (floor, ceiling, best_low, worst_high))
+    return attitude * floor + (1 - attitude) * best_low, attitude * worst_high + (1 - attitude) * ceiling
+
+
+def _cells(apomdp: APOMDP, horizon: int, cells: int) -> tuple:
+    """At the two ends of each cell: chances [M, 2, C, A, O], rewards [2, C, A], and where each (a, o) leads."""
+    eps = jnp.finfo(apomdp.reward.dtype).eps
+    slack = (horizon + 2) * 12 * eps  # so far may rounding carry a belief, see `rounding_error`
+    edge = jnp.arange(cells + 1, dtype=apomdp.reward.dtype) / cells
+    ends = jnp.stack([jnp.maximum(edge[:-1] - slack, 0), jnp.minimum(edge[1:] + slack, 1)])
+    belief = jnp.stack([1 - ends, ends], axis=-1)
+    moves = kernel(apomdp)
+    probability = jnp.einsum("ecs,msaot->mecao", belief, moves, precision=HIGHEST)
+    joint = jnp.einsum("ecs,msao->mecao", belief, moves[..., 1], precision=HIGHEST)
+    image = joint / jnp.where(probability > 0, probability, 1)
+    # Where one end makes the observation impossible the image is the same from all other beliefs of the cell.
+    image = jnp.where(probability > 0, image, image[:, ::-1])
+    place = lambda x: jnp.moveaxis(x.reshape(*x.shape[:2], -1), 1, 2)  # [M, A O, C]
+    low = jnp.floor((jnp.min(image, axis=1) - slack) * cells).astype(jnp.int32)
+    high = jnp.ceil((jnp.max(image, axis=1) + slack) * cells).astype(jnp.int32) - 1
+    low, high = jnp.clip(low, 0, cells - 1), jnp.clip(high, 0, cells - 1)
+    can_die, can_live = jnp.any(probability == 0, axis=1), jnp.any(probability > 0, axis=1)
+    reward = jnp.einsum("ecs,sa->eca", belief, apomdp.reward, precision=HIGHEST)
+    return probability, reward, (place(low), place(jnp.maximum(low, high))), place(can_die), place(can_live)
+
+
+def _recurse(apomdp: APOMDP, step, shape: tuple[int, ...], horizon: int, known: int) -> tuple[jax.Array, jax.Array]:
+    """`step` from zero on, `horizon` times, each bound widened by all the rounding behind it."""
+    zero = jnp.zeros(shape, apomdp.reward.dtype)
+
+    def widen(carry: tuple, _: None) -> tuple:
+        lower, upper = carry
+        size = jnp.maximum(jnp.max(jnp.abs(lower)), jnp.max(jnp.abs(upper)))
+        lower, upper = step(lower, upper)
+        delta = rounding_error(apomdp, known, size)
+        return (lower - delta, upper + delta), (lower - delta, upper + delta)
+
+    _, (lower, upper) = jax.lax.scan(widen, (zero, zero), length=horizon)
+    return jnp.concatenate([zero[None], lower]), jnp.concatenate([zero[None], upper])
+
+
+def _check(apomdp: APOMDP, horizon: int, **sizes: int) -> None:
+    validate_one(apomdp)
+    least = {"horizon": 0, "window": 0, "cells": 1}
+    for name, size in {"horizon": horizon, **sizes}.items():
+        if size < least[name]:
+            raise ValueError(f"{name}: {size}; expected at least {least[name]}")

@@ -1,0 +1,184 @@
+"""Alpha-maxmin planning with histories merged that leave every model with the same belief.
+
+Dimensions: `M` models, `S` states, `A` actions, `O` observations, `H` steps, `N` histories or what is left of them.
+
+What a history is worth depends only on the beliefs of the models. Where the same few come back, as in the tiger
+problem, long horizons are exact. The sizes depend on the data: numpy on the host, in float64.
+
+Histories are merged when the logarithms of all their beliefs agree to `resolution` and the same things are impossible.
+Bayes' rule is a positive linear map and a division, and such maps never widen Hilbert's distance
+`d(b, c) = max_s log b/c - min_s log b/c` (Birkhoff 1957). So merging at distance d changes a value n steps from the
+end by at most `D_n = (e^d - 1)(|r| + gamma |V|) + gamma D_{n-1}`, with no growth from step to step.
+
+Reference: Birkhoff, Extensions of Jentzsch's theorem, Trans. AMS 85, 1957; `jaxdm.oracles.ambiguity` for the recursion.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdm.envs.apomdp import APOMDP
+from jaxdm.oracles.ambiguity import MEMORY, AmbiguityPlan, validate_one
+from jaxdm.oracles.ambiguity_tree import require_memory
+from jaxdm.oracles.bellman import certificate
+
+RESOLUTION = 1e-11
+"""Side of the cells of log-beliefs that are merged: above float64 rounding, below what a value can show."""
+
+
+def plan(apomdp: APOMDP, horizon: int, memory: float = MEMORY, resolution: float = RESOLUTION) -> AmbiguityPlan:
+    """Optimal values of H steps, as `jaxdm.oracles.ambiguity.plan` gives, with equal histories in one row.
+
+    Args:
+        apomdp: the world; no batch axis.
+        horizon: H >= 1.
+        memory: bytes that the graph and the making of its next layer may take.
+        resolution: see this module's docstring.
+
+    Returns:
+        AmbiguityPlan in numpy arrays; the rows of a step follow each other, and `child` is to be followed. The row of
+        an impossible history is any. The bound covers merging and rounding.
+
+    Raises:
+        ValueError: horizon < 1, a bad APOMDP, or a layer that would take more than `memory`, known before it is made.
+    """
+    if horizon < 1:
+        raise ValueError(f"horizon: {horizon}; expected at least 1")
+    validate_one(apomdp)
+    world = _World(apomdp)
+    reached = _reach(world, horizon, memory, resolution)
+    found, ahead, error, drift = [], np.zeros(1), 0.0, 0.0
+    for t in reversed(range(horizon)):
+        size, delta = world.size(ahead), world.rounding(t, ahead)
+        error = delta + world.factor * (error + drift)
+        drift = np.expm1(reached.distance) * size + world.factor * drift
+        here = reached.belief[t]
+        future = (reached.probability[t] * ahead[reached.child[t]]).sum(axis=-1)
+        q = world.weigh(here @ world.reward + world.discount * future, np.any(here > 0, axis=-1, keepdims=True))
+        ahead = q.max(axis=-1)
+        loss = ahead[:, None] - q
+        found.append((q, ahead, np.argmax(loss <= 2 * delta, axis=-1).astype(np.int32), loss <= 2 * error))
+    q, value, policy, ties = (np.concatenate(each) for each in zip(*reversed(found), strict=True))
+    bound = error + drift + world.rounding(0, value)
+    every = np.concatenate(reached.belief, axis=1)
+    ends = np.cumsum([each.shape[1] for each in reached.belief])
+    # What the last step leads to is nowhere; its children are there only when there are no others.
+    child = [each + end for each, end in zip(reached.child, ends, strict=True)]
+    weighed = world.weigh((reached.root_probability * value[reached.root]).sum(axis=-1), np.ones(len(every), bool))
+    return AmbiguityPlan(
+        root_value=weighed,
+        root=reached.root.astype(np.int32),
+        child=np.concatenate(child[: max(horizon - 1, 1)]).astype(np.int32),
+        q=q,
+        value=value,
+        policy=policy,
+        ties=ties,
+        belief=every,
+        alive=np.any(every > 0, axis=-1),
+        start=np.asarray([0, *ends[:-1]], np.int32),
+        certificate=certificate(jnp.zeros(()), jnp.asarray(bound), horizon),
+    )
+
+
+class _Reached(NamedTuple):
+    """The kinds of history of 0..H - 1 steps, a list entry each, and where each leads within the next."""
+
+    belief: list[np.ndarray]  # [M, N, S]
+    probability: list[np.ndarray]  # [M, N, A, O]
+    child: list[np.ndarray]  # [N, A, O], zero at the last step
+    root: np.ndarray  # [O]
+    root_probability: np.ndarray  # [M, O]
+    distance: float  # largest Hilbert distance of histories that were merged
+
+
+def _reach(world: "_World", horizon: int, memory: float, resolution: float) -> _Reached:
+    belief, mass = _condition(world.first)
+    belief, root, distance = _merge(belief, resolution)
+    layers, chances, children = [belief], [], []
+    for t in range(horizon):
+        _require(world, layers, memory, t)
+        belief, chance = _condition(world.step(layers[t]))
+        chances.append(chance)
+        if t == horizon - 1:
+            children.append(np.zeros(chance.shape[1:], np.int64))
+        else:
+            belief, child, apart = _merge(belief, resolution)
+            distance = max(distance, apart)
+            layers.append(belief)
+            children.append(child.reshape(chance.shape[1:]))
+    return _Reached(
+        belief=layers, probability=chances, child=children, root=root, root_probability=mass, distance=distance
+    )
+
+
+class _World:
+    """The arrays of an APOMDP in float64, and one step of belief and value with them."""
+
+    def __init__(self, apomdp: APOMDP):
+        fields = {name: np.asarray(value, np.float64) for name, value in apomdp._asdict().items()}
+        self.reward, self.discount, self.attitude = (fields[name] for name in ("reward", "discount", "attitude"))
+        transition, observation = fields["transition"], fields["observation"]
+        self.models, self.states = fields["initial"].shape
+        self.branches = observation.shape[1], observation.shape[-1]
+        self.moves = transition.reshape(self.models, self.states, -1)
+        self.likelihood = observation.swapaxes(-1, -2)[:, None]  # [M, 1, A, O, S]
+        self.first = fields["initial"][:, None] * fields["initial_observation"].swapaxes(-1, -2)
+        self.stored = float(np.finfo(np.asarray(apomdp.reward).dtype).eps)
+        widest = transition.sum(axis=-1).max() * observation.sum(axis=-1).max()
+        self.factor = float(self.discount) * max(float(widest), 1.0) * (1 + self._kappa(0))
+
+    def step(self, belief: np.ndarray) -> np.ndarray:
+        """Joint laws of what is seen next and the state, [M, N, A, O, S]."""
+        moved = (belief @ self.moves).reshape(self.models, -1, self.branches[0], 1, self.states)
+        return moved * self.likelihood
+
+    def weigh(self, g: np.ndarray, alive: np.ndarray) -> np.ndarray:
+        """As `jaxdm.oracles.ambiguity_tree.weigh`; some model is alive in every row that is kept."""
+        worst, best = np.where(alive, g, np.inf).min(axis=0), np.where(alive, g, -np.inf).max(axis=0)
+        return self.attitude * worst + (1 - self.attitude) * best
+
+    def size(self, ahead: np.ndarray) -> float:
+        return float(np.abs(self.reward).max() + self.factor * np.abs(ahead).max(initial=0))
+
+    def rounding(self, steps: int, ahead: np.ndarray) -> float:
+        return self._kappa(steps) * self.size(ahead)
+
+    def _kappa(self, steps: int) -> float:
+        """As `jaxdm.oracles.ambiguity_tree.rounding_error`, with stored numbers off by their own float type."""
+        work = (steps + 2) * (2 * self.states + 8) + self.branches[1] + 8
+        return work * float(np.finfo(np.float64).eps) + 4 * (steps + 2) * self.stored
+
+
+def _condition(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mass = joint.sum(axis=-1)
+    belief = joint / np.where(mass > 0, mass, 1)[..., None]
+    return belief.reshape(len(joint), -1, joint.shape[-1]), mass
+
+
+def _merge(belief: np.ndarray, resolution: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """One of each kind of history [M, N', S], the index [N] of each one's kind, and their largest distance.
+
+    Histories that no model allows are of no kind and get index 0.
+    """
+    possible = np.any(belief > 0, axis=(0, 2))
+    kept = belief[:, possible]
+    rows = kept.swapaxes(0, 1).reshape(kept.shape[1], -1)
+    logs = np.log(np.where(rows > 0, rows, 1))
+    cells = np.where(rows > 0, np.rint(logs / resolution), 1)  # logarithms are never positive
+    _, first, inverse = np.unique(cells, axis=0, return_index=True, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    apart = (logs - logs[first][inverse]).reshape(len(rows), len(belief), -1)
+    distance = float((apart.max(axis=-1) - apart.min(axis=-1)).max())
+    index = np.zeros(belief.shape[1], np.int64)
+    index[possible] = inverse
+    return kept[:, first], index, distance
+
+
+def _require(world: _World, layers: list[np.ndarray], memory: float, step: int) -> None:
+    actions, observations = world.branches
+    held = sum(layer.shape[1] for layer in layers)
+    within = world.models * (world.states + actions * observations) + 4 * actions + actions * observations
+    successors = layers[-1].shape[1] * actions * observations
+    needed = 8 * (held * within + successors * (6 * world.models * world.states + 4))
+    require_memory(needed, memory, f"step {step} has {layers[-1].shape[1]} kinds of history; shorten the horizon")

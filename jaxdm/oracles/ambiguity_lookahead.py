@@ -1,0 +1,179 @@
+"""Alpha-maxmin planning for long horizons: an exact tree of a few steps, with certified bounds at its leaves.
+
+Dimensions: `M` models, `S` states, `A` actions, `O` observations, `H` steps, `D` steps of the tree, `N` histories.
+
+The agent takes the action of the highest lower bound. The bounds at the leaves never exceed what one more exact step
+makes of them, hence its recursive value (see `jaxdm.oracles.ambiguity_policies`) is at least the certified lower bound.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxdm.envs.apomdp import APOMDP
+from jaxdm.oracles.ambiguity import MEMORY, root_value, validate_one
+from jaxdm.oracles.ambiguity_bounds import GridBounds, WindowBounds
+from jaxdm.oracles.ambiguity_tree import (
+    backup,
+    condition,
+    contraction,
+    first,
+    layer,
+    require_memory,
+    rounding_error,
+    tree_memory,
+    weigh,
+)
+from jaxdm.oracles.bellman import certificate
+from jaxdm.types import Agent, Certificate, Transition
+
+Bounds = WindowBounds | GridBounds
+
+
+class Bracket(NamedTuple):
+    """Values after each of N histories, from below and from above."""
+
+    lower: jax.Array  # [N, A]
+    upper: jax.Array  # [N, A]
+
+
+class LookAhead(NamedTuple):
+    """What is known of the first decision. `q` and `root_value` are the middles of the bounds.
+
+    `policy` is the action of the highest lower bound; `ties` are all that may be the best.
+    """
+
+    root_value: jax.Array  # [] before the first observation
+    q: jax.Array  # [O, A]
+    bracket: Bracket  # [O, A]
+    policy: jax.Array  # [O] int32
+    ties: jax.Array  # [O, A] bool
+    certificate: Certificate
+
+
+class Guide(NamedTuple):
+    """Parameters of the agent: the world, and bounds whose horizon is the agent's."""
+
+    apomdp: APOMDP
+    bounds: Bounds
+
+
+class Believed(NamedTuple):
+    """Memory of the agent: each model's belief, zero once it is dropped."""
+
+    belief: jax.Array  # [M, S]
+    time: jax.Array  # [] int32
+
+
+def look_ahead(apomdp: APOMDP, bounds: Bounds, depth: int, memory: float = MEMORY) -> LookAhead:
+    """Bounds on the value of all H steps for which `bounds` was made, exact for the first `depth` of them.
+
+    Args:
+        apomdp: the world; no batch axis.
+        bounds: from `window_bounds` or `grid_bounds`, with H as their horizon.
+        depth: D >= 1, at least the window; static.
+        memory: bytes that the tree may take.
+
+    Returns:
+        LookAhead; half the distance of the bounds is the certificate's bound, and the whole its residual.
+
+    Raises:
+        ValueError: a bad APOMDP, a depth below 1 or below the window, or a tree that needs more than `memory`.
+    """
+    validate_one(apomdp)
+    require_memory(tree_memory(apomdp, apomdp.observation.shape[-1], depth + 1), memory, "look less far ahead")
+    belief, mass = first(apomdp)
+    found = bracket(apomdp, bounds, belief, depth, _horizon(bounds))
+    ends = [root_value(apomdp, mass, jnp.max(q, axis=-1)) for q in found]
+    slack = rounding_error(apomdp, 0, jnp.max(jnp.abs(jnp.stack(found))))
+    lower, upper = ends[0] - slack, ends[1] + slack
+    gap = jnp.maximum(upper - lower, jnp.max(found.upper - found.lower))
+    return LookAhead(
+        root_value=(lower + upper) / 2,
+        q=(found.lower + found.upper) / 2,
+        bracket=found,
+        policy=_safest(found),
+        ties=found.upper >= jnp.max(found.lower, axis=-1, keepdims=True),
+        certificate=certificate(gap, gap / 2, depth),
+    )
+
+
+def bracket(apomdp: APOMDP, bounds: Bounds, belief: jax.Array, depth: int, remaining: jax.Array | int) -> Bracket:
+    """Bounds on the values of the actions after N histories.
+
+    Args:
+        apomdp: the world.
+        bounds: what is known at the leaves.
+        belief: [M, N, S], zero for a dropped model.
+        depth: D >= 1; static.
+        remaining: [] steps to go, at most H; may be traced.
+
+    Raises:
+        ValueError: a depth below 1 or below the window.
+    """
+    window = bounds.lower.shape[1] if isinstance(bounds, WindowBounds) else 1
+    branches = apomdp.observation.shape[1] * apomdp.observation.shape[-1]
+    if depth < 1 or branches**depth < window:
+        raise ValueError(f"depth: {depth}; expected at least 1, and at least the window of the bounds")
+    layers = []
+    for _ in range(depth):
+        here, belief = layer(apomdp, belief)
+        layers.append(here)
+    ahead = _at_leaves(bounds, belief, jnp.maximum(remaining - depth, 0))
+    error = jnp.zeros((), apomdp.reward.dtype)
+    q = jnp.zeros((2, 1, 1), apomdp.reward.dtype)
+    for t in reversed(range(depth)):
+        here = layers[t]
+        error = rounding_error(apomdp, t, jnp.max(jnp.abs(ahead))) + contraction(apomdp) * error
+        g = jax.vmap(backup, in_axes=(None, 0, None))(here, ahead, apomdp.discount)
+        q = jax.vmap(weigh, in_axes=(0, None, None))(g, here.alive[..., None], apomdp.attitude)
+        ahead = jnp.where(t < remaining, jnp.max(q, axis=-1), 0)
+    return Bracket(lower=q[0] - error, upper=q[1] + error)
+
+
+def agent(depth: int) -> Agent:
+    """An agent that looks `depth` steps ahead at every decision; its `params` are a `Guide`.
+
+    Args:
+        depth: D >= 1, at least the window of the guide's bounds.
+    """
+
+    def init(key: jax.Array, params: Guide) -> Believed:
+        return Believed(belief=params.apomdp.initial, time=jnp.int32(0))
+
+    def act(draw: jax.Array, memory: Believed, observation: jax.Array, params: Guide) -> tuple[jax.Array, Believed]:
+        start, _ = condition(memory.belief * params.apomdp.initial_observation[:, :, observation])
+        belief = jnp.where(memory.time == 0, start, memory.belief)
+        remaining = jnp.maximum(_horizon(params.bounds) - memory.time, 1)
+        found = bracket(params.apomdp, params.bounds, belief[:, None], depth, remaining)
+        return _safest(found)[0], memory._replace(belief=belief)
+
+    def observe(memory: Believed, transition: Transition, params: Guide) -> Believed:
+        world, action, seen = params.apomdp, transition.action, transition.next_observation
+        ahead = jnp.einsum(
+            "ms,mst->mt", memory.belief, world.transition[:, :, action], precision=jax.lax.Precision.HIGHEST
+        )
+        belief, _ = condition(ahead * world.observation[:, action, :, seen])
+        return Believed(belief=belief, time=memory.time + 1)
+
+    return Agent(init=init, act=act, observe=observe, draws=lambda key, length: jnp.zeros(length))
+
+
+def _horizon(bounds: Bounds) -> int:
+    return bounds.lower.shape[0] - 1
+
+
+def _safest(found: Bracket) -> jax.Array:
+    return jnp.argmax(found.lower, axis=-1).astype(jnp.int32)
+
+
+def _at_leaves(bounds: Bounds, belief: jax.Array, remaining: jax.Array) -> jax.Array:
+    """Lower and upper bounds on the values after the histories with these beliefs [M, N, S], [2, N]."""
+    tables = jnp.stack([bounds.lower[remaining], bounds.upper[remaining]])
+    if isinstance(bounds, WindowBounds):
+        return tables[:, jnp.arange(belief.shape[1]) % tables.shape[1]]
+    cells = tables.shape[1] - 1
+    cell = jnp.clip(jnp.floor(belief[..., 1] * cells).astype(jnp.int32), 0, cells - 1)
+    cell = jnp.where(jnp.any(belief > 0, axis=-1), cell, cells)
+    return tables[(slice(None), *cell)]

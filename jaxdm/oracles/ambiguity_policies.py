@@ -1,0 +1,211 @@
+"""What a given policy is worth under ambiguity: by the recursion, and model by model.
+
+Dimensions: `M` models, `S` states, `A` actions, `O` observations, `H` steps, `N` histories of a length, `R` rows: one
+for each history of up to H - 1 steps, numbered as in `jaxdm.oracles.ambiguity`.
+
+Two verdicts, which differ as soon as the worst model is not the same everywhere:
+
+    recursive   V(h) = sum_a pi(a|h) [ alpha min_m G_m(h,a) + (1 - alpha) max_m G_m(h,a) ]
+    static      alpha min_m V_m + (1 - alpha) max_m V_m,  where V_m is the policy's value in the POMDP of model m
+
+In the recursion the model is picked after the action is seen.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxdm.envs import apomdp as apomdps
+from jaxdm.envs.apomdp import APOMDP
+from jaxdm.envs.mdp import check_law
+from jaxdm.numerics import is_concrete
+from jaxdm.oracles.ambiguity import MEMORY, grow, root_value, validate_one
+from jaxdm.oracles.ambiguity_tree import (
+    HIGHEST,
+    Layer,
+    backup,
+    contraction,
+    first,
+    require_memory,
+    rounding_error,
+    tree_memory,
+    weigh,
+)
+from jaxdm.oracles.bellman import certificate
+from jaxdm.types import Agent, Certificate, Transition
+
+
+class Judgement(NamedTuple):
+    """The exact value of a policy of histories, before the first observation."""
+
+    recursive: jax.Array  # []
+    static: jax.Array  # []
+    models: jax.Array  # [M] its value in each model
+    certificate: Certificate
+
+
+class Estimate(NamedTuple):
+    """The value of an agent in each model, from episodes; `static` inherits the errors of the models it weighs."""
+
+    static: jax.Array  # []
+    models: jax.Array  # [M]
+    standard_error: jax.Array  # [M]
+
+
+def evaluate(apomdp: APOMDP, law: jax.Array, horizon: int, memory: float = MEMORY) -> Judgement:
+    """Both verdicts on a policy of H steps, by enumeration of all histories.
+
+    Args:
+        apomdp: the world; no batch axis.
+        law: [R, A] probabilities of the actions, as `agent_law` gives, or `jax.nn.one_hot` of a plan's policy.
+        horizon: H >= 1, static.
+        memory: bytes that the tree may take.
+
+    Returns:
+        Judgement; the bound covers every number in it.
+
+    Raises:
+        ValueError: a bad APOMDP, a law of another shape or none, or a tree that needs more than `memory`.
+    """
+    validate_one(apomdp)
+    actions, observations = apomdp.observation.shape[1], apomdp.observation.shape[-1]
+    sizes = [observations * (actions * observations) ** t for t in range(horizon)]
+    if horizon < 1 or law.shape != (sum(sizes), actions):
+        raise ValueError(f"law: shape {law.shape}; expected {(sum(sizes), actions)} for horizon {horizon} >= 1")
+    if is_concrete(law):
+        check_law("law", law)
+    require_memory(tree_memory(apomdp, observations, horizon), memory, "shorten the horizon, or simulate")
+    belief, mass = first(apomdp)
+    layers, end = grow(apomdp, belief, horizon), sum(sizes)
+    value, own = jnp.zeros(0, apomdp.reward.dtype), jnp.zeros((belief.shape[0], 0), apomdp.reward.dtype)
+    size = error = jnp.zeros((), apomdp.reward.dtype)
+    for t in reversed(range(horizon)):
+        here, choice = layers[t], law[end - sizes[t] : end].astype(error.dtype)
+        end -= sizes[t]
+        error = (1 + actions) * rounding_error(apomdp, t, size) + contraction(apomdp) * error
+        q = weigh(backup(here, value, apomdp.discount), here.alive[..., None], apomdp.attitude)
+        value = jnp.sum(choice * q, axis=-1)
+        own = jnp.sum(choice[None] * _backup_each(here, own, apomdp.discount), axis=-1)
+        size = jnp.maximum(jnp.max(jnp.abs(value)), jnp.max(jnp.abs(own)))
+    models = jnp.sum(mass * own, axis=-1)
+    bound = error + rounding_error(apomdp, 0, size)
+    return Judgement(
+        recursive=root_value(apomdp, mass, value),
+        static=static_value(apomdp, models),
+        models=models,
+        certificate=certificate(jnp.zeros_like(bound), bound, horizon),
+    )
+
+
+def _backup_each(here: Layer, own: jax.Array, discount: jax.Array) -> jax.Array:
+    """As `backup`, where each model has values [M, N A O], or [M, 0], of its own."""
+    if own.size == 0:
+        return here.reward
+    ahead = own.reshape(here.probability.shape)
+    return here.reward + discount * jnp.einsum("mnao,mnao->mna", here.probability, ahead, precision=HIGHEST)
+
+
+def static_value(apomdp: APOMDP, models: jax.Array) -> jax.Array:
+    """`alpha min_m V_m + (1 - alpha) max_m V_m` of per-model values [M]."""
+    return weigh(models, jnp.ones_like(models, bool), apomdp.attitude)
+
+
+def agent_law(key: jax.Array, agent: Agent, params: Any, *, horizon: int, actions: int, observations: int) -> jax.Array:
+    """What an agent does after every history, with its randomness fixed by `key`.
+
+    A history is made of actions and observations. The agent is shown reward zero: one that learns from rewards has
+    no such law, and is judged by `simulate`.
+
+    Args:
+        key: random key; of no effect for a deterministic agent.
+        agent: any Agent.
+        params: its parameters.
+        horizon: H >= 1, static.
+        actions: A.
+        observations: O.
+
+    Returns:
+        [R, A] probabilities, each 0 or 1.
+    """
+    key_init, key_draws = jax.random.split(key)
+    draws = agent.draws(key_draws, horizon)
+    start = agent.init(key_init, params)
+    memory = jax.tree.map(lambda x: jnp.broadcast_to(x, (observations, *jnp.shape(x))), start)
+    seen, found = jnp.arange(observations, dtype=jnp.int32), []
+    action, following = (x.ravel() for x in jnp.indices((actions, observations), dtype=jnp.int32))
+    false, zero = jnp.bool_(False), jnp.zeros(())
+
+    def branch(memory: Any, seen: jax.Array) -> Any:
+        def observe(action: jax.Array, following: jax.Array) -> Any:
+            transition = Transition(
+                observation=seen,
+                action=action,
+                reward=zero,
+                next_observation=following,
+                terminated=false,
+                truncated=false,
+            )
+            return agent.observe(memory, transition, params)
+
+        return jax.vmap(observe)(action, following)
+
+    for t in range(horizon):
+        chosen, memory = jax.vmap(agent.act, in_axes=(None, 0, 0, None))(draws[t], memory, seen, params)
+        found.append(jax.nn.one_hot(chosen, actions))
+        if t < horizon - 1:
+            memory = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), jax.vmap(branch)(memory, seen))
+            seen = jnp.tile(following, seen.shape[0])
+    return jnp.concatenate(found)
+
+
+def simulate(key: jax.Array, apomdp: APOMDP, agent: Agent, params: Any, *, horizon: int, episodes: int) -> Estimate:
+    """The discounted return of an agent in each model, over episodes whose random numbers the models share.
+
+    Args:
+        key: random key.
+        apomdp: the world; no batch axis. Its law of nature plays no part: every model has its turn.
+        agent: any Agent.
+        params: its parameters.
+        horizon: H >= 1, static.
+        episodes: number of episodes in each model, at least 2; static.
+
+    Returns:
+        Estimate.
+
+    Raises:
+        ValueError: fewer than 2 episodes, or a bad APOMDP.
+    """
+    if episodes < 2:
+        raise ValueError(f"episodes: {episodes}; expected at least 2")
+    validate_one(apomdp)
+    world, models = apomdps.env(horizon), apomdp.nature.shape[0]
+
+    def episode(key: jax.Array, nature: jax.Array) -> jax.Array:
+        key_reset, key_steps, key_init, key_acts = jax.random.split(key, 4)
+        here = apomdp._replace(nature=nature)
+
+        def step(carry: tuple, draw: tuple) -> tuple:
+            seen, state, memory, weight = carry
+            action, memory = agent.act(draw[1], memory, seen, params)
+            after, state, reward, terminated, truncated, _ = world.step(draw[0], state, action, here)
+            transition = Transition(
+                observation=seen,
+                action=action,
+                reward=reward,
+                next_observation=after,
+                terminated=terminated,
+                truncated=truncated,
+            )
+            memory = agent.observe(memory, transition, params)
+            return (after, state, memory, weight * apomdp.discount), weight * reward
+
+        start = (*world.reset(key_reset, here), agent.init(key_init, params), jnp.ones_like(apomdp.discount))
+        draws = (world.draws(key_steps, horizon), agent.draws(key_acts, horizon))
+        return jnp.sum(jax.lax.scan(step, start, draws)[1])
+
+    keys, natures = jax.random.split(key, episodes), jnp.eye(models, dtype=apomdp.nature.dtype)
+    returns = jax.vmap(lambda nature: jax.vmap(lambda key: episode(key, nature))(keys))(natures)
+    means = jnp.mean(returns, axis=-1)
+    error = jnp.std(returns, axis=-1, ddof=1) / jnp.sqrt(jnp.asarray(episodes, returns.dtype))
+    return Estimate(static=static_value(apomdp, means), models=means, standard_error=error)

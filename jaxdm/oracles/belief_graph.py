@@ -1,0 +1,127 @@
+"""The beliefs that a POMDP's histories can lead to, with equal ones merged, and where each leads.
+
+Dimensions: `S` states, `A` actions, `O` observations, `N` beliefs, `E <= N` of them with successors.
+
+A belief is expanded once, however many histories and steps lead to it. The sizes depend on the data, so this is
+numpy on the host, in float64 whatever the POMDP's float type; `jaxdm.oracles.belief_tree` is the form for jit.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxdm.envs.pomdp import POMDP, validate
+
+RESOLUTION = 1e-13
+"""Side of the cells in which beliefs are merged: above float64 rounding, below what a value can show."""
+
+HASH_BASE = np.int64(-7046029254386353131)
+"""2^64 divided by the golden ratio, an odd number."""
+
+MEMORY = 2**30
+"""Bytes that a graph may take unless told otherwise."""
+
+
+class BeliefGraph(NamedTuple):
+    """Reachable beliefs in the order in which they were found: those within t steps are the first `within[t]`."""
+
+    belief: np.ndarray  # [N, S]
+    reward: np.ndarray  # [N, A]
+    child: np.ndarray  # [E, A, O] int32, the next belief; 0 where the observation is impossible
+    probability: np.ndarray  # [E, A, O] of the observation
+    root: np.ndarray  # [O] int32, the belief after each first observation; 0 where that is impossible
+    root_probability: np.ndarray  # [O]
+    within: np.ndarray  # [depth + 1], shorter where nothing new is found
+    closed: bool  # every belief has its successors: E = N
+    distance: float  # largest L1 distance between beliefs that were merged
+
+
+def reachable(
+    pomdp: POMDP, depth: int | None = None, memory: float = MEMORY, resolution: float = RESOLUTION
+) -> BeliefGraph:
+    """The beliefs that any policy can reach within `depth` steps.
+
+    Args:
+        pomdp: the world.
+        depth: steps; when left out, as many as it takes until nothing new is found.
+        memory: bytes for the graph and the making of its next layer.
+        resolution: beliefs in the same cell of this side are merged.
+
+    Returns:
+        BeliefGraph.
+
+    Raises:
+        ValueError: a bad POMDP, or a layer that would take more than `memory`, known before it is made.
+    """
+    validate(pomdp)
+    if pomdp.transition.ndim != 3:
+        raise ValueError(f"transition: shape {pomdp.transition.shape}; expected [S, A, S], one POMDP at a time")
+    fields = {name: np.asarray(value, np.float64) for name, value in pomdp._asdict().items()}
+    (states, actions), observations = pomdp.reward.shape, pomdp.observation.shape[-1]
+    kernel = fields["transition"].reshape(states, actions * states)
+    likelihood = np.ascontiguousarray(fields["observation"].transpose(0, 2, 1))  # [A, O, S]
+    beliefs = _Beliefs(states, resolution)
+    root, root_probability = beliefs.merge((fields["initial_observation"] * fields["initial"][:, None]).T)
+    none = (0, actions, observations)
+    children, probabilities, count = [np.empty(none, np.int32)], [np.empty(none)], [0, len(beliefs.belief)]
+    while count[-1] > count[-2] and (depth is None or len(count) < depth + 2):
+        _require_memory(count, (states, actions, observations), memory)
+        ahead = (beliefs.belief[count[-2] :] @ kernel).reshape(-1, actions, 1, states)
+        child, probability = beliefs.merge(ahead * likelihood)
+        children.append(child)
+        probabilities.append(probability)
+        count.append(len(beliefs.belief))
+    return BeliefGraph(
+        belief=beliefs.belief,
+        reward=beliefs.belief @ fields["reward"],
+        child=np.concatenate(children),
+        probability=np.concatenate(probabilities),
+        root=root,
+        root_probability=root_probability,
+        within=np.asarray(count[1:]),
+        closed=count[-1] == count[-2],
+        distance=beliefs.distance,
+    )
+
+
+class _Beliefs:
+    """A growing set of beliefs, no two in the same cell."""
+
+    def __init__(self, states: int, resolution: float):
+        self.belief, self.distance = np.empty((0, states)), 0.0
+        self._hash, self._scale = np.empty(0, np.int64), 1 / resolution
+        # A polynomial hash modulo 2^64. Should unequal rows of integers ever collide, `distance` shows it.
+        self._multiplier = np.multiply.accumulate(np.full(states, HASH_BASE))
+
+    def merge(self, joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Normalise joint laws [..., S], add those that are new; the index [...] and the mass [...] of each."""
+        mass = joint.sum(axis=-1)
+        possible = mass > 0
+        posterior = joint[possible] / mass[possible][:, None]
+        hashes = np.rint(posterior * self._scale).astype(np.int64) @ self._multiplier
+        held = len(self._hash)
+        unique, first, inverse = np.unique(np.concatenate([self._hash, hashes]), return_index=True, return_inverse=True)
+        order = np.argsort(first)  # by first appearance, so that the beliefs held keep their numbers
+        number = np.empty_like(order)
+        number[order] = np.arange(order.size)
+        found = number[inverse[held:]]
+        self.belief = np.concatenate([self.belief, posterior[first[order[held:]] - held]])
+        self._hash = unique[order]
+        self.distance = max(self.distance, float(np.abs(posterior - self.belief[found]).sum(axis=-1).max(initial=0)))
+        index = np.zeros(mass.shape, np.int32)
+        index[possible] = found
+        return index, mass
+
+
+def _require_memory(count: list[int], sizes: tuple[int, int, int], memory: float) -> None:
+    """Refuse the next layer when the graph with it, and what it takes to make it, would not fit."""
+    states, actions, observations = sizes
+    successors = (count[-1] - count[-2]) * actions * observations
+    held = count[-1] * (8 * (states + actions) + 12 * actions * observations)
+    needed = held + successors * (8 * (5 * states + actions + 8) + 12 * actions * observations)
+    if needed > memory:
+        raise ValueError(
+            f"memory: layer {len(count) - 1} of the belief graph has up to {successors} beliefs and needs "
+            f"{needed / 2**20:.4g} MiB; expected at most {memory / 2**20:.4g} MiB (shorten the horizon, raise the "
+            "limit, or use jaxdm.oracles.point_based)"
+        )

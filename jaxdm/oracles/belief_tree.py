@@ -1,0 +1,194 @@
+"""Exact planning in a small POMDP on the whole tree of its histories: static shapes, for jit, vmap and accelerators.
+
+Dimensions: `S` states, `A` actions, `O` observations, `H` steps, `N` histories of all lengths.
+
+Beliefs are kept unnormalised: `w(h a o) = w(h) M_{ao}` with `M_{ao}[s, s'] = P(s'|s,a) Z(o|a,s')`, so that one step
+down is one matrix product, and one step up a maximum and a sum. For values, `M_{ao} r` saves the last step down.
+Histories of t steps are numbered so that `(a O + o) O (A O)^t + n` follows n. Across problems, `jax.vmap` is fastest
+while a batch's trees fit in the cache, and on accelerators; on a CPU, `jax.lax.map` where they do not.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxdm.envs.pomdp import POMDP, validate
+from jaxdm.oracles.belief import horizon_errors, relative_error
+from jaxdm.oracles.belief_graph import MEMORY
+from jaxdm.types import Agent, Certificate, Transition
+
+EXACT = jax.lax.Precision.HIGHEST
+
+
+class TreePlan(NamedTuple):
+    """What is optimal after every history; row `start[t] + n` belongs to history n of t steps.
+
+    `policy` and `ties` as in `jaxdm.oracles.planning.Plan`. Impossible histories have Q-values of zero.
+    """
+
+    root_value: jax.Array  # [] expected over the first observation
+    q: jax.Array  # [N, A]
+    policy: jax.Array  # [N] int32
+    ties: jax.Array  # [N, A] bool
+    belief: jax.Array  # [N, S]; zero for impossible histories
+    start: jax.Array  # [H + 1] int32
+    certificate: Certificate
+
+
+class Walk(NamedTuple):
+    """Memory of an agent that walks down the tree: the number of the history among those of its length."""
+
+    history: jax.Array  # [] int32
+    time: jax.Array  # [] int32
+
+
+def tree_value(pomdp: POMDP, horizon: int, belief: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+    """The optimal value of H steps alone: the fast form of `plan_tree`.
+
+    Args:
+        pomdp: the world.
+        horizon: H >= 1.
+        belief: [S] where to start, with nothing seen; when left out, from `rho` with the first observation seen.
+
+    Returns:
+        The value [], expected over the first observation, and its certified error [].
+
+    Raises:
+        ValueError: as `plan_tree`.
+    """
+    _check(pomdp, horizon)
+    roots = _first_joint(pomdp) if belief is None else belief[:, None]
+    root_q = _ascend(pomdp, _descend(pomdp, roots, horizon), horizon)[0]
+    return jnp.sum(jnp.max(root_q, axis=0)), _errors(pomdp, horizon)[1][0]
+
+
+def plan_tree(pomdp: POMDP, horizon: int, memory: float = MEMORY) -> TreePlan:
+    """Optimal values after every history, with `V_t = max_a Q_t` and `V_H = 0`.
+
+    `Q_t(w,a) = w . r_a + gamma sum_o V_{t+1}(w M_{ao})`.
+
+    Args:
+        pomdp: the world.
+        horizon: H >= 1.
+        memory: bytes that the result may take.
+
+    Returns:
+        TreePlan with `N = O ((A O)^H - 1) / (A O - 1)` rows; the bound covers every row.
+
+    Raises:
+        ValueError: horizon < 1, a bad POMDP, or more than `memory`, known before anything is made.
+
+    Reference: Smallwood, Sondik, Operations Research 21, 1973.
+    """
+    _check(pomdp, horizon)
+    (states, actions), observations = pomdp.reward.shape, pomdp.observation.shape[-1]
+    widths = [observations * (actions * observations) ** t for t in range(horizon)]
+    needed = sum(widths) * pomdp.reward.dtype.itemsize * (2 * states + 3 * actions + 2)
+    if needed > memory:
+        raise ValueError(
+            f"horizon: {horizon} with A = {actions}, O = {observations} makes {sum(widths)} histories, which need "
+            f"{needed / 2**20:.4g} MiB; expected at most {memory / 2**20:.4g} MiB (jaxdm.oracles.belief_planning "
+            "merges equal beliefs)"
+        )
+    levels = _descend(pomdp, _first_joint(pomdp), horizon)
+    q = _ascend(pomdp, levels, horizon)
+    joint = [*levels, *([_children(pomdp, levels[-1])] if horizon > 1 else [])]
+    rounding, error = _errors(pomdp, horizon)
+    rows = [_normalised(*level) for level in zip(joint, q, rounding, error, strict=True)]
+    q_rows, policy, ties, belief = (jnp.concatenate(column) for column in zip(*rows, strict=True))
+    return TreePlan(
+        root_value=jnp.sum(jnp.max(q[0], axis=0)),
+        q=q_rows,
+        policy=policy,
+        ties=ties,
+        belief=belief,
+        start=jnp.asarray([sum(widths[:t]) for t in range(horizon + 1)], jnp.int32),
+        certificate=Certificate(residual=jnp.zeros_like(error[0]), bound=error[0], iterations=jnp.int32(horizon)),
+    )
+
+
+def agent() -> Agent:
+    """The optimal agent; its `params` are a `TreePlan`, and it only counts where the history leads."""
+
+    def init(key: jax.Array, params: TreePlan) -> Walk:
+        return Walk(history=jnp.int32(0), time=jnp.int32(0))
+
+    def act(draw: jax.Array, memory: Walk, observation: jax.Array, params: TreePlan) -> tuple[jax.Array, Walk]:
+        history = jnp.where(memory.time == 0, observation, memory.history)
+        return params.policy[params.start[memory.time] + history], memory._replace(history=history)
+
+    def observe(memory: Walk, transition: Transition, params: TreePlan) -> Walk:
+        observations, width = params.start[1], params.start[memory.time + 1] - params.start[memory.time]
+        branch = transition.action * observations + transition.next_observation
+        return Walk(history=branch * width + memory.history, time=memory.time + 1)
+
+    def draws(key: jax.Array, length: int) -> jax.Array:
+        return jnp.zeros(length)
+
+    return Agent(init=init, act=act, observe=observe, draws=draws)
+
+
+def _check(pomdp: POMDP, horizon: int) -> None:
+    if horizon < 1:
+        raise ValueError(f"horizon: {horizon}; expected at least 1")
+    validate(pomdp)
+    if pomdp.transition.ndim != 3:
+        raise ValueError(f"transition: shape {pomdp.transition.shape}; expected [S, A, S], and jax.vmap for several")
+
+
+def _first_joint(pomdp: POMDP) -> jax.Array:
+    """Chance of each first state and observation, [S, O]."""
+    return pomdp.initial[:, None] * pomdp.initial_observation
+
+
+def _kernel(pomdp: POMDP) -> jax.Array:
+    """`M`, [S, A O, S]."""
+    kernel = jnp.einsum("sat,ato->saot", pomdp.transition, pomdp.observation)
+    return kernel.reshape(kernel.shape[0], -1, kernel.shape[-1])
+
+
+def _children(pomdp: POMDP, joint: jax.Array) -> jax.Array:
+    """One step down: unnormalised beliefs [S, A O n] after each of [S, n]."""
+    return jnp.einsum("skt,sn->tkn", _kernel(pomdp), joint, precision=EXACT).reshape(joint.shape[0], -1)
+
+
+def _descend(pomdp: POMDP, roots: jax.Array, horizon: int) -> list[jax.Array]:
+    """Unnormalised beliefs [S, n] after the histories of 0, 1, ..., max(H - 2, 0) steps."""
+    levels = [roots]
+    for _ in range(horizon - 2):
+        levels.append(_children(pomdp, levels[-1]))
+    return levels
+
+
+def _ascend(pomdp: POMDP, levels: list[jax.Array], horizon: int) -> list[jax.Array]:
+    """Q-values [A, n] of the unnormalised beliefs, for histories of 0, 1, ..., H - 1 steps."""
+    (states, actions), observations = pomdp.reward.shape, pomdp.observation.shape[-1]
+    q = []
+    if horizon > 1:
+        last = jnp.einsum("skt,tb->sbk", _kernel(pomdp), pomdp.reward, precision=EXACT).reshape(states, -1)
+        q.append(jnp.einsum("sc,sn->cn", last, levels[-1], precision=EXACT).reshape(actions, -1))
+    for joint in reversed(levels):
+        now = jnp.einsum("sa,sn->an", pomdp.reward, joint, precision=EXACT)
+        if q:
+            value = jnp.max(q[-1], axis=0).reshape(actions, observations, -1)
+            now = now + pomdp.discount * jnp.sum(value, axis=1)
+        q.append(now)
+    return q[::-1]
+
+
+def _normalised(joint: jax.Array, q: jax.Array, rounding: jax.Array, error: jax.Array) -> tuple[jax.Array, ...]:
+    """Q [n, A], policy [n], ties [n, A] and belief [n, S] of one level."""
+    mass = jnp.sum(joint, axis=0)
+    scale = jnp.where(mass > 0, mass, 1)
+    q, belief = (q / scale[None]).T, (joint / scale[None]).T
+    loss = jnp.max(q, axis=-1, keepdims=True) - q
+    return q, jnp.argmax(loss <= 2 * rounding, axis=-1).astype(jnp.int32), loss <= 2 * error, belief
+
+
+def _errors(pomdp: POMDP, horizon: int) -> tuple[list[jax.Array], list[jax.Array]]:
+    """Rounding of one backup and certified error of Q at each step."""
+    dtype = pomdp.reward.dtype
+    widest = jnp.max(jnp.sum(pomdp.transition, axis=-1)) * jnp.max(jnp.sum(pomdp.observation, axis=-1))
+    factor = pomdp.discount * jnp.maximum(widest, 1)
+    return horizon_errors(jnp.max(jnp.abs(pomdp.reward)), factor, relative_error(pomdp, dtype), horizon)

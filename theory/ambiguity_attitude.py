@@ -1,0 +1,72 @@
+"""A1: the value of an ambiguous POMDP falls as the weight on the worst model grows.
+
+Statement. For every history h, `V^alpha(h)` is non-increasing in alpha; so `V^1(h) <= V^alpha(h) <= V^0(h)`, between
+the robust and the optimistic value.
+
+Proof. By induction from the last step. `alpha min_m G_m + (1 - alpha) max_m G_m = max_m G_m - alpha (max_m G_m -
+min_m G_m)` is non-increasing in alpha for fixed G, and non-decreasing in each G_m. G_m is non-decreasing in the values
+ahead, which are non-increasing in alpha by assumption; the maximum over actions keeps this.
+
+Wrong version. That the value lies between the smallest and the largest optimal value of the single models: a model that
+is picked anew after every step can be worse, or better, than any model that stays.
+
+Source: this form is ours; the recursion is after Saghafian, J. Econ. Theory 178, 2018.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdm.envs import apomdp, apomdp_families
+from jaxdm.oracles import ambiguity
+from theory.claim import Claim, exactly
+
+SOURCE = "ours, after Saghafian 2018"
+MODELS, HORIZON = 3, 3
+ATTITUDES = (0.0, 0.1, 0.3, 0.5, 0.8, 1.0)
+
+
+def check(key: jax.Array, samples: int = 500) -> Claim:
+    """The largest rise of any history's value from one attitude to the next, over random APOMDPs.
+
+    Args:
+        key: random key.
+        samples: number of APOMDPs; half of them rule out histories, each model its own.
+    """
+    rises, _, bounds = _measure(jax.random.split(key, samples), _densities(samples))
+    statement = "the value after every history is non-increasing in the attitude alpha"
+    return exactly("A1", statement, SOURCE, float(np.max(rises)), 2 * float(np.max(bounds)))
+
+
+def refute(key: jax.Array, samples: int = 500) -> Claim:
+    """The same bounds replaced by the smallest and largest optimal value of a single model: violated."""
+    _, escapes, bounds = _measure(jax.random.split(key, samples), _densities(samples))
+    statement = "the value lies between the optimal values of the single models"
+    return exactly("A1", statement, SOURCE, float(np.max(escapes)), 2 * float(np.max(bounds)))
+
+
+def _densities(samples: int) -> jax.Array:
+    return jnp.where(jnp.arange(samples) % 2 == 0, 1.0, 0.6)
+
+
+@jax.jit
+@jax.vmap
+def _measure(key: jax.Array, density: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """How far values rise with alpha, how far they leave the range of the single models, and what rounding may do."""
+    world = apomdp_families.independent(
+        key, models=MODELS, states=3, actions=2, observations=2, density=density, discount=0.95
+    )
+
+    def solve(attitude: jax.Array, chosen: jax.Array) -> ambiguity.AmbiguityPlan:
+        members = jax.tree.map(lambda x: x[chosen], apomdp.members(world))
+        return ambiguity.plan(apomdp.make(members, attitude), HORIZON)
+
+    # All models at every attitude; then copies of one model, which are that model.
+    everyone = jnp.broadcast_to(jnp.arange(MODELS), (len(ATTITUDES), MODELS))
+    alone = jnp.broadcast_to(jnp.arange(MODELS)[:, None], (MODELS, MODELS))
+    attitudes = jnp.asarray([*ATTITUDES, *(0.5 for _ in range(MODELS))], world.reward.dtype)
+    plans = jax.vmap(solve)(attitudes, jnp.concatenate([everyone, alone]))
+    root, single = jnp.split(plans.root_value, [len(ATTITUDES)])
+    rise = jnp.maximum(jnp.max(jnp.diff(plans.value[: len(ATTITUDES)], axis=0)), jnp.max(jnp.diff(root)))
+    escape = jnp.max(jnp.maximum(jnp.min(single) - root, root - jnp.max(single)))
+    return rise, escape, jnp.max(plans.certificate.bound)

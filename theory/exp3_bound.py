@@ -1,0 +1,78 @@
+"""O3. Exp3's regret against any sequence: Auer, Cesa-Bianchi, Freund, Schapire 2002, Theorem 3.1.
+
+For any rewards `x_t(a)` in [0, 1] fixed in advance, any `gamma` in (0, 1] and `G = max_a sum_t x_t(a)`,
+`G - E[sum_t x_t(a_t)] <= (e - 1) gamma G + K ln K / gamma`.
+
+Why. With the unbiased estimates `x_t(a) 1{a_t = a} / p_t(a)`, the potential `ln sum_a w_a` grows each round by at most
+`gamma / (K (1 - gamma))` times the reward received plus a second-order term `(e - 2) gamma^2 / (K^2 (1 - gamma))` times
+the sum of the estimates; over T rounds it grows by at least `gamma / K` times the best arm's estimate, less `ln K`.
+Take means and divide.
+
+The mean is over the player's own draws, so each sequence is played `RUNS` times. Sequences are of four kinds, rates
+between 0.01 and 1. `measured` is the largest mean regret as a share of its bound, its slack five standard errors.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdm.envs import bandit, drifts
+from jaxdm.episodes import rollout
+from jaxdm.learners.exponential import Exp3, exp3
+from jaxdm.numerics import uniform_array
+from theory.claim import Claim, at_most
+
+ARMS, ROUNDS, RUNS = 4, 400, 8
+SOURCE = "Auer, Cesa-Bianchi, Freund, Schapire 2002, Theorem 3.1"
+
+
+def rewards(key: jax.Array, kind: jax.Array) -> jax.Array:
+    """A sequence [T, K]: 0 coins of fixed bias, 1 of switching bias, 2 a walk, 3 one good arm that changes at T/2."""
+    key_mean, key_coin, key_arm = jax.random.split(key, 3)
+    sizes = {"arms": ARMS, "rounds": ROUNDS}
+    coins = uniform_array(key_coin, (ROUNDS, ARMS), jnp.result_type(float))
+    fixed = jax.random.uniform(key_mean, (1, ARMS), coins.dtype)
+    switching = drifts.switching(key_mean, chance=0.02, **sizes).mean
+    walk = drifts.wandering(key_mean, step=0.05, **sizes).mean
+    halves = jax.nn.one_hot(jax.random.randint(key_arm, (2,), 0, ARMS), ARMS, dtype=coins.dtype)
+    change = halves[(jnp.arange(ROUNDS) >= ROUNDS // 2).astype(int)]
+    kinds = [(coins < fixed).astype(coins.dtype), (coins < switching).astype(coins.dtype), walk, change]
+    return jnp.stack(kinds)[kind]
+
+
+@jax.jit
+@jax.vmap
+def measure(key: jax.Array, kind: jax.Array) -> tuple[jax.Array, ...]:
+    """Of one sequence: mean regret, its standard error, and the two terms of the bound."""
+    key_rewards, key_rate, key_runs = jax.random.split(key, 3)
+    table = rewards(key_rewards, kind)
+    world, env = bandit.make(table, deviation=0.0), bandit.gaussian()
+    rates = Exp3(exploration=10.0 ** jax.random.uniform(key_rate, minval=-2, maxval=0))
+    run = lambda key: rollout(key, env, world, exp3(ARMS), rates, ROUNDS).reward.sum()
+    earned = jax.vmap(run)(jax.random.split(key_runs, RUNS))
+    best = jnp.max(jnp.sum(table, axis=0))
+    first, second = (jnp.e - 1) * rates.exploration * best, ARMS * jnp.log(ARMS) / rates.exploration
+    return best - jnp.mean(earned), jnp.std(earned, ddof=1) / RUNS**0.5, first, second
+
+
+def check(key: jax.Array, samples: int = 1000) -> Claim:
+    """Exp3's mean regret never exceeds the bound."""
+    regret, error, first, second = (np.asarray(x) for x in measure(jax.random.split(key, samples), _kinds(samples)))
+    bound = first + second
+    return _claim("Exp3's mean regret is at most (e-1) g G + K ln K / g", regret / bound, error / bound)
+
+
+def refute(key: jax.Array, samples: int = 1000) -> Claim:
+    """The same without the price of learning, `K ln K / gamma`."""
+    regret, error, first, _ = (np.asarray(x) for x in measure(jax.random.split(key, samples), _kinds(samples)))
+    return _claim("Exp3's mean regret is at most (e-1) g G", regret / first, error / first)
+
+
+def _kinds(samples: int) -> jax.Array:
+    return jnp.arange(samples) % 4
+
+
+def _claim(statement: str, share: np.ndarray, error: np.ndarray) -> Claim:
+    worst = np.argmax(share)
+    text = f"{statement} (regret / bound: median {np.median(share):.2g}, of {len(share)} sequences)"
+    return at_most("O3", text, SOURCE, share[worst], 1.0, 5 * error[worst])
