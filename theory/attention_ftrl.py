@@ -10,12 +10,14 @@ simplex: Hedge.
 Reference: Park, Liu, Ozdaglar, Zhang, Do LLM agents have regret?, ICLR 2025.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm.envs import losses as laws
 from jaxdm.envs.online import BALL
 from jaxdm.models import attention
 from theory.claim import Claim, exactly
@@ -53,13 +55,13 @@ def attend(layer: Layer, losses: jax.Array, first: jax.Array | int = 0, rows: in
 
 def ftrl_layer(key: jax.Array, eta: jax.Array, dimension: int, leak: float = 0.0) -> Layer:
     """Random weights that satisfy the conditions; `leak` adds that much of `u` to every column of K, and breaks one."""
-    keys = jax.random.split(key, 5)
-    query = jax.random.normal(keys[0], (WIDTH, dimension))
-    query_bias, token = jax.random.normal(keys[1], (WIDTH,)), jax.random.normal(keys[2], (dimension,))
+    shapes = ((WIDTH, dimension), (WIDTH, dimension), (WIDTH,), (WIDTH,), (dimension,))
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    parts = jnp.split(jax.random.normal(key, (int(ends[-1]),)), ends[:-1])  # one flat draw compiles faster than five
+    query, raw, query_bias, key_bias, token = (part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
     u = query @ token + query_bias
-    raw = jax.random.normal(keys[3], (WIDTH, dimension))
     keys_matrix = raw - jnp.outer(u, u @ raw) / (u @ u) + leak * jnp.outer(u, jnp.ones(dimension)) / (u @ u)
-    key_bias = jax.random.normal(keys[4], (WIDTH,)) + u
+    key_bias = key_bias + u
     return Layer(
         value=-eta / (key_bias @ u) * jnp.eye(dimension),
         value_bias=jnp.zeros(dimension),
@@ -97,7 +99,7 @@ def minimiser_on_simplex(total: np.ndarray, eta: float) -> np.ndarray:
 def decisions(key: jax.Array, leak: float) -> tuple:
     """A random layer on a random sequence: `S_t`, eta, and its decisions on the unit ball and on the simplex."""
     key_losses, key_layer, key_eta = jax.random.split(key, 3)
-    losses = jax.random.normal(key_losses, (ROUNDS, DIMENSION))
+    losses = laws.gaussian(key_losses, length=ROUNDS, dimension=DIMENSION)
     eta = 10 ** jax.random.uniform(key_eta, minval=-1.5, maxval=0.5)
     summed = attend(ftrl_layer(key_layer, eta, DIMENSION, leak), losses)
     return jnp.cumsum(losses, axis=0), eta, jax.vmap(BALL.project)(summed), jax.nn.softmax(summed, axis=1)

@@ -57,7 +57,7 @@ def on_plan(key: jax.Array, losses: jax.Array) -> jax.Array:
 def on_adversary(key: jax.Array, respond: online.Response) -> jax.Array:
     """The ratio against a world that reacts with unit losses, at the tuned rate."""
     key_plan, key_play = jax.random.split(key)
-    plan = jax.random.normal(key_plan, (ROUNDS, DIMENSION))
+    plan = laws.gaussian(key_plan, length=ROUNDS, dimension=DIMENSION)
     plan = plan / jnp.linalg.norm(plan, axis=1, keepdims=True)
     params = ftrl_rate(1.0, ROUNDS)
     episode = rollout(key_play, online.env(respond), plan, AGENT, params, ROUNDS)
@@ -70,7 +70,7 @@ def under_attack(key: jax.Array) -> jax.Array:
     params = ftrl_rate(1.0, ROUNDS)
     play = lambda losses: online.play(key_play, losses, AGENT, params)
     excess = lambda losses: external(BALL, losses, play(losses))[-1] - bound(losses, params)
-    start = laws.unit_ball(jax.random.normal(key_start, (ROUNDS, DIMENSION)))
+    start = laws.unit_ball(laws.gaussian(key_start, length=ROUNDS, dimension=DIMENSION))
     found = ascend(excess, to_unit_ball, start, steps=150).losses
     return ratio(found, play(found), params)
 

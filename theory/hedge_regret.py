@@ -84,9 +84,10 @@ def under_attack(start: jax.Array) -> jax.Array:
     return on_plan(ascend(objective, to_unit_interval, start, steps=150).losses)
 
 
-def plans(key: jax.Array, samples: int, arms: int, rounds: int) -> jax.Array:
-    """Sequences of every law, scaled to [0, 1]."""
-    draw = lambda law: lambda key: laws.unit_interval(law(key, length=rounds, dimension=arms))
+def plans(key: jax.Array, samples: int) -> jax.Array:
+    """Sequences of every law at the largest size; shorter and narrower ones are cut from them."""
+    arms, rounds = (max(sizes) for sizes in zip(*SIZES, strict=True))
+    draw = lambda law: lambda key: law(key, length=rounds, dimension=arms)
     keys = jax.random.split(key, samples)
     return jnp.concatenate([jax.vmap(draw(law))(keys) for law in laws.LAWS.values()])
 
@@ -94,13 +95,14 @@ def plans(key: jax.Array, samples: int, arms: int, rounds: int) -> jax.Array:
 @functools.partial(jax.jit, static_argnums=1)
 def ratios(key: jax.Array, samples: int) -> dict[str, jax.Array]:
     """Every ratio found, by where the sequences came from."""
-    found = {"bits": on_plan(all_bits(BITS))[None]}
+    key_plan, key_attack = jax.random.split(key)
+    found, drawn = {"bits": on_plan(all_bits(BITS))[None]}, plans(key_plan, samples)
     for index, (arms, rounds) in enumerate(SIZES):
-        key_plan, key_attack = jax.random.split(jax.random.fold_in(key, index))
-        found[f"laws {arms}"] = jax.vmap(on_plan)(plans(key_plan, samples, arms, rounds))
+        cut = jax.vmap(laws.unit_interval)(drawn[:, :rounds, :arms])
+        found[f"laws {arms}"] = jax.vmap(on_plan)(cut)
         found[f"reacting {arms}"] = on_adversary(rounds, arms)[None]
-        starts = jax.random.bernoulli(key_attack, 0.5, (max(samples, RESTARTS), rounds, arms)).astype(float)
-        found[f"attack {arms}"] = jax.vmap(under_attack)(starts)
+        bits = jax.random.bernoulli(jax.random.fold_in(key_attack, index), 0.5, (max(samples, RESTARTS), rounds, arms))
+        found[f"attack {arms}"] = jax.vmap(under_attack)(bits.astype(float))
     return found
 
 

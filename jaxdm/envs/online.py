@@ -126,9 +126,9 @@ def env(respond: Response = oblivious) -> Env:
 
 
 def play(key: jax.Array, losses: jax.Array, agent: Agent, agent_params: Tree) -> jax.Array:
-    """The decisions of a learner on given losses, [T, d]: those of a rollout in `env()`, several times faster.
+    """The decisions of a learner on given losses, [T, d]: those of a rollout in `env()`, without the world.
 
-    Differentiable in `losses` wherever the learner is.
+    Differentiable in `losses` wherever the learner is; a round's gradient touches that round's loss alone.
 
     Args:
         key: random key; the same decisions as a rollout with this key.
