@@ -2,7 +2,7 @@
 
 Table: `results/speed.json`, shown in the report; a ratio above 1 means that we are faster.
 Commands: `make speed`, or `python -m experiments.speed` with the `peers` extra; a missing peer is named and skipped.
-Cost: about two minutes on two CPU cores.
+Cost: about three minutes on two CPU cores.
 Expectation: solvers at least as fast as QuantEcon, simulation at least 3 times gymnax, a cache at least 5 times faster.
 
 Every number is the median of runs that alternate between the two sides, after a first run that compiles.
@@ -10,10 +10,9 @@ Every number is the median of runs that alternate between the two sides, after a
 
 import dataclasses
 import importlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +21,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from experiments.speed_rivals import bandits, pomdps
+from experiments.stopwatch import Row, compare
 from jaxdm import prompts, storage
 from jaxdm.envs import families, mdp
 from jaxdm.episodes import rollout, uniform_draws
@@ -47,21 +48,10 @@ class Config:
     """Where the table goes."""
 
 
-class Row(NamedTuple):
-    """One line of the table; rates are per second."""
-
-    work: str
-    ours: float
-    peer: float
-    peer_name: str
-    units: str
-    ratio: float
-
-
 def main(config: Config) -> Path:
     """Measure everything that can be measured here, print and store the table."""
     console, rows = Console(), []
-    for measure in (planners, simulators, deployments):
+    for measure in (planners, simulators, deployments, pomdps, bandits):
         try:
             rows += list(measure(config.repeats))
         except ModuleNotFoundError as error:
@@ -71,21 +61,6 @@ def main(config: Config) -> Path:
         table.add_row(row.work, f"{row.ours:,.0f}", f"{row.peer:,.0f}", row.peer_name, row.units, f"{row.ratio:.2f}")
     console.print(table)
     return storage.write_json(config.results / "speed.json", [row._asdict() for row in rows])
-
-
-def compare(
-    work: str, units: str, amount: int, ours: Callable[[], Any], peer: Callable[[], Any], peer_name: str, repeats: int
-) -> Row:
-    """Rates of two ways to do `amount` units of work."""
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for run in range(repeats + 1):
-        for side, times in zip((ours, peer), seconds, strict=True):
-            start = time.perf_counter()
-            jax.block_until_ready(side())
-            if run > 0:
-                times.append(time.perf_counter() - start)
-    mine, theirs = (amount / float(np.median(times)) for times in seconds)
-    return Row(work=work, ours=mine, peer=theirs, peer_name=peer_name, units=units, ratio=mine / theirs)
 
 
 def planners(repeats: int) -> Iterator[Row]:
