@@ -61,7 +61,7 @@ def ftrl_layer(key: jax.Array, eta: jax.Array, dimension: int, leak: float = 0.0
     query, raw, query_bias, key_bias, token = (part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
     u = query @ token + query_bias
     keys_matrix = raw - jnp.outer(u, u @ raw) / (u @ u) + leak * jnp.outer(u, jnp.ones(dimension)) / (u @ u)
-    key_bias = key_bias + u
+    key_bias = key_bias - u * (u @ key_bias) / (u @ u) + u  # k^T u = |u|^2, never near zero
     return Layer(
         value=-eta / (key_bias @ u) * jnp.eye(dimension),
         value_bias=jnp.zeros(dimension),
