@@ -35,7 +35,8 @@ def main(config: Config) -> Path:
     pretrained = train(study, "pretrain", fresh)
     tuned = train(study, "sft", pretrained.state.params)
     scratch = train(study, "scratch", fresh)
-    weights = dict(zip(NETWORKS, (tuned.state.params, scratch.state.params, pretrained.state.params), strict=True))
+    trained = (tuned.state.params, scratch.state.params, pretrained.state.params)
+    weights: dict[str, Tree] = dict(zip(NETWORKS, trained, strict=True))
     metrics = compare(study, weights)
     for stage, fit in {"pretrain": pretrained, "sft": tuned, "scratch": scratch}.items():
         steps, curve = windows(fit.losses)

@@ -159,7 +159,7 @@ class Reread(NamedTuple):
     """All tokens so far, and how many there are."""
 
     tokens: jax.Array  # [N + T, F]
-    count: jax.Array  # [] int32
+    length: jax.Array  # [] int32
     last: tuple  # previous action, previous reward, whether an episode starts
 
 
@@ -169,13 +169,13 @@ def rereading_agent(net: Network, spaces: Spaces, length: int) -> Agent:
     def init(key: jax.Array, params: Deployment) -> Reread:
         room = jnp.pad(params.context, ((0, length), (0, 0)))
         last = (jnp.int32(0), jnp.float32(0), jnp.bool_(True))
-        return Reread(tokens=room, count=jnp.int32(len(params.context)), last=last)
+        return Reread(tokens=room, length=jnp.int32(len(params.context)), last=last)
 
     def act(draw: jax.Array, memory: Reread, observation: jax.Array, params: Deployment) -> tuple:
         now = token(observation, memory.last[0], memory.last[1], memory.last[2], spaces)
-        tokens = memory.tokens.at[memory.count].set(now)
-        logits = net.apply(params.weights, tokens)[memory.count, : spaces.actions]
-        return choose(logits, draw, params.temperature), memory._replace(tokens=tokens, count=memory.count + 1)
+        tokens = memory.tokens.at[memory.length].set(now)
+        logits = net.apply(params.weights, tokens)[memory.length, : spaces.actions]
+        return choose(logits, draw, params.temperature), memory._replace(tokens=tokens, length=memory.length + 1)
 
     def observe(memory: Reread, transition: Transition, params: Deployment) -> Reread:
         start = transition.terminated | transition.truncated

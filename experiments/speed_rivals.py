@@ -63,7 +63,7 @@ def _value(world: POMDP, weight: np.ndarray, steps: int) -> float:
     for action in range(world.reward.shape[1]):
         ahead = weight @ world.transition[:, action]
         after = [_value(world, ahead * seen, steps - 1) for seen in world.observation[action].T]
-        best = max(best, weight @ world.reward[:, action] + world.discount * sum(after))
+        best = max(best, float(weight @ world.reward[:, action] + world.discount * sum(after)))
     return best
 
 

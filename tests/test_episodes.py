@@ -162,4 +162,4 @@ def test_the_counted_model_approaches_the_truth():
 
 def test_an_episode_needs_a_step():
     with pytest.raises(ValueError, match=r"^length: 0; expected at least 1"):
-        rollout(jax.random.key(0), ENV, WORLD, *AGENTS["random"], 0)
+        rollout(jax.random.key(0), ENV, WORLD, tabular.random(SPACES), (), 0)

@@ -143,7 +143,11 @@ def test_oracle_and_random_play_are_the_ends_of_the_scale():
 
 
 def test_one_gradient_step_uses_every_parameter():
-    for make, targets in ((finetuning.oracle_prompt, "actions"), (finetuning.behaviour_prompt, "all")):
+    stages: tuple[tuple[Any, Any], ...] = (
+        (finetuning.oracle_prompt, "actions"),
+        (finetuning.behaviour_prompt, "all"),
+    )
+    for make, targets in stages:
         loss = finetuning.batch_loss(NET, SETTING, make, supports=1, batch=3, targets=targets)
         gradient = jax.jit(jax.grad(loss))(NET.init(jax.random.key(0)), jax.random.key(1), pool())
         assert all(bool(jnp.any(leaf != 0)) for leaf in jax.tree.leaves(gradient))

@@ -34,7 +34,12 @@ def test_cached_steps_equal_the_full_forward_pass(kind, position):
         continued = []
         for prefix in (0, 7):
             outputs, cache = net.prefill(params, tokens[:prefix], LENGTH + 3)
-            steps = jax.lax.scan(lambda cache, x: net.step(params, cache, x)[::-1], cache, tokens[prefix:])[1]
+
+            def one(cache, token):
+                output, cache = net.step(params, cache, token)
+                return cache, output
+
+            steps = jax.lax.scan(one, cache, tokens[prefix:])[1]
             continued.append(jnp.concatenate([outputs, steps]))
         return net.apply(params, tokens), continued
 
