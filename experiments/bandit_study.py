@@ -43,7 +43,11 @@ class Config:
     """Where results go."""
 
 
-PRESETS = {"quick": Config(name="quick"), "paper": Config(name="paper", rounds=10_000, seeds=10, runs=100)}
+PRESETS = {
+    "quick": Config(name="quick"),
+    "paper": Config(name="paper", rounds=10_000, seeds=10, runs=100),
+    "toy": Config(name="toy", arms=3, rounds=40, seeds=2, runs=2),
+}
 
 
 def players(config: Config) -> dict[str, tuple[Agent, Any]]:

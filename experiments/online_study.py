@@ -1,4 +1,4 @@
-"""Sizes of the online-learning study: `quick` for two CPU cores, `paper` for a GPU."""
+"""Sizes of the online-learning study: `quick` for two CPU cores, `paper` for a GPU, `toy` for trying the path."""
 
 import dataclasses
 from pathlib import Path
@@ -41,4 +41,5 @@ PRESETS = {
         restarts=256,
         attack_steps=500,
     ),
+    "toy": Config(name="toy", length=16, seeds=2, runs=2, horizons=(4, 8, 16), restarts=2, attack_steps=3),
 }

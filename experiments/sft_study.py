@@ -1,4 +1,4 @@
-"""What the fine-tuning study is made of: its sizes (`quick` for two CPU cores, `paper` for a GPU), worlds and tasks."""
+"""The sizes of the fine-tuning study (`quick` for two CPU cores, `paper` for a GPU, `toy`), its worlds and tasks."""
 
 import dataclasses
 from pathlib import Path

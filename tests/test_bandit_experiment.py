@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from experiments import bandit
-from experiments.bandit_study import LAWS, PRESETS, Config, players, worlds
+from experiments.bandit_study import LAWS, PRESETS, players, worlds
 from figures import bandit as figure
 from jaxdm import storage
 
-TOY = Config(name="quick", arms=3, rounds=40, seeds=2, runs=2)
+TOY = PRESETS["toy"]
 
 
 def test_a_toy_run_is_stored_whole(tmp_path, monkeypatch):
