@@ -12,10 +12,24 @@ import tyro
 from rich.console import Console
 
 from jaxdm import storage
-from theory import preconditioned_regression, realisability
+from theory import (
+    context_rate,
+    error_bound,
+    error_split,
+    length_rate,
+    preconditioned_regression,
+    realisability,
+)
 from theory.claim import HOLDS, Claim
 
-CLAIMS: dict[str, ModuleType] = {"L1": realisability, "L2": preconditioned_regression}
+CLAIMS: dict[str, ModuleType] = {
+    "L1": realisability,
+    "L2": preconditioned_regression,
+    "L5": error_split,
+    "L5-bound": error_bound,
+    "L5-M": context_rate,
+    "L5-N": length_rate,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
