@@ -13,18 +13,22 @@ from rich.console import Console
 
 from jaxdm import storage
 from theory import (
+    any_features,
     context_rate,
     error_bound,
     error_split,
     length_rate,
     preconditioned_regression,
     realisability,
+    training_optimum,
 )
 from theory.claim import HOLDS, Claim
 
 CLAIMS: dict[str, ModuleType] = {
     "L1": realisability,
     "L2": preconditioned_regression,
+    "L3": training_optimum,
+    "L4": any_features,
     "L5": error_split,
     "L5-bound": error_bound,
     "L5-M": context_rate,

@@ -45,6 +45,7 @@ class Form(NamedTuple):
     training: float = 1.0  # of N
 
 
+STATED = Form()
 WRONG = {
     "est x 0.5": Form(estimation=0.5),
     "est x 2": Form(estimation=2.0),
@@ -57,7 +58,7 @@ WRONG = {
 }
 
 
-def check(key: jax.Array, samples: int = 20_000, form: Form = Form()) -> Claim:
+def check(key: jax.Array, samples: int = 20_000, form: Form = STATED) -> Claim:
     """The largest deviation of Monte Carlo from the form, in standard errors; the enumeration must agree exactly.
 
     Args:
@@ -73,7 +74,7 @@ def check(key: jax.Array, samples: int = 20_000, form: Form = Form()) -> Claim:
         errors = squared_errors(jax.random.fold_in(key_sampled, index), moment, context, length, samples)
         deviation = abs(float(jnp.mean(errors)) - expected) / float(jnp.std(errors) / samples**0.5)
         worst = max(worst, deviation)
-        if form == Form() and abs(expected - rounded) > 5e-4:
+        if form == STATED and abs(expected - rounded) > 5e-4:
             return at_most("L5", f"{STATEMENT}, as listed for L = {spectrum}", SOURCE, expected, rounded)
     measured, stated = (float(x) for x in enumerated(key_summed, form))
     claim = at_most("L5", f"{STATEMENT} (deviation in standard errors)", SOURCE, worst, 5.0)
