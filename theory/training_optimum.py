@@ -95,7 +95,7 @@ def matrices(moment: jax.Array, length: jax.Array | float, form: Optimum = STATE
 @functools.partial(jax.jit, static_argnums=3)
 def flows(keys: jax.Array, moment: jax.Array, length: int, steps: int) -> tuple[jax.Array, jax.Array]:
     """The end of gradient flow from random initialisations, by fourth-order Runge-Kutta: K [n, d, d], v [n]."""
-    law, eye = regression.gaussian(moment), jnp.eye(moment.shape[0])
+    law, size, eye = regression.gaussian(moment), moment.shape[0], jnp.eye(moment.shape[0])
 
     def risk(weights: tuple[jax.Array, jax.Array]) -> jax.Array:
         parts = regression.split(law, weights[1] * weights[0].T, eye)
@@ -111,12 +111,10 @@ def flows(keys: jax.Array, moment: jax.Array, length: int, steps: int) -> tuple[
         return move(jax.tree.map(lambda a, b, c, d: (a + 2 * b + 2 * c + d) / 6, one, two, three, four), dt), None
 
     def flow(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        size = moment.shape[0]
-        drawn = jax.random.normal(key, (size * size,)).reshape(size, size)
+        drawn = law.sample(key, size)
         square = drawn @ drawn.T / jnp.linalg.norm(drawn @ drawn.T)
-        scale = 1 / jnp.sqrt(
-            jnp.linalg.norm(jnp.linalg.inv(regression.gaussian_optimum(moment, length)), 2) * size**0.5
-        )
+        largest = jnp.linalg.norm(jnp.linalg.inv(regression.gaussian_optimum(moment, length)), 2)
+        scale = 1 / jnp.sqrt(largest * size**0.5)
         return jax.lax.scan(step, (scale * square, scale), length=steps)[0]
 
     return jax.vmap(flow)(keys)
@@ -137,9 +135,8 @@ def layer_gradient(form: Optimum) -> tuple[jax.Array, jax.Array]:
         return (layer.apply(constructions.attention_layer(*merged), tokens)[-1, -1] - x[-1] @ task) ** 2
 
     slopes = jax.vmap(jax.grad(error), (None, 0))((jnp.pad(stated[0], ((0, 1), (0, 1))), last), nodes)
-    mean = [jnp.max(jnp.abs(jnp.tensordot(weights, slope, 1))) for slope in slopes]
-    size = [jnp.max(jnp.tensordot(weights, jnp.abs(slope), 1)) for slope in slopes]
-    return jnp.max(jnp.stack(mean)), jnp.max(jnp.stack(size))
+    largest = lambda part: jnp.stack([jnp.max(jnp.abs(jnp.tensordot(weights, part(slope), 1))) for slope in slopes])
+    return jnp.max(largest(lambda slope: slope)), jnp.max(largest(jnp.abs))
 
 
 def prompts(moment: jax.Array) -> tuple[jax.Array, jax.Array]:
