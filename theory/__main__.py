@@ -15,6 +15,7 @@ from jaxdm import storage
 from theory import (
     any_features,
     context_rate,
+    covariate_shift,
     error_bound,
     error_split,
     greedy_loss,
@@ -22,6 +23,7 @@ from theory import (
     mutations,
     preconditioned_regression,
     realisability,
+    trained_layer,
     training_optimum,
     two_terms,
 )
@@ -38,6 +40,8 @@ CLAIMS: dict[str, ModuleType] = {
     "L5-N": length_rate,
     "L6a": greedy_loss,
     "L6b": two_terms,
+    "L7": trained_layer,
+    "L8": covariate_shift,
 }
 
 
@@ -93,7 +97,8 @@ def main(config: Config) -> int:
             f"[{colour}]{id:4} {claim.verdict}[/] {claim.statement}: measured {claim.measured:.6g} "
             f"\\[{claim.low:.6g}, {claim.high:.6g}], target {claim.target}; "
             f"wrong version {'refuted' if claim.refuted else 'NOT REFUTED'}; "
-            f"{len(table) - len(passed)} of {len(table)} mutations rejected{''.join(f', NOT {name}' for name in passed)} ({time.perf_counter() - start:.1f} s)"
+            f"{len(table) - len(passed)} of {len(table)} mutations rejected"
+            f"{''.join(f', NOT {name}' for name in passed)} ({time.perf_counter() - start:.1f} s)"
         )
     return 0 if good else 1
 

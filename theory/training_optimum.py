@@ -126,8 +126,7 @@ def layer_gradient(form: Optimum) -> tuple[jax.Array, jax.Array]:
     moment, length = jnp.diag(jnp.asarray((2.0, 1.0))), 2
     stated = matrices(moment, length, form)
     last = jnp.zeros((3, 3)).at[2, 2].set(stated[1])
-    nodes, weights = prompts(moment)
-    layer = constructions.linear_attention(3)
+    (nodes, weights), layer = prompts(moment), constructions.linear_attention(3)
 
     def error(merged: tuple[jax.Array, jax.Array], node: jax.Array) -> jax.Array:
         task, x = node[0], node[1:]
