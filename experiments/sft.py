@@ -10,7 +10,6 @@ copying the demonstrations (their vote) stays far from optimal, and so does plan
 """
 
 from pathlib import Path
-from typing import Literal
 
 import jax
 import numpy as np
@@ -32,9 +31,10 @@ def main(config: Config) -> Path:
     study = prepare(config)
     keys = jax.random.split(jax.random.key(config.seed), config.seeds)
     fresh = jax.vmap(study.network.init)(keys)
-    pretrained = train(study, "pretrain", fresh)
-    tuned = train(study, "sft", pretrained.state.params)
-    scratch = train(study, "scratch", fresh)
+    imitation = imitator(study)
+    pretrained = train(study, pretrainer(study), "pretrain", fresh)
+    tuned = train(study, imitation, "sft", pretrained.state.params)
+    scratch = train(study, imitation, "scratch", fresh)
     trained = (tuned.state.params, scratch.state.params, pretrained.state.params)
     weights: dict[str, Tree] = dict(zip(NETWORKS, trained, strict=True))
     metrics = compare(study, weights)
@@ -46,25 +46,33 @@ def main(config: Config) -> Path:
     return path
 
 
-def train(study: Study, stage: Literal["pretrain", "sft", "scratch"], params: Tree) -> trainer.Fit:
+def pretrainer(study: Study) -> trainer.Trainer:
+    """Predict everything about unlabelled behaviour."""
+    config = study.config
+    sizes = {"supports": config.supports, "batch": config.batch}
+    behaviour = finetuning.behaviour_prompt
+    loss = finetuning.batch_loss(study.network, study.setting, behaviour, targets="all", **sizes)
+    return trainer.make(loss, trainer.adamw(config.rate, config.pretrain_steps))
+
+
+def imitator(study: Study) -> trainer.Trainer:
+    """Predict the oracle's actions."""
+    config = study.config
+    sizes = {"supports": config.supports, "batch": config.batch}
+    labelled = finetuning.oracle_prompt
+    loss = finetuning.batch_loss(study.network, study.setting, labelled, targets=config.targets, **sizes)
+    return trainer.make(loss, trainer.adamw(config.rate, config.sft_steps))
+
+
+def train(study: Study, stage: trainer.Trainer, name: str, params: Tree) -> trainer.Fit:
     """One stage for all seeds, with checkpoints beside the results."""
     config = study.config
-    steps = config.pretrain_steps if stage == "pretrain" else config.sft_steps
-    pretraining = stage == "pretrain"
-    loss = finetuning.batch_loss(
-        study.network,
-        study.setting,
-        finetuning.behaviour_prompt if pretraining else finetuning.oracle_prompt,
-        supports=config.supports,
-        batch=config.batch,
-        targets="all" if pretraining else config.targets,
-    )
-    stages = trainer.make(loss, trainer.adamw(config.rate, steps))
+    steps = config.pretrain_steps if name == "pretrain" else config.sft_steps
     keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 2), config.seeds)
-    folder = config.results / "checkpoints" / "sft" / storage.config_hash(config) / stage
-    with bar(f"sft {stage}, {config.seeds} seeds", steps) as progress:
-        state = jax.vmap(stages.init)(keys, params)
-        return trainer.fit(stages, state, study.pool, steps, folder=folder, identity=[config, stage], progress=progress)
+    folder = config.results / "checkpoints" / "sft" / storage.config_hash(config) / name
+    with bar(f"sft {name}, {config.seeds} seeds", steps) as progress:
+        state = jax.vmap(stage.init)(keys, params)
+        return trainer.fit(stage, state, study.pool, steps, folder=folder, identity=[config, name], progress=progress)
 
 
 def windows(losses: np.ndarray, points: int = 50) -> tuple[np.ndarray, np.ndarray]:

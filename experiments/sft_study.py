@@ -38,9 +38,9 @@ class Config:
     """Query episodes per held-out task."""
     seeds: int = 3
     """Training seeds, the unit of every interval."""
-    pretrain_steps: int = 800
+    pretrain_steps: int = 600
     """Gradient steps of pretraining."""
-    sft_steps: int = 800
+    sft_steps: int = 600
     """Gradient steps of fine-tuning, and of training from scratch."""
     rate: float = 3e-3
     """Peak learning rate."""

@@ -21,6 +21,8 @@ from figures.style import Drawn
 from jaxdm import storage
 
 SPEED_FIELDS = ("work", "ours", "peer", "peer_name", "units", "ratio")
+MUTATIONS = "mutations.json"
+"""Beside the theorems' claims: their wrong versions."""
 NOT_FIGURES = ("__main__", "report", "style")
 
 Row = dict[str, Any]
@@ -77,9 +79,27 @@ def collect_claims(results: Path) -> list[Row]:
     theory = sorted((results / "theory").glob("*.json"), key=lambda path: _natural(path.stem))
     empirical = sorted(results.glob("*/*/claims.json"), key=lambda path: path.stat().st_mtime)
     claims = {}
+    theory = [path for path in theory if path.name != MUTATIONS]
     for path in [*theory, *(path for path in empirical if not path.parent.name.startswith("."))]:
         claims.update({claim["id"]: claim for claim in storage.read_claims(path)})
     return list(claims.values())
+
+
+def collect_mutations(results: Path) -> list[Row]:
+    """For every claim its wrong versions that its check rejected, and those that passed; none where not stored.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = results / "theory" / MUTATIONS
+    table: dict[str, Row] = {}
+    try:
+        for row in json.loads(path.read_text()) if path.exists() else []:
+            entry = table.setdefault(row["id"], {"id": row["id"], "rejected": [], "passed": []})
+            entry["rejected" if row["rejected"] else "passed"].append(row["wrong"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"path: {path} is no table of mutations ({error}); expected id, wrong, rejected") from error
+    return sorted(table.values(), key=lambda row: _natural(row["id"]))
 
 
 def collect_speed(results: Path) -> list[Row]:
@@ -109,7 +129,9 @@ def missing_tables(claims: list[Row], speed: list[Row], results: Path) -> list[M
     return missing
 
 
-def render(claims: list[Row], speed: list[Row], drawn: list[Drawn], missing: list[Missing]) -> str:
+def render(
+    claims: list[Row], mutations: list[Row], speed: list[Row], drawn: list[Drawn], missing: list[Missing]
+) -> str:
     """The page, with every figure inside it."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -124,7 +146,13 @@ def render(claims: list[Row], speed: list[Row], drawn: list[Drawn], missing: lis
     unrefuted = [claim["id"] for claim in claims if claim["refuted"] is False]
     template = environment.get_template("report.html.j2")
     return template.render(
-        claims=claims, counts=counts, unrefuted=unrefuted, speed=speed, figures=shown, missing=missing
+        claims=claims,
+        counts=counts,
+        unrefuted=unrefuted,
+        mutations=mutations,
+        speed=speed,
+        figures=shown,
+        missing=missing,
     )
 
 
@@ -143,7 +171,7 @@ def write_report(results: Path) -> list[Missing]:
         missing = missing_tables(claims, speed, results) + missing
         save_figures(results, drawn)
         storage.write_claims(results, claims)
-        storage.write_text(results / "report.html", render(claims, speed, drawn, missing))
+        storage.write_text(results / "report.html", render(claims, collect_mutations(results), speed, drawn, missing))
     return missing
 
 

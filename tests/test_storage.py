@@ -52,7 +52,6 @@ def test_round_trip(tmp_path):
         "seed": 3,
         "inner": {"class": "Inner", "rate": 0.1},
         "sizes": [1, 2],
-        "where": "x",
     }
     assert result.metrics.keys() == METRICS.keys()
     for name, value in METRICS.items():

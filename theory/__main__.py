@@ -15,15 +15,26 @@ from jaxdm import storage
 from theory import (
     ambiguity_attitude,
     ambiguity_models,
+    any_features,
     attention_ftrl,
+    context_rate,
+    covariate_shift,
     equilibrium,
+    error_bound,
+    error_split,
     exp3_bound,
     ftrl_regret,
+    greedy_loss,
     hedge_regret,
     information,
+    length_rate,
+    mutations,
     pomdp_convexity,
     preconditioned_regression,
     realisability,
+    trained_layer,
+    training_optimum,
+    two_terms,
     ucb_bound,
 )
 from theory.claim import HOLDS, Claim
@@ -31,6 +42,16 @@ from theory.claim import HOLDS, Claim
 CLAIMS: dict[str, ModuleType] = {
     "L1": realisability,
     "L2": preconditioned_regression,
+    "L3": training_optimum,
+    "L4": any_features,
+    "L5": error_split,
+    "L5-M": context_rate,
+    "L5-N": length_rate,
+    "L5-bound": error_bound,
+    "L6a": greedy_loss,
+    "L6b": two_terms,
+    "L7": trained_layer,
+    "L8": covariate_shift,
     "N1": attention_ftrl,
     "N2": ftrl_regret,
     "N10": equilibrium,
@@ -82,17 +103,22 @@ def main(config: Config) -> int:
     unknown = [id for id in config.ids if id not in CLAIMS]
     if unknown:
         raise ValueError(f"ids: {unknown[0]!r} is no claim; expected some of {', '.join(CLAIMS)}")
-    good = True
+    good, options = True, {} if config.samples is None else {"samples": int(config.samples)}
     for id in config.ids or CLAIMS:
         start = time.perf_counter()
         claim = run(id, config)
         storage.write_json(config.results / "theory" / f"{id}.json", claim._asdict())
-        good &= claim.verdict == HOLDS and bool(claim.refuted)
+        table = mutations.run(id, CLAIMS[id], jax.random.key(config.seed), **options)
+        mutations.store(config.results / "theory" / "mutations.json", table)
+        passed = [row.wrong for row in table if not row.rejected]
+        good &= claim.verdict == HOLDS and bool(claim.refuted) and not passed
         colour = "green" if claim.verdict == HOLDS and claim.refuted else "red"
         console.print(
             f"[{colour}]{id:4} {claim.verdict}[/] {claim.statement}: measured {claim.measured:.6g} "
             f"\\[{claim.low:.6g}, {claim.high:.6g}], target {claim.target}; "
-            f"wrong version {'refuted' if claim.refuted else 'NOT REFUTED'} ({time.perf_counter() - start:.1f} s)"
+            f"wrong version {'refuted' if claim.refuted else 'NOT REFUTED'}; "
+            f"{len(table) - len(passed)} of {len(table)} mutations rejected"
+            f"{''.join(f', NOT {name}' for name in passed)} ({time.perf_counter() - start:.1f} s)"
         )
     return 0 if good else 1
 

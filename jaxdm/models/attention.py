@@ -127,5 +127,7 @@ def empty(capacity: int, heads: int, width: int, dtype: jnp.dtype) -> KeyValues:
 
 def extend(cached: KeyValues, new: KeyValues, first: jax.Array | int) -> KeyValues:
     """Write the keys and values of new tokens at positions `first, first + 1, ...`."""
-    write = lambda old, x: jax.lax.dynamic_update_slice(old, x.astype(old.dtype), (first, 0, 0))
+    start = jnp.asarray(first, jnp.int32)
+    place = (start, jnp.zeros_like(start), jnp.zeros_like(start))  # one integer type, under float64 too
+    write = lambda old, x: jax.lax.dynamic_update_slice(old, x.astype(old.dtype), place)
     return jax.tree.map(write, cached, new)

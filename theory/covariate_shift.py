@@ -1,0 +1,57 @@
+"""L8. Where the layer stops: it is no regression, but a product with a fixed matrix.
+
+The answer `x_q^T A (1/M) sum_i y_i x_i` is bilinear in the context's and the query's features. If a test-time shift
+scales all features by c and tasks answer as before, `y = <w, x>`, the true answer grows by c, and the layer's by c^3:
+two powers too many, c^2 with respect to the truth, for A was fixed in training. (Scaling the query alone scales truth
+and answer alike; scaling the features but not the labels, as when units change, scales the answer by c^2 where the
+truth stays.) A least-squares fit answers rightly at every c.
+
+Checked on the library's attention layer with random A, contexts and scales. The refutation claims that answers grow
+with c as the truth does.
+
+Source: shift by c^2 is Zhang, Frei, Bartlett, JMLR 25, 2024, section 4.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from theory import regression
+from theory.claim import Claim, exactly
+
+DIMENSION, CONTEXT = 4, 30
+ROUNDING = 1000
+"""Times eps: sums of 30 products of four factors, relative to the sum of their moduli."""
+WRONG = {f"c^{power:g}": power for power in (0.0, 1.0, 1.5, 3.0, 4.0, -2.0)}
+
+
+def check(key: jax.Array, samples: int = 200, form: float = 2.0) -> Claim:
+    """The largest relative error of `answer(c x, y) = c^2 answer(x, y)`, and of the same with labels that follow.
+
+    Args:
+        key: random key.
+        samples: random layers, contexts and scales.
+        form: the power claimed.
+    """
+    errors = jax.jit(jax.vmap(lambda key: error(key, form)))(jax.random.split(key, samples))
+    statement = "Scaling features by c scales the layer's answers by c^2 relative to the truth"
+    rounding = ROUNDING * float(jnp.finfo(jnp.float64).eps)
+    return exactly("L8", statement, "Zhang, Frei, Bartlett 2024, section 4", float(jnp.max(errors)), rounding)
+
+
+def refute(key: jax.Array, samples: int = 200) -> Claim:
+    """The same for answers that keep their scale, as those of a regression do."""
+    return check(key, samples, WRONG["c^0"])
+
+
+def error(key: jax.Array, power: float) -> jax.Array:
+    """Deviation from `c^power` of answers whose truth does not change, and whose truth grows with c, []."""
+    key_a, key_x, key_task, key_scale = jax.random.split(key, 4)
+    matrix = jax.random.normal(key_a, (DIMENSION, DIMENSION))
+    x = jax.random.normal(key_x, (CONTEXT + 1, DIMENSION))
+    task, scale = jax.random.normal(key_task, (DIMENSION,)), 0.5 + 2 * jax.random.uniform(key_scale)
+    answer = lambda x, y: regression.answers(matrix, x[:-1], y, x[-1:])[0]
+    y = x[:-1] @ task
+    size = scale**3 * jnp.mean(jnp.abs(y) * (jnp.abs(x[:-1]) @ jnp.abs(matrix).T @ jnp.abs(x[-1])))
+    units = answer(scale * x, y) - scale**power * answer(x, y)
+    shifted = answer(scale * x, scale * y) - scale ** (power + 1) * answer(x, y)
+    return jnp.maximum(jnp.abs(units), jnp.abs(shifted)) / size

@@ -1,0 +1,106 @@
+"""L6b. End to end: a context term that demonstrations shrink, and a training-length term that they cannot.
+
+With the data law nu over state-action pairs and `C_h = max_{s,a} max_pi P^pi(s_h = s) / nu(s,a)`,
+`E[V*_1 - V_1] <= 2 sum_h sqrt(C_h) (sqrt(est_h / M) + sqrt(bias_h))` for greedy play on the layer's estimates.
+Proof: in L6a, `(E max_a |e|)^2 <= sum_s P(s_h = s) max_a e(s,a)^2 <= C_h sum_{s,a} nu(s,a) e(s,a)^2` whatever policy
+a context leads to, since `P(s_h = s) <= C_h nu(s,a)` for every a; the mean over contexts of the last sum is
+`est_h / M + bias_h` (L5), and the mean of a root is at most the root of the mean.
+
+Everything on the right is exact; on the left greedy play is evaluated exactly for each of many contexts. The longest
+contexts are met by a layer trained on contexts of a single pair: there the refutation, without the bias, must break.
+The bound is not tight: of the wrong versions listed, those that shrink a term do so by more than its slack.
+
+Source: the two terms are paper 1's, whose exact statement is not known to us; this form is ours.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from theory import deployment, regression
+from theory.claim import Claim, at_most
+
+SIZE = (8, 3, 4, 5)
+"""(S, A, d, H)."""
+SETTINGS = ((50, 1e6), (4000, 1.0))
+"""(M, N)."""
+CONTEXTS = 20
+"""Contexts over which the loss is averaged in each MDP."""
+SOURCE = "ours, in the form of paper 1's bound"
+
+
+class Terms(NamedTuple):
+    """The stated bound, with its constants and exponents."""
+
+    context: float = 1.0
+    length: float = 1.0
+    power: float = 0.5  # of M
+    factor: float = 2.0
+
+
+class Share(NamedTuple):
+    """Mean loss of greedy play in one MDP, its standard error, and the two terms that bound it."""
+
+    gap: jax.Array  # []
+    error: jax.Array  # []
+    estimation: jax.Array  # [] sum_h sqrt(C_h est_h)
+    bias: jax.Array  # [] sum_h sqrt(C_h bias_h)
+
+
+STATED = Terms()
+WRONG = {
+    "no bias": Terms(length=0.0),
+    "bias x 0.1": Terms(length=0.1),
+    "no context term": Terms(context=0.0),
+    "1/M^2 for 1/sqrt M": Terms(power=2.0),
+    "factor 0.2": Terms(factor=0.2),
+}
+
+
+def check(key: jax.Array, samples: int = 60, form: Terms = STATED) -> Claim:
+    """The largest share of the bound that the mean loss, less five standard errors, takes in any MDP.
+
+    Args:
+        key: random key.
+        samples: random linear MDPs for each M and N.
+        form: what is claimed.
+    """
+    shares, lower = [], []
+    for index, (context, length) in enumerate(SETTINGS):
+        found = measure(jax.random.fold_in(key, index), context, length, samples)
+        bound = form.factor * (form.context * found.estimation / context**form.power + form.length * found.bias)
+        shares.append(found.gap / bound)
+        lower.append((found.gap - 5 * found.error) / bound)
+    statement = f"E[V* - V] <= 2 sum_h sqrt C_h (sqrt(est/M) + sqrt bias); mean share {float(jnp.mean(shares[0])):.2g}"
+    largest, worst = float(jnp.max(jnp.stack(shares))), float(jnp.max(jnp.stack(lower)))
+    return at_most("L6b", statement, SOURCE, largest, 1.0, largest - worst)
+
+
+def refute(key: jax.Array, samples: int = 60) -> Claim:
+    """The same without the bias term, which long contexts of a layer trained on short ones lay bare."""
+    return check(key, samples, WRONG["no bias"])
+
+
+@functools.partial(jax.jit, static_argnums=(1, 3))
+def measure(key: jax.Array, context: int, length: float, samples: int) -> Share:
+    """Mean losses and bounds in random linear MDPs, leading axis [samples]."""
+
+    def one(key: jax.Array) -> Share:
+        key_world, key_contexts = jax.random.split(key)
+        world = deployment.instance(key_world, SIZE, length)
+        meet = lambda key: deployment.outcome(world, deployment.estimate(key, world, context)).gap
+        gaps = jax.lax.map(meet, jax.random.split(key_contexts, CONTEXTS))
+        parts = jax.vmap(
+            lambda w: regression.split(deployment.law(world.features), world.preconditioner, jnp.outer(w, w))
+        )
+        split, root = parts(world.weights), jnp.sqrt(deployment.coverage(world))
+        return Share(
+            gap=jnp.mean(gaps),
+            error=jnp.std(gaps) / CONTEXTS**0.5,
+            estimation=jnp.sum(root * jnp.sqrt(split.estimation)),
+            bias=jnp.sum(root * jnp.sqrt(jnp.maximum(split.bias, 0))),
+        )
+
+    return jax.lax.map(one, jax.random.split(key, samples), batch_size=min(samples, 20))
