@@ -51,6 +51,8 @@ def full_results(root):
     for id in ("L2", "L10"):
         storage.write_json(root / "theory" / f"{id}.json", claim(id))
     storage.write_json(root / "theory" / "N1.json", claim("N1", "fails", refuted=False, measured=float("nan")))
+    wrong = [{"id": "L2", "wrong": "x 2", "rejected": True}, {"id": "L2", "wrong": "<x 3>", "rejected": False}]
+    storage.write_json(root / "theory" / "mutations.json", wrong)
     row = {"work": "1000 MDPs", "ours": 0.5, "peer": 5.0, "peer_name": "other", "units": "s", "ratio": 10.0}
     storage.write_json(root / "speed.json", [row, row | {"work": "tiny", "ratio": 0.5}])
     return root
@@ -120,6 +122,14 @@ def test_claims_come_first_with_every_field_and_verdicts_as_they_are(written):
     assert "Void, since their wrong version passed too: N1" in text
 
 
+def test_wrong_versions_that_passed_are_shown_apart(written):
+    _, _, text = written
+    page = Page(text)
+    start = page.cells.index("x 2") - 1
+    assert page.cells[start : start + 3] == ["L2", "x 2", "<x 3>"]
+    assert page.verdicts[start + 2] == "fails"
+
+
 def test_claims_are_data_in_natural_order_and_strict_json(written):
     root, _, _ = written
 
@@ -183,6 +193,7 @@ def test_a_figure_that_breaks_is_named_and_the_rest_is_drawn(tmp_path, monkeypat
         ("theory/L1.json", json.dumps({"id": "L1"}), "claim: 'L1' has no 'source'"),
         ("theory/L1.json", json.dumps(claim("L1", "maybe")), "verdict: 'maybe' of claim 'L1'; expected one of"),
         ("speed.json", "[{}]", "speed.json is no speed table"),
+        ("theory/mutations.json", "[{}]", "mutations.json is no table of mutations"),
     ],
 )
 def test_damaged_records_are_named(tmp_path, file, content, message):

@@ -150,3 +150,13 @@ def test_too_small_a_cache_is_refused():
 def test_odd_heads_cannot_rotate():
     with pytest.raises(ValueError, match=r"^width of a head: 3"):
         attention.rotate(jnp.ones((2, 1, 3)), 0)
+
+
+def test_caches_grow_under_float64(double):
+    net = constructions.linear_attention(3)
+    params = constructions.preconditioned_regression(jnp.eye(2))
+    tokens = jax.random.normal(jax.random.key(0), (5, 3))
+    _, cache = net.prefill(params, tokens[:-1], 5)
+    last, _ = net.step(params, cache, tokens[-1])
+    assert last.dtype == jnp.float64
+    np.testing.assert_allclose(last, net.apply(params, tokens)[-1], rtol=1e-13)

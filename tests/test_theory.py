@@ -7,12 +7,16 @@ from pathlib import Path
 from types import ModuleType
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from theory import __main__ as runner
-from theory import claim
+from theory import claim, error_bound, mutations, regression
 
 SAMPLES = 30
+FEWEST = {"L3": 2, "L4": 10, "L5": 8000, "L5-M": 60, "L5-N": 300, "L6a": 60, "L6b": 20}
+"""Where a check needs more draws than that, or can do with fewer."""
 COMMAND = [sys.executable, "-m", "theory"]
 ROOT = Path(runner.__file__).parent.parent
 
@@ -20,13 +24,56 @@ ROOT = Path(runner.__file__).parent.parent
 @pytest.mark.parametrize("id", runner.CLAIMS)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_claim_holds_and_its_wrong_version_is_refuted(id, seed):
-    found = runner.run(id, runner.Config(samples=SAMPLES, seed=seed))
+    found = runner.run(id, runner.Config(samples=FEWEST.get(id, SAMPLES), seed=seed))
     assert found.verdict == claim.HOLDS
     assert found.refuted is True
     assert found.id == id
     assert found.source
     assert found.low <= found.measured <= found.high
     assert found.command == f"python -m theory {id}"
+
+
+@pytest.mark.parametrize("id", runner.CLAIMS)
+def test_the_check_rejects_every_listed_wrong_version(id):
+    table = mutations.run(id, runner.CLAIMS[id], jax.random.key(1), samples=FEWEST.get(id, SAMPLES))
+    assert len(table) >= 4
+    assert [row.wrong for row in table if not row.rejected] == []
+
+
+def test_the_table_of_wrong_versions_keeps_other_claims(tmp_path):
+    row = mutations.Mutation(id="A", wrong="x 2", measured=1.0, target="<= 0.5", rejected=True)
+    path = mutations.store(tmp_path / "mutations.json", [row, row._replace(id="B")])
+    mutations.store(path, [row._replace(rejected=False)])
+    assert [(row["id"], row["rejected"]) for row in json.loads(path.read_text())] == [("B", True), ("A", False)]
+
+
+def test_the_split_by_moments_is_the_displayed_gaussian_form(double):
+    """Two roads to `E e^2`: traces of moments for any law, and the formula in Gamma (see L5)."""
+    moment = jnp.asarray([[2.0, 0.3, 0.0], [0.3, 1.0, -0.2], [0.0, -0.2, 0.5]])
+    law, root, trace = regression.gaussian(moment), regression.gaussian_optimum(moment, 7), jnp.trace(moment)
+    parts = regression.split(law, root, jnp.eye(3))
+    context = jnp.trace((trace * moment + moment @ moment) @ root @ root @ moment)
+    power = [jnp.trace(root @ root @ jnp.linalg.matrix_power(moment, k)) for k in (1, 2, 3)]
+    length = (power[2] + 2 * trace * power[1] + trace**2 * power[0]) / 7**2
+    np.testing.assert_allclose([parts.estimation, parts.bias], [context, length], rtol=1e-12)
+    np.testing.assert_allclose(regression.optimum(law, jnp.eye(3), 7), root, rtol=1e-11, atol=1e-14)
+
+
+def test_the_bound_is_attained_so_that_its_constants_are_the_smallest(double):
+    shares = error_bound.shares(jax.random.key(0), 3, 1, error_bound.STATED)
+    np.testing.assert_allclose(shares[0, :, -1], 1.0, rtol=1e-3)  # flat spectrum, the longest training contexts
+
+
+def test_fourth_moments_are_those_of_the_samples(double):
+    tasks = jnp.asarray([[1.0, 0.2], [0.2, 0.5]])
+    moment = jnp.asarray([[1.0, 0.4], [0.4, 2.0]])
+    points, chance = regression.simplex(jax.random.key(1), 4, 2)
+    for law in (regression.gaussian(moment), regression.finite(points, chance)):
+        x = law.sample(jax.random.key(2), 20_000)
+        product = jnp.einsum("ni,nj->nij", x, x)
+        for values, exact in ((product, law.moment), (product @ tasks[None] @ product, law.fourth(tasks))):
+            error = 5 * jnp.std(values, axis=0) / len(x) ** 0.5
+            assert jnp.all(jnp.abs(jnp.mean(values, axis=0) - exact) <= error)
 
 
 def constant(verdict, refuted_verdict):

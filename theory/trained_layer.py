@@ -131,5 +131,5 @@ def train(
     learner = trainer.make(loss, optax.adam(schedule))
     start = {"v": jnp.ones(SEEDS), "K": jnp.broadcast_to(jnp.eye(size), (SEEDS, size, size))}
     state = jax.vmap(learner.init)(jax.random.split(key, SEEDS), start)
-    ended = jax.vmap(functools.partial(learner.run, steps=STEPS), (0, None))(state, tasks)[0].params
+    ended = jax.vmap(lambda state: learner.run(state, tasks, STEPS)[0].params)(state)
     return ended["v"][:, None, None] * jnp.swapaxes(ended["K"], 1, 2), tasks.T @ tasks / POOL
