@@ -116,9 +116,9 @@ def main(config: Config) -> int:
         console.print(
             f"[{colour}]{id:4} {claim.verdict}[/] {claim.statement}: measured {claim.measured:.6g} "
             f"\\[{claim.low:.6g}, {claim.high:.6g}], target {claim.target}; "
-            f"wrong version {'refuted' if claim.refuted else 'NOT REFUTED'}; "
-            f"{len(table) - len(passed)} of {len(table)} mutations rejected"
-            f"{''.join(f', NOT {name}' for name in passed)} ({time.perf_counter() - start:.1f} s)"
+            f"wrong version {'refuted' if claim.refuted else 'NOT REFUTED'}"
+            + (f"; {len(table) - len(passed)} of {len(table)} mutations rejected" if table else "")
+            + f"{''.join(f', NOT {name}' for name in passed)} ({time.perf_counter() - start:.1f} s)"
         )
     return 0 if good else 1
 
