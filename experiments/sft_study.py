@@ -38,13 +38,13 @@ class Config:
     """Query episodes per held-out task."""
     seeds: int = 3
     """Training seeds, the unit of every interval."""
-    pretrain_steps: int = 600
+    pretrain_steps: int = 800
     """Gradient steps of pretraining."""
-    sft_steps: int = 600
+    sft_steps: int = 800
     """Gradient steps of fine-tuning, and of training from scratch."""
     rate: float = 3e-3
     """Peak learning rate."""
-    batch: int = 64
+    batch: int = 48
     """Items of a gradient step."""
     targets: Literal["actions", "all"] = "actions"
     """What fine-tuning predicts."""
