@@ -20,7 +20,7 @@ reproduce: .venv/installed
 	$(BIN)/python -m figures --results $(RESULTS) && exit $$checked
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 speed: .venv/installed
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[peers]'

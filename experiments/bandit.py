@@ -2,7 +2,7 @@
 
 Figure: `bandit`, one panel per law of the means, one line per player; every player meets the same worlds and luck.
 Commands: `python -m experiments.bandit quick`, `... paper`; `... quick --help` lists what can be changed.
-Cost: quick about two minutes on two CPU cores; paper about ten.
+Cost: quick about two minutes on two CPU cores; paper has not been timed.
 Expectation: Thompson and KL-UCB lowest where means stand still; a window below Thompson and UCB1 where they switch.
 
 "Regret" is pseudo-regret against the best arm of each round. Rates: `experiments.bandit_study`.

@@ -2,7 +2,7 @@
 
 Figures: `online_regret`, regret against rounds, one panel a law; `online_attack`, worst found regret against T.
 Commands: `python -m experiments.online quick`, `... paper`; `... quick --help` lists what can be changed.
-Cost: quick 1 to 4 minutes on two CPU cores, most of it compilation; paper is for one GPU.
+Cost: quick 1 to 4 minutes on two CPU cores, most of it compilation; paper is for one GPU, and has not been timed.
 Expectation: under attack the regret of Hedge and FTRL grows as T^0.5, within their bounds; follow-the-leader's as T.
 
 An attack starts from random losses, and from those of an adversary that reacts to the learner.

@@ -2,7 +2,7 @@
 
 Figure: `sft`, one line per method over the same held-out tasks, demonstrations and keys.
 Commands: `python -m experiments.sft quick`, `... paper`; `... quick --help` lists what can be changed.
-Cost: COST
+Cost: about 6 minutes (quick) on two CPU cores; the paper preset is meant for one GPU, and has not been timed.
 Expectation: SFT < ICL-only < random with intervals apart, and SFT at most half of ICL-only.
 
 Tasks are dark rooms with a hidden goal, a slippery floor and unlabelled controls. Few states are demonstrated, so that

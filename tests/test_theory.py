@@ -33,7 +33,7 @@ def test_a_claim_holds_and_its_wrong_version_is_refuted(id, seed):
     assert found.command == f"python -m theory {id}"
 
 
-@pytest.mark.parametrize("id", runner.CLAIMS)
+@pytest.mark.parametrize("id", [id for id, module in runner.CLAIMS.items() if hasattr(module, "WRONG")])
 def test_the_check_rejects_every_listed_wrong_version(id):
     table = mutations.run(id, runner.CLAIMS[id], jax.random.key(1), samples=FEWEST.get(id, SAMPLES))
     assert len(table) >= 4

@@ -105,6 +105,11 @@ def test_a_foreign_checkpoint_is_refused(tmp_path):
         fit(folder=tmp_path, identity={"rate": 0.2})
 
 
+ABANDONED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""A read that fails leaves orbax with coroutines that complain when they are collected: here, not in another test."""
+
+
+@ABANDONED
 @pytest.mark.parametrize("damage", ["truncate", "remove"])
 def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
     fit(EVERY, folder=tmp_path, identity="run")
@@ -115,6 +120,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
         fit(folder=tmp_path, identity="run")
 
 
+@ABANDONED
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
     fit(EVERY, folder=tmp_path, identity="run")
     wider = jax.vmap(TRAINER.init)(jax.random.split(jax.random.key(0), SEEDS), {"w": jnp.zeros((SEEDS, 5))})
