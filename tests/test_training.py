@@ -1,5 +1,6 @@
 """Training: exact resume after a kill at any point, checkpoints that are whole or refused, and a loss that falls."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -109,9 +110,15 @@ ABANDONED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableException
 """A read that fails leaves orbax with coroutines that complain when they are collected: here, not in another test."""
 
 
+@pytest.fixture
+def collected():
+    yield
+    gc.collect()
+
+
 @ABANDONED
 @pytest.mark.parametrize("damage", ["truncate", "remove"])
-def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
+def test_a_damaged_checkpoint_is_refused(tmp_path, collected, damage):
     fit(EVERY, folder=tmp_path, identity="run")
     files = [path for path in (tmp_path / str(EVERY) / "tree").rglob("*") if path.is_file()]
     for path in files:
@@ -121,7 +128,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
 
 
 @ABANDONED
-def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
+def test_a_checkpoint_of_another_shape_is_refused(tmp_path, collected):
     fit(EVERY, folder=tmp_path, identity="run")
     wider = jax.vmap(TRAINER.init)(jax.random.split(jax.random.key(0), SEEDS), {"w": jnp.zeros((SEEDS, 5))})
     with pytest.raises(ValueError, match=r"^folder: "):
