@@ -21,6 +21,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from experiments.speed_networks import rollouts, training
 from experiments.speed_rivals import bandits, pomdps
 from experiments.stopwatch import Row, compare
 from jaxdm import prompts, storage
@@ -51,11 +52,11 @@ class Config:
 def main(config: Config) -> Path:
     """Measure everything that can be measured here, print and store the table."""
     console, rows = Console(), []
-    for measure in (planners, simulators, deployments, pomdps, bandits):
+    for measure in (planners, simulators, deployments, training, rollouts, pomdps, bandits):
         try:
             rows += list(measure(config.repeats))
         except ModuleNotFoundError as error:
-            console.print(f"skipped {measure.__name__}: the peer {error.name} is not installed (extra: peers)")
+            console.print(f"skipped {measure.__name__}: the peer {error.name} is not installed (see README)")
     table = Table("work", "ours", "peer", "peer's name", "units", "ratio")
     for row in rows:
         table.add_row(row.work, f"{row.ours:,.0f}", f"{row.peer:,.0f}", row.peer_name, row.units, f"{row.ratio:.2f}")

@@ -1,7 +1,6 @@
 """Speed rows of networks: a training step and a rollout, beside PyTorch's way to do them."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +9,13 @@ import numpy as np
 from experiments import sft, sft_study, torch_gpt
 from experiments.stopwatch import Row, compare
 from jaxdm import finetuning, randomness
-from jaxdm.envs import bandit
+from jaxdm.envs import families, mdp
 from jaxdm.episodes import rollout
 from jaxdm.models.agent import deploy, network_agent
 from jaxdm.models.transformer import Transformer, network
 from jaxdm.prompts import Spaces
 
-STEPS, ARMS, INSTANCES, DECISIONS = 20, 5, 64, 32
+STEPS, INSTANCES, DECISIONS = 20, 64, 32
 
 
 def training(repeats: int) -> Iterator[Row]:
@@ -51,7 +50,9 @@ def training(repeats: int) -> Iterator[Row]:
     yield compare(f"{work}, with sampling and labels", "tokens/s", STEPS * tokens, run, theirs, "PyTorch GPT", repeats)
 
 
-def matrix_products(shape: Transformer, features: int, outputs: int, batch: int, length: int):
+def matrix_products(
+    shape: Transformer, features: int, outputs: int, batch: int, length: int
+) -> Callable[[], jax.Array]:
     """All matrix products of `STEPS` steps and nothing else: forward, by inputs and by weights."""
     hidden, heads = shape.mlp_ratio * shape.width, batch * shape.heads
     block = [(shape.width, shape.width)] * 4 + [(shape.width, hidden), (hidden, shape.width)]
@@ -63,11 +64,11 @@ def matrix_products(shape: Transformer, features: int, outputs: int, batch: int,
 
     def step(scale: jax.Array, _: None) -> tuple[jax.Array, None]:
         total = jnp.zeros(())
-        for x, w, dy in layers:
-            x, w, dy = jax.lax.optimization_barrier((scale * x, scale * w, scale * dy))
+        for layer in layers:
+            x, w, dy = jax.lax.optimization_barrier(jax.tree.map(lambda y: scale * y, layer))
             for left, right in ((x, w), (dy, w.T), (x.T, dy)):
                 total += jax.lax.optimization_barrier(left @ right)[0, 0]
-        for _ in range(3 * shape.layers):
+        for _round in range(3 * shape.layers):
             q, a = jax.lax.optimization_barrier((scale * query, scale * weight))
             total += jax.lax.optimization_barrier(q @ q.mT)[0, 0, 0] + jax.lax.optimization_barrier(a @ q)[0, 0, 0]
         return 1 + 1e-20 * total, None
@@ -77,27 +78,24 @@ def matrix_products(shape: Transformer, features: int, outputs: int, batch: int,
 
 
 def rollouts(repeats: int) -> Iterator[Row]:
-    """A network that plays a bandit, its context cached and the loop fused, beside reading all again every round."""
-    spaces, shape = Spaces(observations=1, actions=ARMS), Transformer()
-    net = network(shape, spaces.features, spaces.outputs)
-    weights, world = net.init(jax.random.key(0)), bandit.make(np.linspace(0.1, 0.9, ARMS))
-    agent, keys = network_agent(net, spaces, DECISIONS), jax.random.split(jax.random.key(1), INSTANCES)
+    """A network in a world, its context cached and the loop fused, beside reading all again at every decision.
+
+    The peer's world costs nothing.
+    """
+    spaces, shape = Spaces(observations=16, actions=4), Transformer()
+    net, world, env = network(shape, spaces.features, spaces.outputs), families.frozen_lake(), mdp.env(DECISIONS)
+    weights, agent = net.init(jax.random.key(0)), network_agent(net, spaces, DECISIONS)
+    keys = jax.random.split(jax.random.key(1), INSTANCES)
+    play = jax.jit(jax.vmap(lambda key, seen: rollout(key, env, world, agent, deploy(weights, seen), DECISIONS).action))
     for context in (100, 500):
         shown = jax.random.normal(jax.random.key(2), (INSTANCES, context, spaces.features))
-        play = jax.jit(
-            jax.vmap(
-                lambda key, seen: rollout(
-                    key, bandit.bernoulli(), world, agent, deploy(weights, seen, 1.0), DECISIONS
-                ).action
-            )
-        )
         module = torch_gpt.gpt(shape, spaces.features, spaces.outputs, context + DECISIONS)
         yield compare(
             f"rollout of a network, context {context} + {DECISIONS} decisions, {INSTANCES} instances",
             "decisions/s",
             INSTANCES * DECISIONS,
-            lambda play=play, shown=shown: play(keys, shown),
-            torch_gpt.playing(module, np.asarray(shown), ARMS, DECISIONS),
+            lambda shown=shown: play(keys, shown),
+            torch_gpt.playing(module, np.asarray(shown), spaces.actions, DECISIONS),
             "PyTorch GPT without a cache",
             repeats,
         )

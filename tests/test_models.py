@@ -61,25 +61,25 @@ def test_an_output_depends_on_every_token_up_to_its_own_and_on_none_after(kind, 
 @pytest.mark.parametrize("position", get_args(Position))
 def test_softmax_attention_equals_a_loop_in_numpy(position):
     keys = jax.random.split(jax.random.key(2), 3)
-    q, k, v = (np.asarray(jax.random.normal(key, (6, 2, 4))) for key in keys)
+    q, k, v = (np.asarray(jax.random.normal(key, (2, 6, 4))) for key in keys)
     turn = (lambda x: np.asarray(attention.rotate(jnp.asarray(x), 0))) if position == "rope" else lambda x: x
     turned_q, turned_k = turn(q), turn(k)
     result = attention.attend(
         jnp.asarray(turned_q), KeyValues(keys=jnp.asarray(turned_k), values=jnp.asarray(v)), 0, "softmax", position
     )
     for t, h in itertools.product(range(6), range(2)):
-        score = turned_k[: t + 1, h] @ turned_q[t, h] / 2.0
+        score = turned_k[h, : t + 1] @ turned_q[h, t] / 2.0
         if position == "alibi":
             score = score - 2.0 ** (-8 * (h + 1) / 2) * (t - np.arange(t + 1))
         weight = np.exp(score - score.max())
-        expected = weight @ v[: t + 1, h] / weight.sum()
-        np.testing.assert_allclose(result[t, h], expected, atol=50 * EPS)
+        expected = weight @ v[h, : t + 1] / weight.sum()
+        np.testing.assert_allclose(result[h, t], expected, atol=50 * EPS)
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))
 def test_blocks_change_nothing(kind, monkeypatch):
     keys = jax.random.split(jax.random.key(3), 3)
-    q, k, v = (jax.random.normal(key, (37, 2, 4)) for key in keys)
+    q, k, v = (jax.random.normal(key, (2, 37, 4)) for key in keys)
     whole = attention.attend(q, KeyValues(keys=k, values=v), 0, kind, "alibi")
     monkeypatch.setattr(attention, "BLOCK", 8)
     blocks = attention.attend(q, KeyValues(keys=k, values=v), 0, kind, "alibi")
@@ -94,9 +94,9 @@ def test_rotary_scores_depend_on_distance_alone(double):
 
 
 def test_linear_attention_divides_by_the_number_of_earlier_tokens():
-    ones = jnp.ones((4, 1, 2))
+    ones = jnp.ones((1, 4, 2))
     result = attention.attend(ones, KeyValues(keys=ones, values=ones), 0, "linear")
-    np.testing.assert_allclose(result[:, 0, 0], [2.0, 4.0, 3.0, 8 / 3], rtol=10 * EPS)
+    np.testing.assert_allclose(result[0, :, 0], [2.0, 4.0, 3.0, 8 / 3], rtol=10 * EPS)
 
 
 def test_a_network_is_reproducible_and_its_parameters_are_plain():
@@ -149,7 +149,7 @@ def test_too_small_a_cache_is_refused():
 
 def test_odd_heads_cannot_rotate():
     with pytest.raises(ValueError, match=r"^width of a head: 3"):
-        attention.rotate(jnp.ones((2, 1, 3)), 0)
+        attention.rotate(jnp.ones((1, 2, 3)), 0)
 
 
 def test_caches_grow_under_float64(double):

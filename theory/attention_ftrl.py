@@ -45,11 +45,11 @@ def attend(layer: Layer, losses: jax.Array, first: jax.Array | int = 0, rows: in
     """`g` after rounds first, first + 1, ... (all by default), [rows, d]: row 0 is the sum over losses 0..first."""
     u = layer.query @ layer.token + layer.query_bias
     cached = attention.KeyValues(
-        keys=(losses @ layer.key.T + layer.key_bias[None])[:, None],
-        values=(losses @ layer.value.T + layer.value_bias[None])[:, None],
+        keys=(losses @ layer.key.T + layer.key_bias[None])[None],
+        values=(losses @ layer.value.T + layer.value_bias[None])[None],
     )
     rows = rows or losses.shape[0]
-    mean = attention.attend(jnp.broadcast_to(u, (rows, 1, WIDTH)), cached, first, "linear")[:, 0]
+    mean = attention.attend(jnp.broadcast_to(u, (1, rows, WIDTH)), cached, first, "linear")[0]
     return mean * jnp.maximum(first + jnp.arange(rows), 1).astype(mean.dtype)[:, None]
 
 

@@ -1,6 +1,7 @@
 """Causal attention: softmax, linear and ReLU weights; rotary, ALiBi or no positions; the cache of keys and values.
 
-Dimensions: `T` queries, `S` keys, `H` heads, `K` width of a head. Arrays carry them as suffixes.
+Dimensions: `T` queries, `S` keys, `H` heads, `K` width of a head. Arrays carry them as suffixes. Heads come first, so
+that a head's keys lie together: a decision reads the whole cache, and on CPU any other order is transposed first.
 
 Token t attends to tokens 0..t. With scores `z_ts = <q_t, k_s> + bias_ts` the weights are
 
@@ -25,8 +26,8 @@ BLOCK = 128
 class KeyValues(NamedTuple):
     """The keys and values of one layer for up to S tokens; what is not yet filled is masked by its position."""
 
-    keys: jax.Array  # [S, H, K]
-    values: jax.Array  # [S, H, K]
+    keys: jax.Array  # [H, S, K]
+    values: jax.Array  # [H, S, K]
 
 
 def check(kind: str, position: str) -> None:
@@ -41,7 +42,7 @@ def check(kind: str, position: str) -> None:
 
 
 def attend(
-    q_THK: jax.Array,
+    q_HTK: jax.Array,
     cached: KeyValues,
     first: jax.Array | int,
     kind: Kind = "softmax",
@@ -50,45 +51,46 @@ def attend(
     """Causal attention of queries at positions `first, first + 1, ...` to keys at positions `0, 1, ...`.
 
     Args:
-        q_THK: queries, already rotated where `position` is "rope".
+        q_HTK: queries, already rotated where `position` is "rope".
         cached: keys (rotated likewise) and values; entries after a query's own position are ignored.
         first: [] int, position of the first query.
         kind: weights, see the module's docstring.
         position: "alibi" adds `-2^(-8 (h+1)/H) (t - s)` to the scores of head h.
 
     Returns:
-        [T, H, K].
+        [H, T, K].
 
     Reference: Press, Smith, Lewis, Train short, test long (ALiBi), 2022.
     """
-    k_SHK, v_SHK = cached
-    if q_THK.shape[0] > BLOCK and isinstance(first, int):
-        starts = range(0, q_THK.shape[0], BLOCK)
-        ends = [min(start + BLOCK, q_THK.shape[0]) for start in starts]
+    k_HSK, v_HSK = cached
+    length = q_HTK.shape[1]
+    if length > BLOCK and isinstance(first, int):
+        starts = range(0, length, BLOCK)
+        ends = [min(start + BLOCK, length) for start in starts]
         rows = [
             attend(
-                q_THK[start:end],
-                KeyValues(keys=k_SHK[: first + end], values=v_SHK[: first + end]),
+                q_HTK[:, start:end],
+                KeyValues(keys=k_HSK[:, : first + end], values=v_HSK[:, : first + end]),
                 first + start,
                 kind,
                 position,
             )
             for start, end in zip(starts, ends, strict=True)
         ]
-        return jnp.concatenate(rows)
-    t_T1 = (first + jnp.arange(q_THK.shape[0]))[:, None]
-    distance_TS = t_T1 - jnp.arange(k_SHK.shape[0])[None, :]
-    scale = 1.0 if kind == "linear" else 1 / math.sqrt(q_THK.shape[-1])
-    z_HTS = jnp.einsum("thk,shk->hts", q_THK * scale, k_SHK)
+        return jnp.concatenate(rows, axis=1)
+    t_T1 = (first + jnp.arange(length))[:, None]
+    distance_TS = t_T1 - jnp.arange(k_HSK.shape[1])[None, :]
+    scale = 1.0 if kind == "linear" else 1 / math.sqrt(q_HTK.shape[-1])
+    z_HTS = jnp.einsum("htk,hsk->hts", q_HTK * scale, k_HSK)
     if position == "alibi":
-        z_HTS -= alibi_slopes(q_THK.shape[1], z_HTS.dtype)[:, None, None] * distance_TS[None].astype(z_HTS.dtype)
+        z_HTS -= alibi_slopes(q_HTK.shape[0], z_HTS.dtype)[:, None, None] * distance_TS[None].astype(z_HTS.dtype)
     causal_1TS = (distance_TS >= 0)[None]
     if kind == "softmax":
         w_HTS = jax.nn.softmax(jnp.where(causal_1TS, z_HTS, -jnp.inf), axis=-1)
     else:
         z_HTS = jax.nn.relu(z_HTS) if kind == "relu" else z_HTS
         w_HTS = jnp.where(causal_1TS, z_HTS, 0) / jnp.maximum(t_T1, 1)[None].astype(z_HTS.dtype)
-    return jnp.einsum("hts,shk->thk", w_HTS, v_SHK)
+    return jnp.einsum("hts,hsk->htk", w_HTS, v_HSK)
 
 
 def alibi_slopes(heads: int, dtype: jnp.dtype) -> jax.Array:
@@ -96,11 +98,11 @@ def alibi_slopes(heads: int, dtype: jnp.dtype) -> jax.Array:
     return 2.0 ** (-8 * (jnp.arange(heads, dtype=dtype) + 1) / heads)
 
 
-def rotate(x_THK: jax.Array, first: jax.Array | int) -> jax.Array:
+def rotate(x_HTK: jax.Array, first: jax.Array | int) -> jax.Array:
     """Rotary positions: pair i of token t turns by `t 10000^(-2i/K)`, so that scores depend on distances alone.
 
     Args:
-        x_THK: queries or keys; K even.
+        x_HTK: queries or keys; K even.
         first: [] int, position of the first token.
 
     Raises:
@@ -108,26 +110,26 @@ def rotate(x_THK: jax.Array, first: jax.Array | int) -> jax.Array:
 
     Reference: Su et al., RoFormer, 2021.
     """
-    width = x_THK.shape[-1]
+    width = x_HTK.shape[-1]
     if width % 2:
         raise ValueError(f"width of a head: {width}; expected an even number for rotary positions")
-    rate_I = 10_000.0 ** (-jnp.arange(width // 2, dtype=x_THK.dtype) * 2 / width)
-    t_T = (first + jnp.arange(x_THK.shape[0])).astype(x_THK.dtype)
-    angle_T1I = (t_T[:, None] * rate_I[None, :])[:, None, :]
-    cos_T1I, sin_T1I = jnp.cos(angle_T1I), jnp.sin(angle_T1I)
-    even_THI, odd_THI = jnp.split(x_THK, 2, axis=-1)
-    return jnp.concatenate([even_THI * cos_T1I - odd_THI * sin_T1I, even_THI * sin_T1I + odd_THI * cos_T1I], axis=-1)
+    rate_I = 10_000.0 ** (-jnp.arange(width // 2, dtype=x_HTK.dtype) * 2 / width)
+    t_T = (first + jnp.arange(x_HTK.shape[1])).astype(x_HTK.dtype)
+    angle_1TI = (t_T[:, None] * rate_I[None, :])[None]
+    cos_1TI, sin_1TI = jnp.cos(angle_1TI), jnp.sin(angle_1TI)
+    even_HTI, odd_HTI = jnp.split(x_HTK, 2, axis=-1)
+    return jnp.concatenate([even_HTI * cos_1TI - odd_HTI * sin_1TI, even_HTI * sin_1TI + odd_HTI * cos_1TI], axis=-1)
 
 
 def empty(capacity: int, heads: int, width: int, dtype: jnp.dtype) -> KeyValues:
     """Room for the keys and values of `capacity` tokens."""
-    zeros = jnp.zeros((capacity, heads, width), dtype)
+    zeros = jnp.zeros((heads, capacity, width), dtype)
     return KeyValues(keys=zeros, values=zeros)
 
 
 def extend(cached: KeyValues, new: KeyValues, first: jax.Array | int) -> KeyValues:
     """Write the keys and values of new tokens at positions `first, first + 1, ...`."""
     start = jnp.asarray(first, jnp.int32)
-    place = (start, jnp.zeros_like(start), jnp.zeros_like(start))  # one integer type, under float64 too
+    place = (jnp.zeros_like(start), start, jnp.zeros_like(start))  # one integer type, under float64 too
     write = lambda old, x: jax.lax.dynamic_update_slice(old, x.astype(old.dtype), place)
     return jax.tree.map(write, cached, new)

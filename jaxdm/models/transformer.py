@@ -154,15 +154,15 @@ class Block(nnx.Module):
         """The residual stream after this layer, and the cache with the new tokens' keys and values in it."""
         config = self.config
         n_TD = x_TD if config.bare else self.attention_norm(x_TD)
-        heads = lambda y_TD: y_TD.reshape(y_TD.shape[0], config.heads, -1)
-        q_THK, k_THK, v_THK = heads(self.query(n_TD)), heads(self.key(n_TD)), heads(self.value(n_TD))
+        heads = lambda y_TD: y_TD.reshape(y_TD.shape[0], config.heads, -1).swapaxes(0, 1)
+        q_HTK, k_HTK, v_HTK = heads(self.query(n_TD)), heads(self.key(n_TD)), heads(self.value(n_TD))
         if config.position == "rope":
-            q_THK, k_THK = attention.rotate(q_THK, first), attention.rotate(k_THK, first)
-        new = KeyValues(keys=k_THK, values=v_THK)
+            q_HTK, k_HTK = attention.rotate(q_HTK, first), attention.rotate(k_HTK, first)
+        new = KeyValues(keys=k_HTK, values=v_HTK)
         cached = new if cached is None else attention.extend(cached, new, first)
         from_start = isinstance(first, int) and first == 0
-        a_THK = attention.attend(q_THK, new if from_start else cached, first, config.attention, config.position)
-        x_TD = x_TD + self.out(a_THK.reshape(x_TD.shape))
+        a_HTK = attention.attend(q_HTK, new if from_start else cached, first, config.attention, config.position)
+        x_TD = x_TD + self.out(a_HTK.swapaxes(0, 1).reshape(x_TD.shape))
         if not config.bare:
             x_TD = x_TD + self.mlp_out(nnx.gelu(self.mlp_in(self.mlp_norm(x_TD))))
         return x_TD, cached
