@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxdm import storage
 from theory import __main__ as runner
-from theory import claim, draws, error_bound, mutations, regression
+from theory import claim, draws, error_bound, mutations, records, regression
 
 SAMPLES, KEYS = 30, (1, 2, 3, 4, 5)
-FEWEST = {"L3": 2, "L4": 10, "L5": 8000, "L5-M": 60, "L5-N": 1000, "L6a": 500, "L6b": 20}
+FEWEST = {"L3": 2, "L4": 10, "L5": 8000, "L5-M": 60, "L5-N": 1000, "L6a": 500, "L6b": 20, "L7b": 6}
 """Where a check needs more draws than that, or can do with fewer."""
 COMMAND = [sys.executable, "-m", "theory"]
 ROOT = Path(runner.__file__).parent.parent
@@ -133,6 +134,23 @@ def test_an_unknown_claim_is_refused_before_anything_runs(tmp_path):
     with pytest.raises(ValueError, match="ids: 'L0' is no claim"):
         runner.main(runner.Config(ids=("L1", "L0"), results=tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_samples_are_refused_where_none_are_drawn():
+    module = ModuleType("exact")
+    module.__dict__["check"] = lambda key: None
+    assert records.options("X", module, None) == {}
+    with pytest.raises(ValueError, match="samples: 10; expected none, for X draws no samples"):
+        records.options("X", module, 10.0)
+
+
+def test_curves_are_stored_beside_their_claim(tmp_path):
+    runner.main(runner.Config(ids=("L5-N",), samples=1000, seed=1, results=tmp_path))
+    (stored,) = storage.read_results(tmp_path, "theory")
+    assert stored.config["id"] == "L5-N"
+    errors, exact = stored.metrics["errors"], stored.metrics["exact"]
+    deviation = np.abs(errors.mean(axis=1) / exact - 1)
+    assert np.all(deviation <= 5 * errors.std(axis=1) / errors.mean(axis=1) / errors.shape[1] ** 0.5)
 
 
 def test_verdicts_of_each_kind_of_claim():

@@ -51,6 +51,17 @@ def refute(key: jax.Array, samples: int = 120) -> Claim:
     return check(key, samples, WRONG["exponent -2.0"])
 
 
+def curves(key: jax.Array, samples: int = 120) -> dict[str, np.ndarray]:
+    """The curves behind the exponent, and what they are in mean."""
+    law = regression.gaussian(jnp.diag(jnp.asarray(SPECTRUM)))
+    parts = regression.split(law, regression.gaussian_optimum(law.moment, LENGTH), jnp.eye(len(SPECTRUM)))
+    return {
+        "lengths": np.asarray(CONTEXTS),
+        "errors": means(key, samples).T,  # [M, BATCHES]
+        "exact": float(parts.estimation) / np.asarray(CONTEXTS),  # [M]
+    }
+
+
 def fitted(id: str, statement: str, lengths: tuple[int, ...], values: np.ndarray, exponent: float) -> Claim:
     """The claim that mean curves [batches, lengths] have this exponent, measured to within `WIDTH`."""
     found = statistics.exponent_interval(lengths, values, CONFIDENCE)

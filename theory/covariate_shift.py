@@ -16,11 +16,14 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from theory import draws, regression
 from theory.claim import Claim, exactly
 
 DIMENSION, CONTEXT = 4, 30
+SCALES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+METHODS = ("layer", "least squares")
 CHUNK = 10_000
 """Instances drawn at once."""
 ROUNDING = 1000
@@ -45,6 +48,27 @@ def check(key: jax.Array, samples: int = 200, form: float = 2.0) -> Claim:
 def refute(key: jax.Array, samples: int = 200) -> Claim:
     """The same for answers that keep their scale, as those of a regression do."""
     return check(key, samples, WRONG["c^0"])
+
+
+def curves(key: jax.Array, samples: int = 200) -> dict[str, np.ndarray]:
+    """Mean squared errors, as a share of those of answering 0, of the layer and of least squares against the scale."""
+    drawn = np.asarray(draws.normal(key, (samples, CONTEXT + 2, DIMENSION)))
+    task, x = drawn[:, 0], drawn[:, 1:]
+    trained = regression.gaussian_optimum(jnp.eye(DIMENSION), CONTEXT)
+    errors = []
+    for scale in SCALES:
+        truth = np.einsum("nid,nd->ni", scale * x, task)
+        fitted = np.stack([np.linalg.lstsq(scale * a[:-1], b[:-1])[0] for a, b in zip(x, truth, strict=True)])
+        layer = np.asarray(_answers(trained, scale * x, truth[:, :-1])) - truth[:, -1]
+        squares = np.sum(fitted * scale * x[:, -1], axis=1) - truth[:, -1]
+        errors.append([np.mean(error**2) / np.mean(truth[:, -1] ** 2) for error in (layer, squares)])
+    return {"scales": np.asarray(SCALES), "errors": np.asarray(errors), "methods": np.asarray(METHODS)}
+
+
+@jax.jit
+@functools.partial(jax.vmap, in_axes=(None, 0, 0))
+def _answers(matrix: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+    return regression.answers(matrix, x[:-1], y, x[-1:])[0]
 
 
 def _errors(key: jax.Array, count: int, power: float) -> jax.Array:

@@ -39,6 +39,17 @@ def check(key: jax.Array, samples: int = 1000, form: float = -2.0) -> Claim:
     return context_rate.fitted("L5-N", statement, LENGTHS, values, form)
 
 
+def curves(key: jax.Array, samples: int = 1000) -> dict[str, np.ndarray]:
+    """The curves behind the exponent, and what they are in mean."""
+    law = regression.gaussian(jnp.diag(jnp.asarray(context_rate.SPECTRUM)))
+    bias = lambda n: regression.split(law, regression.gaussian_optimum(law.moment, n), jnp.eye(3)).bias
+    return {
+        "lengths": np.asarray(LENGTHS),
+        "errors": means(key, samples).T,  # [N, BATCHES]
+        "exact": np.asarray(jax.vmap(bias)(jnp.asarray(LENGTHS, law.moment.dtype))),  # [N]
+    }
+
+
 def refute(key: jax.Array, samples: int = 1000) -> Claim:
     """The same for 1/N^3."""
     return check(key, samples, WRONG["exponent -3.0"])

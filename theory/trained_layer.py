@@ -54,6 +54,31 @@ def refute(key: jax.Array, samples: int = 64) -> Claim:
     return check(key, samples, WRONG["A = L^-1"])
 
 
+def curves(key: jax.Array, samples: int = 64) -> dict[str, np.ndarray]:
+    """What training ends at beside the closed form, and the excess risk on the way."""
+    trained = training.train(key, LENGTH, samples)
+    closed = [
+        any_features.stated(law(trained, pool), jnp.asarray(trained.tasks[pool]), LENGTH, any_features.STATED)
+        for pool in range(2)
+    ]
+    return {
+        "steps": np.arange(1, training.SHOWN + 1) * (training.STEPS // training.SHOWN),
+        "pools": np.asarray(["normal features", "linear-MDP features"]),
+        "excess": np.stack([excess(trained, pool) for pool in range(2)]),  # [pools, SEEDS, steps]
+        "trained": trained.path[:, :, -1],  # [pools, SEEDS, d, d]
+        "closed": np.stack(closed),  # [pools, d, d]
+    }
+
+
+def law(trained: training.Trained, pool: int) -> regression.Law:
+    """The features of a pool."""
+    return deployment.law(jnp.asarray(trained.points)) if pool else _normal()
+
+
+def _normal() -> regression.Law:
+    return regression.gaussian(jnp.diag(jnp.asarray(training.SPECTRUM)))
+
+
 def excess(trained: training.Trained, pool: int, form: Form = any_features.STATED) -> jax.Array:
     """Excess risk over the stated A, as a share of the least risk, all along training, [SEEDS, SHOWN]."""
     return _excess(trained.path[pool], trained.points, trained.tasks[pool], pool, form)
@@ -61,7 +86,7 @@ def excess(trained: training.Trained, pool: int, form: Form = any_features.STATE
 
 @functools.partial(jax.jit, static_argnums=3)
 def _excess(path: jax.Array, points: jax.Array, tasks: jax.Array, pool: int, form: Form) -> jax.Array:
-    x = deployment.law(points) if pool else regression.gaussian(jnp.diag(jnp.asarray(training.SPECTRUM)))
+    x = deployment.law(points) if pool else _normal()
     off = path - any_features.stated(x, tasks, LENGTH, form)[None, None]
     repeated = (1 - 1 / LENGTH) * x.moment @ tasks @ x.moment + x.fourth(tasks) / LENGTH
     parts = regression.split(x, regression.optimum(x, tasks, LENGTH), tasks)

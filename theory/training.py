@@ -49,7 +49,7 @@ class Trained(NamedTuple):
 def pools(key: jax.Array) -> Pool:
     """Normal features and tasks; features of linear MDPs and the weights of their Q*, each at one step."""
     key_tasks, key_worlds = draws.keys(key)
-    points, solved = _solved(_worlds(key_worlds))
+    points, solved = _solved(worlds(key_worlds, POOL))
     root = jnp.diag(jnp.sqrt(jnp.asarray(SPECTRUM)))
     return Pool(
         points=jnp.stack([jnp.zeros_like(points), points]),
@@ -58,11 +58,12 @@ def pools(key: jax.Array) -> Pool:
     )
 
 
-@jax.jit
-def _worlds(key: jax.Array) -> linear_mdp.LinearMDP:
+@functools.partial(jax.jit, static_argnums=1)
+def worlds(key: jax.Array, count: int) -> linear_mdp.LinearMDP:
+    """Random linear MDPs, leading axis [count]."""
     states, actions, dimension, horizon = SIZE
     draw = lambda key: linear_mdp.random(key, states=states, actions=actions, dimension=dimension, horizon=horizon)
-    return jax.vmap(draw)(randomness.split(key, POOL))
+    return jax.vmap(draw)(randomness.split(key, count))
 
 
 @jax.jit
@@ -75,11 +76,19 @@ def _solved(worlds: linear_mdp.LinearMDP) -> tuple[jax.Array, jax.Array]:
 
 
 @draws.once
-def train(key: jax.Array, length: int, batch: int) -> Trained:
-    """Train layers on prompts of N pairs, `SEEDS` for each pool."""
+def train(key: jax.Array, length: int, batch: int, first: int = 0) -> Trained:
+    """Train layers, `SEEDS` for each pool.
+
+    Args:
+        key: random key; the features are the same for every N.
+        length: N.
+        batch: prompts of a gradient step.
+        first: pool; 1 leaves the normal features out.
+    """
     key_pools, key_train = draws.keys(key)
     drawn = pools(key_pools)
-    path = _train(draws.keys(key_train, 2 * SEEDS).reshape(2, SEEDS), drawn, length, batch)
+    keys = draws.keys(key_train, 2 * SEEDS).reshape(2, SEEDS)
+    path = _train(keys[first:], jax.tree.map(lambda x: x[first:], drawn), length, batch)
     tasks = np.asarray(drawn.tasks)
     second = np.einsum("pti,ptj->pij", tasks, tasks) / POOL
     return Trained(path=np.asarray(path), points=np.asarray(drawn.points[1]), tasks=second)
