@@ -73,10 +73,12 @@ def uniform(key: jax.Array, shape: tuple[int, ...] = (), dtype: Any = jnp.float3
     return _as_uniform(first ^ second).reshape(shape)
 
 
-def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """The numbers of `jax.random.normal(key, shape)`, float32."""
-    first, second = words(key, (int(np.prod(shape)),))
-    return _as_normal(first ^ second).reshape(shape)
+def normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """The numbers of `jax.random.normal(key, shape, dtype)`, float32 or float64."""
+    scalar = jnp.dtype(dtype).type
+    low = np.nextafter(scalar(-1), scalar(0))
+    level = jnp.maximum(uniform(key, shape, dtype) * (1 - low) + low, low)
+    return scalar(np.sqrt(2)) * jax.lax.erf_inv(level)
 
 
 def split(key: jax.Array, count: int = 2) -> jax.Array:
@@ -100,12 +102,6 @@ def _is_threefry(key: jax.Array) -> bool:
 
 def _as_uniform(bits: jax.Array) -> jax.Array:
     return jax.lax.bitcast_convert_type((bits >> 9) | jnp.uint32(0x3F800000), jnp.float32) - 1
-
-
-def _as_normal(bits: jax.Array) -> jax.Array:
-    low = np.nextafter(np.float32(-1), np.float32(0))
-    level = jnp.maximum(_as_uniform(bits) * (1 - low) + low, low)
-    return np.float32(np.sqrt(2)) * jax.lax.erf_inv(level)
 
 
 def log_gamma(score: jax.Array, shape: jax.Array) -> jax.Array:

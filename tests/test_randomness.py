@@ -67,6 +67,8 @@ def test_folded_keys_and_doubles_are_those_of_jax_random(double):
         np.testing.assert_array_equal(ours, theirs)
     numbers = randomness.uniform(key, (3, 5), jnp.float64)
     np.testing.assert_array_equal(numbers, jax.random.uniform(key, (3, 5), jnp.float64))
+    normals = randomness.normal(key, (3, 5), jnp.float64)
+    np.testing.assert_array_equal(normals, jax.random.normal(key, (3, 5), jnp.float64))
     rbg = jax.random.key(5, impl="rbg")
     for f, g in ((randomness.split, jax.random.split), (randomness.fold_in, jax.random.fold_in)):
         np.testing.assert_array_equal(jax.random.key_data(f(rbg, 3)), jax.random.key_data(g(rbg, 3)))

@@ -11,7 +11,6 @@ import jax
 import tyro
 from rich.console import Console
 
-from jaxdm import storage
 from theory import (
     ambiguity_attitude,
     ambiguity_models,
@@ -28,11 +27,12 @@ from theory import (
     hedge_regret,
     information,
     length_rate,
-    mutations,
     pomdp_convexity,
     preconditioned_regression,
     realisability,
+    records,
     trained_layer,
+    trained_play,
     training_optimum,
     two_terms,
     ucb_bound,
@@ -51,6 +51,7 @@ CLAIMS: dict[str, ModuleType] = {
     "L6a": greedy_loss,
     "L6b": two_terms,
     "L7": trained_layer,
+    "L7b": trained_play,
     "L8": covariate_shift,
     "N1": attention_ftrl,
     "N2": ftrl_regret,
@@ -83,33 +84,36 @@ def run(id: str, config: Config) -> Claim:
     """Check one claim and its refutation, in float64.
 
     Raises:
-        ValueError: no such claim, or no samples.
+        ValueError: no such claim, no samples, or samples for a claim that draws none.
     """
-    if id not in CLAIMS:
-        raise ValueError(f"ids: {id!r} is no claim; expected some of {', '.join(CLAIMS)}")
-    if config.samples is not None and config.samples < 1:
-        raise ValueError(f"samples: {config.samples}; expected at least 1")
-    options = {} if config.samples is None else {"samples": int(config.samples)}
+    options, (key_check, key_refute) = _options(id, config), _keys(config)
     with jax.enable_x64(True):
-        key_check, key_refute = jax.random.split(jax.random.key(config.seed))
         claim = CLAIMS[id].check(key_check, **options)
         refuted = CLAIMS[id].refute(key_refute, **options).verdict != HOLDS
     return claim._replace(refuted=refuted, command=f"python -m theory {id}")
 
 
+def _keys(config: Config) -> jax.Array:
+    """For check and refutation."""
+    return jax.random.split(jax.random.key(config.seed))
+
+
+def _options(id: str, config: Config) -> dict[str, int]:
+    if id not in CLAIMS:
+        raise ValueError(f"ids: {id!r} is no claim; expected some of {', '.join(CLAIMS)}")
+    return records.options(id, CLAIMS[id], config.samples)
+
+
 def main(config: Config) -> int:
     """Check the claims, print a line each, store them, and return the exit code."""
-    console = Console(soft_wrap=True, highlight=False)
-    unknown = [id for id in config.ids if id not in CLAIMS]
-    if unknown:
-        raise ValueError(f"ids: {unknown[0]!r} is no claim; expected some of {', '.join(CLAIMS)}")
-    good, options = True, {} if config.samples is None else {"samples": int(config.samples)}
-    for id in config.ids or CLAIMS:
+    console, good = Console(soft_wrap=True, highlight=False), True
+    ids = config.ids or tuple(CLAIMS)
+    for id in ids:
+        _options(id, config)
+    for id in ids:
         start = time.perf_counter()
         claim = run(id, config)
-        storage.write_json(config.results / "theory" / f"{id}.json", claim._asdict())
-        table = mutations.run(id, CLAIMS[id], jax.random.key(config.seed), **options)
-        mutations.store(config.results / "theory" / "mutations.json", table)
+        table = records.store(config.results, claim, CLAIMS[id], _keys(config)[0], **_options(id, config))
         passed = [row.wrong for row in table if not row.rejected]
         good &= claim.verdict == HOLDS and bool(claim.refuted) and not passed
         colour = "green" if claim.verdict == HOLDS and claim.refuted else "red"

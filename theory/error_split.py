@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from theory import regression
+from theory import draws, regression
 from theory.claim import FAILS, Claim, at_most
 
 SOURCE = "ours; sharpens paper 1, eq. 6"
@@ -30,6 +31,8 @@ REFERENCE = (
     ((1.0, 1.0, 1.0, 1.0, 1.0), 40, 10, 0.9961),
 )
 """Eigenvalues of L, M, N, and `E e^2` to the digits given."""
+CHUNK = 20_000
+"""Tasks, contexts and queries drawn at once."""
 POINTS, LENGTH = 4, 3
 """Points of the simplex features and length of the contexts that are summed over."""
 ROUNDING = 1000
@@ -66,13 +69,12 @@ def check(key: jax.Array, samples: int = 20_000, form: Form = STATED) -> Claim:
         samples: tasks, contexts and queries of each setting.
         form: what is claimed.
     """
-    key_sampled, key_summed = jax.random.split(key)
+    key_sampled, key_summed = draws.keys(key)
     worst = 0.0
     for index, (spectrum, context, length, rounded) in enumerate(REFERENCE):
-        moment = jnp.diag(jnp.asarray(spectrum))
-        expected = float(displayed(moment, context, length, form))
-        errors = squared_errors(jax.random.fold_in(key_sampled, index), moment, context, length, samples)
-        deviation = abs(float(jnp.mean(errors)) - expected) / float(jnp.std(errors) / samples**0.5)
+        expected = float(displayed(jnp.diag(jnp.asarray(spectrum)), context, length, form))
+        errors = squared_errors(jax.random.fold_in(key_sampled, index), spectrum, context, length, samples)
+        deviation = abs(float(errors.mean()) - expected) / float(errors.std() / samples**0.5)
         worst = max(worst, deviation)
         if form == STATED and abs(expected - rounded) > 5e-4:
             return at_most("L5", f"{STATEMENT}, as listed for L = {spectrum}", SOURCE, expected, rounded)
@@ -99,27 +101,35 @@ def displayed(moment: jax.Array, context: int, length: int, form: Form) -> jax.A
     return form.estimation * context_term / context**form.power + form.bias * length_term
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3, 4))
-def squared_errors(key: jax.Array, moment: jax.Array, context: int, length: int, samples: int) -> jax.Array:
+@draws.once
+def squared_errors(key: jax.Array, spectrum: tuple[float, ...], context: int, length: int, samples: int) -> np.ndarray:
     """`e^2` of the layer with `A = Gamma^-1` for random tasks, contexts and queries, [samples]."""
-    law, root = regression.gaussian(moment), regression.gaussian_optimum(moment, length)
+    root = jnp.sqrt(jnp.asarray(spectrum))
+    trained = regression.gaussian_optimum(jnp.diag(root**2), length)
 
-    def one(key: jax.Array) -> jax.Array:
-        key_task, key_x = jax.random.split(key)
-        task = jax.random.normal(key_task, moment.shape[:1], moment.dtype)
-        x = law.sample(key_x, context + 1)
-        return (regression.answers(root, x[:-1], x[:-1] @ task, x[-1:])[0] - x[-1] @ task) ** 2
+    def measure(key: jax.Array, count: int) -> jax.Array:
+        drawn = draws.normal(key, (count, context + 2, len(spectrum)))
+        return _squared_errors(drawn[:, 0], drawn[:, 1:], root, trained)
 
-    return jax.lax.map(one, jax.random.split(key, samples), batch_size=min(samples, 2000))
+    return draws.in_chunks(measure, key, samples, CHUNK)
 
 
 @jax.jit
+@functools.partial(jax.vmap, in_axes=(0, 0, None, None))
+def _squared_errors(task: jax.Array, x: jax.Array, root: jax.Array, trained: jax.Array) -> jax.Array:
+    x = x * root[None]
+    return (regression.answers(trained, x[:-1], x[:-1] @ task, x[-1:])[0] - x[-1] @ task) ** 2
+
+
 def enumerated(key: jax.Array, form: Form) -> tuple[jax.Array, jax.Array]:
     """`E e^2` summed over all contexts and queries of a simplex law, for any A and one task; and the stated form."""
-    key_law, key_other = jax.random.split(key)
-    points, chance = regression.simplex(key_law, POINTS, 3)
-    task, *matrix = jax.random.normal(key_other, (12,)).reshape(4, 3)
-    matrix = jnp.stack(matrix)
+    key_law, key_other = draws.keys(key)
+    return _enumerated(*regression.simplex(key_law, POINTS, 3), draws.normal(key_other, (4, 3)), form)
+
+
+@jax.jit
+def _enumerated(points: jax.Array, chance: jax.Array, rows: jax.Array, form: Form) -> tuple[jax.Array, jax.Array]:
+    task, matrix = rows[0], rows[1:]
     x, weight = regression.every_context(points, chance, LENGTH + 1)
     answers = jax.vmap(lambda x: regression.answers(matrix, x[:-1], x[:-1] @ task, x[-1:])[0])(x)
     measured = weight @ (answers - x[:, -1] @ task) ** 2

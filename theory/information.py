@@ -28,7 +28,7 @@ def check(key: jax.Array, samples: int = 96) -> Claim:
 
 def refute(key: jax.Array, samples: int = 96) -> Claim:
     """The same of the myopic policy, on the first 20 of the samples at most."""
-    worlds = jax.tree.map(np.asarray, jax.jit(jax.vmap(_worlds))(jax.random.split(key, min(samples, 20))))
+    worlds = jax.tree.map(np.asarray, _many_worlds(jax.random.split(key, min(samples, 20))))
     value, error = np.empty(worlds.discount.shape), 0.0
     for index in np.ndindex(value.shape):
         world = jax.tree.map(lambda x, index=index: x[index], worlds)
@@ -54,6 +54,9 @@ def _worlds(key: jax.Array) -> pomdp_families.POMDP:
         key, states=STATES, actions=ACTIONS, quality=quality, concentration=0.3
     )
     return jax.vmap(family)(jnp.linspace(1 / STATES, 1, QUALITIES))
+
+
+_many_worlds = jax.jit(jax.vmap(_worlds))
 
 
 def _claim(value: np.ndarray, error: float) -> Claim:

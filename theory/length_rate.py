@@ -16,11 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from theory import context_rate, regression
+from theory import context_rate, draws, regression
 from theory.claim import Claim
 
-LENGTHS = (1000, 2000, 4000, 8000, 16000, 32000)
-"""d k = 24 for the spectrum of `context_rate`: the exponent between the first two is off by about 24 / 1000."""
+LENGTHS = tuple(100_000 * 2**k for k in range(6))
+"""d k = 24 for the spectrum of `context_rate`: the exponent between the first two is off by about 24 / 100,000."""
+CHUNK = 20_000
+"""Tasks and queries drawn at once."""
 WRONG = {f"exponent {value}": value for value in (-3.0, -1.0, -1.9, 2.0, 0.0)}
 
 
@@ -32,11 +34,20 @@ def check(key: jax.Array, samples: int = 1000, form: float = -2.0) -> Claim:
         samples: tasks and queries for every N in each of 40 curves.
         form: the exponent claimed.
     """
-    moment = jnp.diag(jnp.asarray(context_rate.SPECTRUM))
-    batches = jax.random.split(key, context_rate.BATCHES)
-    values = np.asarray(curves(batches, moment, samples))
+    values = means(key, samples)
     statement = "With M to infinity E e^2 falls like N^-2"
     return context_rate.fitted("L5-N", statement, LENGTHS, values, form)
+
+
+def curves(key: jax.Array, samples: int = 1000) -> dict[str, np.ndarray]:
+    """The curves behind the exponent, and what they are in mean."""
+    law = regression.gaussian(jnp.diag(jnp.asarray(context_rate.SPECTRUM)))
+    bias = lambda n: regression.split(law, regression.gaussian_optimum(law.moment, n), jnp.eye(3)).bias
+    return {
+        "lengths": np.asarray(LENGTHS),
+        "errors": means(key, samples).T,  # [N, BATCHES]
+        "exact": np.asarray(jax.vmap(bias)(jnp.asarray(LENGTHS, law.moment.dtype))),  # [N]
+    }
 
 
 def refute(key: jax.Array, samples: int = 1000) -> Claim:
@@ -44,18 +55,25 @@ def refute(key: jax.Array, samples: int = 1000) -> Claim:
     return check(key, samples, WRONG["exponent -3.0"])
 
 
-@functools.partial(jax.jit, static_argnums=2)
-def curves(keys: jax.Array, moment: jax.Array, samples: int) -> jax.Array:
-    """Mean square errors on the context whose second moment is L, [batches, N]."""
-    dimension = moment.shape[0]
-    context = (dimension**0.5) * jnp.linalg.cholesky(moment).T
-    tasks, queries = regression.gaussian(jnp.eye(dimension)), regression.gaussian(moment)
+@draws.once
+def means(key: jax.Array, samples: int) -> np.ndarray:
+    """Mean square errors on the context whose second moment is L, [BATCHES, N]."""
+    errors = draws.in_chunks(squared_errors, key, context_rate.BATCHES * samples, CHUNK)
+    return errors.reshape(context_rate.BATCHES, samples, len(LENGTHS)).mean(axis=1)
 
-    def one(key: jax.Array, length: jax.Array) -> jax.Array:
-        key_task, key_query = jax.random.split(jax.random.fold_in(key, length))
-        task, query = tasks.sample(key_task, samples), queries.sample(key_query, samples)
-        trained = regression.gaussian_optimum(moment, length)
-        answer = jax.vmap(lambda w, x: regression.answers(trained, context, context @ w, x[None])[0])
-        return jnp.mean((answer(task, query) - jnp.sum(task * query, axis=1)) ** 2)
 
-    return jax.vmap(lambda key: jax.vmap(lambda n: one(key, n))(jnp.asarray(LENGTHS)))(keys)
+def squared_errors(key: jax.Array, count: int) -> jax.Array:
+    """With tasks and queries of its own for every N, [count, N]."""
+    task, query = draws.normal(key, (2, count, len(LENGTHS), len(context_rate.SPECTRUM)))
+    return _squared_errors(task, query, jnp.asarray(LENGTHS, task.dtype))
+
+
+@jax.jit
+@functools.partial(jax.vmap, in_axes=(0, 0, None))
+@jax.vmap
+def _squared_errors(task: jax.Array, query: jax.Array, length: jax.Array) -> jax.Array:
+    moment = jnp.diag(jnp.asarray(context_rate.SPECTRUM))
+    root, trained = jnp.sqrt(moment), regression.gaussian_optimum(moment, length)
+    context = (task.shape[0] ** 0.5) * root
+    answer = regression.answers(trained, context, context @ task, (root @ query)[None])[0]
+    return (answer - (root @ query) @ task) ** 2

@@ -17,29 +17,34 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdm.models import constructions
+from theory import draws
 from theory.claim import Claim, exactly
 
 SHAPES = ((2, 5), (3, 20), (5, 40), (8, 300))
 """Dimension d and context length M of the random instances; the last is longer than one block of attention."""
 
-Form = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
-"""A, x, y and a query to the terms whose sum is the prediction."""
+CHUNK = 2000
+"""Instances of one shape drawn at once."""
+
+Form = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""A [n, d, d], x [n, M, d], y [n, M] and queries [n, d] to the terms [n, M] whose sums are the predictions."""
 
 
-def _stated(a: jax.Array, x: jax.Array, y: jax.Array, query: jax.Array) -> jax.Array:
-    return y * (x @ a.T @ query) / y.shape[0]
+def _stated(a: np.ndarray, x: np.ndarray, y: np.ndarray, query: np.ndarray) -> np.ndarray:
+    return y * np.einsum("nmi,nji,nj->nm", x, a, query) / y.shape[1]
 
 
 WRONG: dict[str, Form] = {
-    "M + 1 for M": lambda a, x, y, query: _stated(a, x, y, query) * y.shape[0] / (y.shape[0] + 1),
+    "M + 1 for M": lambda a, x, y, query: _stated(a, x, y, query) * y.shape[1] / (y.shape[1] + 1),
     "x 0.5": lambda a, x, y, query: _stated(a, x, y, query) / 2,
     "x 2": lambda a, x, y, query: _stated(a, x, y, query) * 2,
-    "1/M^2": lambda a, x, y, query: _stated(a, x, y, query) / y.shape[0],
-    "A transposed": lambda a, x, y, query: _stated(a.T, x, y, query),
-    "A = I": lambda a, x, y, query: _stated(jnp.eye(query.shape[0]), x, y, query),
-    "first pair left out": lambda a, x, y, query: _stated(a, x, y.at[0].set(0), query),
+    "1/M^2": lambda a, x, y, query: _stated(a, x, y, query) / y.shape[1],
+    "A transposed": lambda a, x, y, query: _stated(a.swapaxes(1, 2), x, y, query),
+    "A = I": lambda a, x, y, query: _stated(np.broadcast_to(np.eye(query.shape[1]), a.shape), x, y, query),
+    "first pair left out": lambda a, x, y, query: _stated(a, x, np.concatenate([0 * y[:, :1], y[:, 1:]], 1), query),
 }
 
 STATEMENT = "A linear-attention layer predicts x_q' A (1/M) sum y_i x_i"
@@ -71,28 +76,24 @@ def _rounding() -> float:
 
 
 def _largest_error(key: jax.Array, samples: int, form: Form) -> float:
-    worst = 0.0
-    for index, (dimension, context) in enumerate(SHAPES):
-        keys = jax.random.split(jax.random.fold_in(key, index), samples)
-        inputs, predicted, size = _predictions(keys, dimension, context)
-        stated = jnp.sum(jax.vmap(form)(*inputs), axis=1)
-        worst = max(worst, float(jnp.max(jnp.abs(predicted - stated) / size)))
-    return worst
+    errors = [draws.in_chunks(functools.partial(_errors, shape, form), key, samples, CHUNK) for shape in SHAPES]
+    return max(float(error.max()) for error in errors)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def _predictions(keys: jax.Array, dimension: int, context: int) -> tuple:
-    """Random A, x, y and queries, what the layer predicts, and the sum of moduli in it; leading axis [samples]."""
+def _errors(shape: tuple[int, int], form: Form, key: jax.Array, count: int) -> np.ndarray:
+    """Of random A, x, y and queries, [count]."""
+    dimension, context = shape
+    ends = np.cumsum([dimension * dimension, context * dimension, context])
+    drawn = draws.normal(key, (count, int(ends[-1]) + dimension))
+    a, x, y, query = np.split(np.asarray(drawn), ends, axis=1)
+    a, x = a.reshape(count, dimension, dimension), x.reshape(count, context, dimension)
+    size = np.abs(_stated(np.abs(a), np.abs(x), np.abs(y), np.abs(query))).sum(axis=1)
+    return np.abs(np.asarray(_predictions(a, x, y, query)) - form(a, x, y, query).sum(axis=1)) / size
 
-    def one(key: jax.Array) -> tuple:
-        key_a, key_x, key_y, key_q = jax.random.split(key, 4)
-        preconditioner = jax.random.normal(key_a, (dimension, dimension))
-        x, y = jax.random.normal(key_x, (context, dimension)), jax.random.normal(key_y, (context,))
-        query = jax.random.normal(key_q, (dimension,))
-        layer = constructions.linear_attention(dimension + 1)
-        weights = constructions.preconditioned_regression(preconditioner)
-        predicted = layer.apply(weights, constructions.regression_prompt(x, y, query))[-1, -1]
-        size = jnp.sum(jnp.abs(y) * (jnp.abs(x) @ jnp.abs(preconditioner).T @ jnp.abs(query))) / context
-        return (preconditioner, x, y, query), predicted, size
 
-    return jax.vmap(one)(keys)
+@jax.jit
+@jax.vmap
+def _predictions(a: jax.Array, x: jax.Array, y: jax.Array, query: jax.Array) -> jax.Array:
+    """What the layer predicts."""
+    layer, weights = constructions.linear_attention(query.shape[0] + 1), constructions.preconditioned_regression(a)
+    return layer.apply(weights, constructions.regression_prompt(x, y, query))[-1, -1]

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from jaxdm.models import constructions
 from jaxdm.numerics import inverse_cdf, sample_index
+from theory import draws
 
 
 class Law(NamedTuple):
@@ -42,13 +43,13 @@ def gaussian(moment: jax.Array) -> Law:
     return Law(
         moment=moment,
         fourth=lambda tasks: 2 * moment @ tasks @ moment + jnp.trace(moment @ tasks) * moment,
-        sample=lambda key, count: jax.random.normal(key, (count * size,), moment.dtype).reshape(count, size) @ root.T,
+        sample=lambda key, count: draws.normal(key, (count, size)) @ root.T,
     )
 
 
 def simplex(key: jax.Array, count: int, dimension: int) -> tuple[jax.Array, jax.Array]:
     """Random points [P, d] and their chances [P], all uniform on a simplex: arguments for `finite`."""
-    drawn = jax.random.exponential(key, (count * (dimension + 1),)).reshape(count, dimension + 1)
+    drawn = -jnp.log1p(-draws.uniform(key, (count, dimension + 1)))  # exponential, to be normalised
     points, chance = drawn[:, :-1], drawn[:, -1]
     return points / jnp.sum(points, axis=1, keepdims=True), chance / jnp.sum(chance)
 
@@ -69,8 +70,7 @@ def finite(points: jax.Array, chance: jax.Array) -> Law:
     weighted = lambda value: jnp.einsum("p,pi,pj->ij", chance * value, points, points)
 
     def sample(key: jax.Array, count: int) -> jax.Array:
-        draws = jax.random.uniform(key, (count,), chance.dtype)
-        return points[jax.vmap(sample_index, in_axes=(None, 0))(inverse_cdf(chance), draws)]
+        return points[jax.vmap(sample_index, in_axes=(None, 0))(inverse_cdf(chance), draws.uniform(key, (count,)))]
 
     return Law(
         moment=weighted(jnp.ones_like(chance)),

@@ -13,39 +13,29 @@ Source: that training ends there is paper 1's for normal features, and ours for 
 """
 
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import optax
+import numpy as np
 
-from jaxdm import trainer
-from jaxdm.envs import linear_mdp
-from jaxdm.models import constructions
-from jaxdm.types import Tree
-from theory import deployment, regression
+from theory import any_features, deployment, regression, training
+from theory.any_features import Form
 from theory.claim import Claim, at_most
 
-SIZE, LENGTH, SEEDS = (6, 3, 3, 3), 8, 5
-"""(S, A, d, H) of the MDPs; N; training seeds."""
-STEPS, RATE = 4000, 0.02
+LENGTH = 8
+"""N."""
 LEFT = 0.02
 """Largest excess risk, as a share of the least risk."""
-POOL = 512
-"""Tasks that training draws from; W is their second moment."""
-
-Form = Callable[[regression.Law, jax.Array, int], jax.Array]
-"""Law, W and N to A."""
-WRONG: dict[str, Form] = {
-    "A = L^-1": lambda law, tasks, length: jnp.linalg.inv(law.moment),
-    "N x 2": lambda law, tasks, length: regression.optimum(law, tasks, 2 * length),
-    "N x 0.5": lambda law, tasks, length: regression.optimum(law, tasks, length / 2),
-    "A x 2": lambda law, tasks, length: 2 * regression.optimum(law, tasks, length),
-    "A x 0.5": lambda law, tasks, length: regression.optimum(law, tasks, length) / 2,
+WRONG = {
+    "A = L^-1": Form(length=float("inf")),
+    "N x 2": Form(length=2.0),
+    "N x 0.5": Form(length=0.5),
+    "A x 2": Form(scale=2.0),
+    "A x 0.5": Form(scale=0.5),
 }
 
 
-def check(key: jax.Array, samples: int = 64, form: Form = regression.optimum) -> Claim:
+def check(key: jax.Array, samples: int = 64, form: Form = any_features.STATED) -> Claim:
     """The largest share of the least risk by which any seed's layer is worse than, or differs from, the stated A.
 
     Args:
@@ -53,18 +43,10 @@ def check(key: jax.Array, samples: int = 64, form: Form = regression.optimum) ->
         samples: prompts in a batch.
         form: what is claimed.
     """
-    shares = []
-    for index, (features, tasks) in enumerate(POOLS):
-        key_features, key_rest = jax.random.split(jax.random.fold_in(key, index))
-        law, (found, second) = features(key_features), train(key_features, key_rest, features, tasks, samples)
-        moment, best = law.moment, regression.optimum(law, second, LENGTH)
-        repeated = (1 - 1 / LENGTH) * moment @ second @ moment + law.fourth(second) / LENGTH
-        parts = regression.split(law, best, second)
-        off = found - form(law, second, LENGTH)[None]
-        excess = jnp.einsum("ij,njk,kl,nil->n", moment, off, repeated, off)
-        shares.append(jnp.max(excess) / (parts.estimation / LENGTH + parts.bias))
+    trained = training.train(key, LENGTH, samples)
+    shares = [np.asarray(excess(trained, pool, form))[:, -1].max() for pool in range(2)]
     statement = "The trained layer's excess risk over A = W L G^-1, normal and linear-MDP features (share of the risk)"
-    return at_most("L7", statement, "paper 1 (normal); ours", float(jnp.max(jnp.stack(shares))), LEFT)
+    return at_most("L7", statement, "paper 1 (normal); ours", float(max(shares)), LEFT)
 
 
 def refute(key: jax.Array, samples: int = 64) -> Claim:
@@ -72,64 +54,40 @@ def refute(key: jax.Array, samples: int = 64) -> Claim:
     return check(key, samples, WRONG["A = L^-1"])
 
 
-def normal_law(key: jax.Array) -> regression.Law:
-    """Normal features of unequal variance."""
-    return regression.gaussian(jnp.diag(jnp.asarray((2.0, 1.0, 0.5))))
+def curves(key: jax.Array, samples: int = 64) -> dict[str, np.ndarray]:
+    """What training ends at beside the closed form, and the excess risk on the way."""
+    trained = training.train(key, LENGTH, samples)
+    closed = [
+        any_features.stated(law(trained, pool), jnp.asarray(trained.tasks[pool]), LENGTH, any_features.STATED)
+        for pool in range(2)
+    ]
+    return {
+        "steps": np.arange(1, training.SHOWN + 1) * (training.STEPS // training.SHOWN),
+        "pools": np.asarray(["normal features", "linear-MDP features"]),
+        "excess": np.stack([excess(trained, pool) for pool in range(2)]),  # [pools, SEEDS, steps]
+        "trained": trained.path[:, :, -1],  # [pools, SEEDS, d, d]
+        "closed": np.stack(closed),  # [pools, d, d]
+    }
 
 
-def normal_tasks(key: jax.Array, key_features: jax.Array) -> jax.Array:
-    """Normal tasks, [POOL, d]."""
-    return regression.gaussian(jnp.eye(3)).sample(key, POOL)
+def law(trained: training.Trained, pool: int) -> regression.Law:
+    """The features of a pool."""
+    return deployment.law(jnp.asarray(trained.points)) if pool else _normal()
 
 
-def mdp_features(key: jax.Array) -> jax.Array:
-    """Features [S, A, d] of linear MDPs; those of one state are the unit vectors, so that L is well conditioned."""
-    return _draw(key).features.at[0].set(jnp.eye(SIZE[2]))
+def _normal() -> regression.Law:
+    return regression.gaussian(jnp.diag(jnp.asarray(training.SPECTRUM)))
 
 
-def mdp_law(key: jax.Array) -> regression.Law:
-    """Uniform over the state-action pairs."""
-    return deployment.law(mdp_features(key).reshape(-1, SIZE[2]))
+def excess(trained: training.Trained, pool: int, form: Form = any_features.STATED) -> jax.Array:
+    """Excess risk over the stated A, as a share of the least risk, all along training, [SEEDS, SHOWN]."""
+    return _excess(trained.path[pool], trained.points, trained.tasks[pool], pool, form)
 
 
-def mdp_tasks(key: jax.Array, key_features: jax.Array) -> jax.Array:
-    """Weights of Q* of linear MDPs with these features, each at one step, [POOL, d]."""
-    features = mdp_features(key_features)
-    solved = jax.vmap(lambda key: deployment.solve(_draw(key)._replace(features=features))[2])
-    return solved(jax.random.split(key, POOL))[jnp.arange(POOL), jnp.arange(POOL) % SIZE[3]]
-
-
-def _draw(key: jax.Array) -> linear_mdp.LinearMDP:
-    states, actions, dimension, horizon = SIZE
-    return linear_mdp.random(key, states=states, actions=actions, dimension=dimension, horizon=horizon)
-
-
-POOLS = ((normal_law, normal_tasks), (mdp_law, mdp_tasks))
-
-
-@functools.partial(jax.jit, static_argnums=(2, 3, 4))
-def train(
-    key_features: jax.Array, key: jax.Array, features: Callable, pool: Callable, batch: int
-) -> tuple[jax.Array, jax.Array]:
-    """The A = v K^T of independently trained layers, [SEEDS, d, d], and the W [d, d] of their tasks."""
-    key_pool, key = jax.random.split(key)
-    law, tasks = features(key_features), pool(key_pool, key_features)
-    size = tasks.shape[1]
-    layer = constructions.linear_attention(size + 1)
-
-    def loss(params: Tree, key: jax.Array, tasks: jax.Array) -> jax.Array:
-        key_task, key_x = jax.random.split(key)
-        chosen = tasks[jax.random.randint(key_task, (batch,), 0, tasks.shape[0])]
-        x = law.sample(key_x, batch * (LENGTH + 1)).reshape(batch, LENGTH + 1, size)
-        last = jnp.zeros((size + 1, size + 1)).at[-1, -1].set(params["v"])
-        weights = constructions.attention_layer(jnp.pad(params["K"], ((0, 1), (0, 1))), last)
-        tokens = jax.vmap(lambda x, w: constructions.regression_prompt(x[:-1], x[:-1] @ w, x[-1]))(x, chosen)
-        answers = jax.vmap(lambda prompt: layer.apply(weights, prompt)[-1, -1])(tokens)
-        return jnp.mean((answers - jnp.sum(x[:, -1] * chosen, axis=-1)) ** 2)
-
-    schedule = optax.cosine_decay_schedule(RATE, STEPS)
-    learner = trainer.make(loss, optax.adam(schedule))
-    start = {"v": jnp.ones(SEEDS), "K": jnp.broadcast_to(jnp.eye(size), (SEEDS, size, size))}
-    state = jax.vmap(learner.init)(jax.random.split(key, SEEDS), start)
-    ended = jax.vmap(lambda state: learner.run(state, tasks, STEPS)[0].params)(state)
-    return ended["v"][:, None, None] * jnp.swapaxes(ended["K"], 1, 2), tasks.T @ tasks / POOL
+@functools.partial(jax.jit, static_argnums=3)
+def _excess(path: jax.Array, points: jax.Array, tasks: jax.Array, pool: int, form: Form) -> jax.Array:
+    x = deployment.law(points) if pool else _normal()
+    off = path - any_features.stated(x, tasks, LENGTH, form)[None, None]
+    repeated = (1 - 1 / LENGTH) * x.moment @ tasks @ x.moment + x.fourth(tasks) / LENGTH
+    parts = regression.split(x, regression.optimum(x, tasks, LENGTH), tasks)
+    return jnp.einsum("ij,nsjk,kl,nsil->ns", x.moment, off, repeated, off) / (parts.estimation / LENGTH + parts.bias)

@@ -3,6 +3,8 @@
 Dimensions: `d` features of a regression, `M` context pairs, `D` width of a bare network.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -27,6 +29,7 @@ def attention_layer(key_query: jax.Array, projection_value: jax.Array) -> Tree:
     return {"block_0": {name: {"kernel": kernel} for name, kernel in kernels.items()}}
 
 
+@functools.lru_cache
 def linear_attention(width: int) -> Network:
     """One layer of linear attention and nothing else, on tokens of `width` features."""
     config = Transformer(width=width, layers=1, heads=1, attention="linear", position="none", bare=True)

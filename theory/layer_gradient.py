@@ -1,0 +1,51 @@
+"""The gradient of the exact risk of the library's attention layer, in every entry of both of its matrices.
+
+For normal features and tasks the squared error is a polynomial of low degree in normal variables, so that
+Gauss-Hermite quadrature over tasks, contexts of two pairs and queries in two dimensions is exact.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxdm.models import constructions
+
+
+def at(key_query: np.ndarray, last: float, spectrum: tuple[float, float]) -> tuple[jax.Array, jax.Array]:
+    """Largest entry of the gradient at `W^KQ = diag(K, 0)`, `W^PV = v e e^T`, and of that of single prompts.
+
+    Args:
+        key_query: [2, 2] K.
+        last: v.
+        spectrum: eigenvalues of L.
+    """
+    merged = np.pad(key_query, (0, 1)), np.pad([[last]], (2, 0))
+    return _largest(merged, *prompts(spectrum))
+
+
+@jax.jit
+def _largest(merged: tuple, nodes: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Largest entries of the gradient and of the mean modulus of a prompt's."""
+    layer = constructions.linear_attention(3)
+
+    def error(merged: tuple[jax.Array, jax.Array], node: jax.Array) -> jax.Array:
+        task, x = node[0], node[1:]
+        tokens = constructions.regression_prompt(x[:-1], x[:-1] @ task, x[-1])
+        return (layer.apply(constructions.attention_layer(*merged), tokens)[-1, -1] - x[-1] @ task) ** 2
+
+    slopes = jax.vmap(jax.grad(error), (None, 0))(merged, nodes)
+    largest = lambda part: jnp.stack([jnp.max(jnp.abs(jnp.tensordot(weights, part(slope), 1))) for slope in slopes])
+    return jnp.max(largest(lambda slope: slope)), jnp.max(largest(jnp.abs))
+
+
+def prompts(spectrum: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """A task, two context points and a query [n, 4, 2] with weights [n], exact for the risk of a diagonal L.
+
+    The squared error has degree 4 in the task and in each context point, and 6 in the query: 3 and 4 nodes a variable.
+    """
+    rules = [np.polynomial.hermite_e.hermegauss(4 if place >= 6 else 3) for place in range(8)]
+    grid = np.stack(np.meshgrid(*[nodes for nodes, _ in rules], indexing="ij"), -1).reshape(-1, 4, 2)
+    weight = functools.reduce(np.multiply.outer, [weight / weight.sum() for _, weight in rules]).ravel()
+    return grid * np.stack([np.ones(2), *[np.sqrt(spectrum)] * 3]), weight
