@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from figures import __main__ as runner
-from figures import report, sft, style
+from figures import report, sft, style, theory
 from jaxdm import storage
 
 ROOT = Path(runner.__file__).parent.parent
@@ -222,6 +222,49 @@ def test_sft_figure_shows_what_is_stored(tmp_path):
     assert [axes.get_title() for axes in drawn["sft_curves"].figure.axes] == ["pretrain", "sft"]
     assert "with 16 demonstrations sft comes closest to the oracle" in drawn["sft_gap"].caption
     assert sft.draw(tmp_path / "nowhere") == []
+
+
+def synthetic_theory(root):
+    rng, x, runs = np.random.default_rng(0), 2.0 ** np.arange(3, 8), 40
+    for id, power in (("L5-M", -1), ("L5-N", -2)):
+        errors = 3 * x[:, None] ** power * np.exp(0.05 * rng.normal(size=(5, runs)))
+        storage.write_result(root, "theory", {"id": id}, {"lengths": x, "errors": errors, "exact": 3 * x**power})
+    terms = {"lengths": np.array([1, 8]), "contexts": x, "bias": np.ones((2, 5)), "gap": np.full((2, 5, 5), 0.25)}
+    terms["estimation"] = np.broadcast_to(1 / np.sqrt(x)[:, None], (2, 5, 5))
+    for id, more in (("L6b", {}), ("L7b", {"squares": np.zeros((5, 5))})):
+        storage.write_result(root, "theory", {"id": id}, terms | more)
+    matrices = np.stack([np.eye(3), 2 * np.eye(3)])
+    excess = np.full((2, 5, 4), 1e-3)
+    metrics = {"pools": np.array(["a", "b"]), "steps": np.arange(1, 5), "excess": excess, "closed": matrices}
+    storage.write_result(root, "theory", {"id": "L7"}, metrics | {"trained": np.stack([matrices] * 5, axis=1)})
+    errors = np.array([[1.0, 0.0], [4.0, 0.0]])
+    metrics = {"scales": np.array([1.0, 2.0]), "errors": errors, "methods": np.array(["layer", "least squares"])}
+    storage.write_result(root, "theory", {"id": "L8"}, metrics)
+
+
+def test_theory_figures_show_what_is_stored(tmp_path):
+    synthetic_theory(tmp_path)
+    drawn = {item.name: item for item in theory.draw(tmp_path)}
+    names = ("rates", "two_terms", "trained_play", "preconditioner", "shift")
+    assert list(drawn) == [f"theory_{name}" for name in names]
+    for id, slope in (("L5-M", -1), ("L5-N", -2)):
+        result = by_id(tmp_path)[id]
+        mean, error, (low, high) = theory.fitted(result.metrics["lengths"], result.metrics["errors"])
+        assert low < slope < high
+        assert abs(mean - slope) <= 5 * error
+        np.testing.assert_allclose(high - low, 10 * error)
+    left = drawn["theory_two_terms"].figure.axes[0]
+    bound = {line.get_label(): line.get_ydata() for line in left.lines}["bound"]
+    np.testing.assert_allclose(np.asarray(bound), 1 + 1 / np.sqrt(2.0 ** np.arange(3, 8)))
+    assert "between 4.4 and 5 times the loss" in drawn["theory_two_terms"].caption
+    shown = [float(text.get_text()) for text in drawn["theory_preconditioner"].figure.axes[0].texts]
+    assert shown == np.eye(3).ravel().tolist()
+    assert "4 at c = 2" in drawn["theory_shift"].caption
+    assert theory.draw(tmp_path / "nowhere") == []
+
+
+def by_id(root):
+    return {result.config["id"]: result for result in storage.read_results(root, "theory")}
 
 
 def test_seed_interval_is_students(tmp_path):

@@ -26,6 +26,8 @@ SIZE = (8, 3, 4, 5)
 """(S, A, d, H)."""
 SETTINGS = ((50, 1e6), (4000, 1.0))
 """(M, N)."""
+CURVE_M, CURVE_N, RUNS = (8, 32, 128, 512), (1.0, 30.0, 1000.0), 5
+"""M, N and groups of MDPs of the stored curves."""
 CHUNK = 60
 """MDPs met with contexts at once."""
 CONTEXTS = 20
@@ -78,6 +80,24 @@ def check(key: jax.Array, samples: int = 60, form: Terms = STATED) -> Claim:
     statement = f"E[V* - V] <= 2 sum_h sqrt C_h (sqrt(est/M) + sqrt bias); mean share {float(shares[0].mean()):.2g}"
     largest, worst = float(np.max(shares)), float(np.max(lower))
     return at_most("L6b", statement, SOURCE, largest, 1.0, largest - worst)
+
+
+def curves(key: jax.Array, samples: int = 60) -> dict[str, np.ndarray]:
+    """Mean losses, and both terms of the bound, in `RUNS` groups of MDPs."""
+    found = [
+        [measure(jax.random.fold_in(key, 10 + n), context, length, RUNS * -(-samples // RUNS)) for context in CURVE_M]
+        for n, length in enumerate(CURVE_N)
+    ]
+    field = lambda name: np.asarray([[getattr(share, name) for share in row] for row in found])
+    by_run = lambda x: x.reshape(*x.shape[:-1], RUNS, -1).mean(axis=-1)
+    root = np.sqrt(np.asarray(CURVE_M))[:, None]
+    return {
+        "lengths": np.asarray(CURVE_N),
+        "contexts": np.asarray(CURVE_M),
+        "gap": by_run(field("gap")),  # [N, M, RUNS]
+        "estimation": 2 * by_run(field("estimation")) / root,  # [N, M, RUNS]
+        "bias": 2 * by_run(field("bias"))[:, 0],  # [N, RUNS]
+    }
 
 
 def refute(key: jax.Array, samples: int = 60) -> Claim:
