@@ -67,10 +67,11 @@ class Game(NamedTuple):
 
 
 class Losses(NamedTuple):
-    """An instance of online learning: which law draws the losses, and which coordinates count."""
+    """An instance of online learning: which law draws the losses, which coordinates count, who answers."""
 
     law: jax.Array  # [] int32
     available: jax.Array  # [A] bool
+    reacting: jax.Array  # [] bool, whether each loss is turned against the decision that it meets
 
 
 class Prompted(NamedTuple):
@@ -150,7 +151,6 @@ def online_game(
     decisions: Decisions = "simplex",
     labels: Labels = "law",
     used: int | None = None,
-    respond: online.Response = online.oblivious,
 ) -> Game:
     """Full-information online learning; regret is `jaxdm.oracles.regret.external`, against the best fixed decision.
 
@@ -161,7 +161,6 @@ def online_game(
         decisions: the set.
         labels: on the simplex, whether one drawn arm is played and imitated, or the law.
         used: how many coordinates count, at random places; all when left out.
-        respond: an adversary that reacts.
 
     Raises:
         ValueError: unknown decisions or labels, sizes below one, or more coordinates used than there are.
@@ -175,7 +174,8 @@ def online_game(
     def instance(key: jax.Array, data: Tree) -> Losses:
         key_law, key_place = randomness.split(key)
         law = jax.random.randint(key_law, (), 0, len(laws))
-        return Losses(law=law, available=jax.random.permutation(key_place, dimension) < used)
+        available = jax.random.permutation(key_place, dimension) < used
+        return Losses(law=law, available=available, reacting=jnp.bool_(False))
 
     return Game(
         features=numeric.online_features(dimension),
@@ -183,27 +183,27 @@ def online_game(
         player=lambda network: numeric.online_player(network, dimension, length, decisions, labels),
         instance=instance,
         deploy=_deploy,
-        play=_online_play(
-            [functools.partial(law, length=length, dimension=dimension) for law in laws], decisions, respond
-        ),
+        play=_online_play([functools.partial(law, length=length, dimension=dimension) for law in laws], decisions),
         relabel=lambda outputs, draws, record, exploration: record.label,
         cost=point_cost if decisions == "ball" else law_cost,
     )
 
 
-def _online_play(draw: list[Callable[..., jax.Array]], decisions: Decisions, respond: online.Response) -> Callable:
+def _online_play(draw: list[Callable[..., jax.Array]], decisions: Decisions) -> Callable:
     """`Game.play` of online learning.
 
     Unused arms of the simplex lose one in every round, so that they are never best; unused coordinates of the ball are
     zero.
     """
     region, unused = (BALL, 0.0) if decisions == "ball" else (SIMPLEX, 1.0)
+    against = online.against_ball if decisions == "ball" else online.against_simplex
 
     def play(key: jax.Array, instance: Losses, agent: Agent, agent_params: Tree) -> Record:
         key_losses, key_play = randomness.split(key)
         drawn = jax.lax.switch(instance.law, draw, key_losses)
         plan = jnp.where(instance.available, drawn, unused)
-        played = rollout(key_play, online.env(respond), plan, agent, agent_params, plan.shape[0])
+        answer = lambda loss, total, action: jnp.where(instance.reacting, against(loss, total, action), loss)
+        played = rollout(key_play, online.env(answer), plan, agent, agent_params, plan.shape[0])
         losses = played.next_observation
         return Record(
             tokens=numeric.online_tokens(losses, instance.available),
