@@ -25,9 +25,11 @@ def variants(base: Distillation) -> dict[str, Distillation]:
     """The default, every share of kept rollouts, and every other switch alone."""
     change = functools.partial(dataclasses.replace, base)
     kept = {f"k/L = {share:g}": change(keep=max(1, round(share * base.rollouts))) for share in SHARES if share != 0.5}
-    # As many gradient steps on batches of the same size, all on rollouts of the network at round 0.
-    pool = base.rounds * base.steps
-    single = change(rounds=2, scenarios=8 * base.scenarios, steps=pool, passes=pool // (8 * base.steps) or 1)
+    # As many gradient steps, on batches of the same size, all on rollouts of the network at round 0.
+    wider = max(1, base.rounds // 4)
+    passes = base.rounds // wider
+    sizes = {"scenarios": wider * base.scenarios, "passes": passes, "steps": wider * passes * base.steps}
+    single = change(rounds=2, **sizes)
     return {
         "default": base,
         **kept,

@@ -27,14 +27,14 @@ DEVIATIONS = (0.5, 1.0)
 
 def draw(key: jax.Array, law: jax.Array) -> Bandit:
     """A bandit of the law with that index in `LAWS`; arms at random slots."""
-    key_size, key_gap, key_place, key_mean = jax.random.split(key, 4)
-    gap = jax.random.uniform(key_gap, (), minval=0.2, maxval=0.5)
-    size = jnp.where(jax.random.bernoulli(key_size), 4, 5)
+    key_size, key_gap, key_place, key_mean = randomness.split(key, 4)
+    gap = 0.2 + 0.3 * randomness.uniform(key_gap)
+    size = jnp.where(randomness.uniform(key_size) < 0.5, 4, 5)
     sizes = jnp.stack([size, *jnp.asarray(SIZES[1:], size.dtype)])
     gaps = jnp.stack([gap, *jnp.asarray((0.2, 0.5, 0.4, 0.4, 0.0), gap.dtype)])
-    place = jax.random.permutation(key_place, ARMS)
+    place = randomness.places(key_place, ARMS)
     one_gap = 0.5 + gaps[law] * ((place == 0).astype(gap.dtype) - 0.5)
-    mean = jnp.where(law == LAWS.index("uniform means, K=5"), jax.random.uniform(key_mean, (ARMS,)), one_gap)
+    mean = jnp.where(law == LAWS.index("uniform means, K=5"), randomness.uniform(key_mean, (ARMS,)), one_gap)
     return bandit.make(mean, available=place < sizes[law])
 
 
@@ -51,14 +51,14 @@ def wanderer() -> Agent:
         law = jnp.where(observation, memory, 0)
         return sample_index(inverse_cdf(law / jnp.sum(law)), draw), memory
 
-    init = lambda key, params: jax.nn.softmax(2 * jax.random.normal(key, (ARMS,)))
+    init = lambda key, params: jax.nn.softmax(2 * randomness.normal(key, (ARMS,)))
     observe = lambda memory, transition, params: memory
     return Agent(init=init, act=act, observe=observe, draws=lambda key, length: randomness.uniform(key, (length,)))
 
 
 def study(config: Config) -> dict[str, Any]:
     """Train, compare, and judge elsewhere; metrics are named `bandit_*`."""
-    trained_on = games.bandit_game(lambda key: draw(key, jnp.int32(0)), ARMS, config.length)
+    trained_on = games.bandit_game(lambda key: draw(key, jnp.int32(0)), ARMS, config.train_length)
     net = network(config.bandit_network, trained_on.features, trained_on.outputs)
     fresh, how = start(config, net), config.bandit
     fit = distil(config, "bandit", how, trained_on, net, fresh)

@@ -15,7 +15,10 @@ def claims(config: Config, metrics: Mapping[str, Any], command: str) -> list[dic
     """Rows of the bandit part, in training and elsewhere."""
     methods, laws = list(metrics["bandit_methods"]), list(metrics["bandit_laws"])
     final = {name: metrics["bandit_course"][i, :, :, -1] for i, name in enumerate(methods)}
-    shown = f"T={config.length}, {config.bandit.rounds} rounds, {float(metrics['bandit_seconds']):.0f} s for all seeds"
+    seconds = float(metrics["bandit_seconds"])
+    shown = (
+        f"T={config.length} (training: {config.train_length}), {config.bandit.rounds} rounds, {seconds:.0f} s in all"
+    )
     tuned, before, ours = final["RMFT"], final["round 0"], methods.index("RMFT")
     thompson = tuned[0] / final["Thompson"][0]
     trio = {"RMFT": tuned[0], "UCB1": final["UCB1"][0], "round 0": before[0]}

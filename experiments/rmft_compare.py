@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.rmft_study import Config
-from jaxdm import exploration
+from jaxdm import exploration, randomness
 from jaxdm.games import Game
 from jaxdm.types import Agent, Network, Tree
 
@@ -48,7 +48,7 @@ def judge(
     keys = jax.random.split(stream, (config.seeds, config.runs if runs is None else runs))
 
     def run(key: jax.Array, law: jax.Array, known: Tree) -> tuple:
-        key_instance, key_play = jax.random.split(key)
+        key_instance, key_play = randomness.split(key)
         instance = game.instance(key_instance, law)
         record = game.play(key_play, instance, agent, told(known, instance))
         chosen = jnp.argmax(record.label, axis=-1)

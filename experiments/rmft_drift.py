@@ -9,7 +9,7 @@ import numpy as np
 from experiments.rmft_compare import join, judge_learner, judge_networks
 from experiments.rmft_study import Config
 from experiments.rmft_training import distil, start
-from jaxdm import games
+from jaxdm import games, randomness
 from jaxdm.envs import bandit, drifts
 from jaxdm.envs.bandit import Bandit
 from jaxdm.learners import bandit as tallies
@@ -17,8 +17,8 @@ from jaxdm.learners import thompson
 from jaxdm.models.transformer import network
 
 ARMS = 4
-CHANGES = 3
-"""Expected number of changes in training."""
+CHANCE = 0.03
+"""Of a change before each round of training."""
 LAWS = ("switching (training law)", "one change at half time", "wandering", "seasonal")
 WINDOWS = (10, 20, 40)
 """Rounds that the sliding window may count; the best of them is shown."""
@@ -30,7 +30,7 @@ def draw(key: jax.Array, law: jax.Array, rounds: int) -> Bandit:
     sizes = {"arms": ARMS, "rounds": rounds}
     one = lambda key: _one_change(key, rounds)
     families = (
-        lambda key: drifts.switching(key, chance=CHANGES / rounds, **sizes),
+        lambda key: drifts.switching(key, chance=CHANCE, **sizes),
         one,
         lambda key: drifts.wandering(key, step=0.1, **sizes),
         lambda key: drifts.seasonal(key, period=rounds / 2, **sizes),
@@ -40,8 +40,8 @@ def draw(key: jax.Array, law: jax.Array, rounds: int) -> Bandit:
 
 def _one_change(key: jax.Array, rounds: int) -> Bandit:
     """One arm pays 0.9, the others 0.1; from half time on it is another one."""
-    order = jax.random.permutation(key, ARMS)
-    rows = [0.1 + 0.8 * jax.nn.one_hot(order[i], ARMS) for i in (0, 1)]
+    place = randomness.places(key, ARMS)
+    rows = [0.1 + 0.8 * (place == i).astype(jnp.float32) for i in (0, 1)]
     late = (jnp.arange(rounds) >= rounds // 2)[:, None]
     return bandit.make(jnp.where(late, rows[1][None], rows[0][None]), horizon=rounds)
 
@@ -52,11 +52,13 @@ def study(config: Config) -> dict[str, Any]:
     `drift_switch [W, N]` is the mean number of rounds, after the change of the second law, until the new best arm is
     played, at most all that remain.
     """
-    trained_on = games.bandit_game(lambda key: draw(key, jnp.int32(0), config.length), ARMS, config.length)
+    training = lambda key: draw(key, jnp.int32(0), config.train_length)
+    trained_on = games.bandit_game(training, ARMS, config.train_length)
+    where = games.bandit_game(training, ARMS, config.length)
     net = network(config.drift_network, trained_on.features, trained_on.outputs)
     fresh = start(config, net)
     fit = distil(config, "drift", config.drift, trained_on, net, fresh)
-    where = trained_on._replace(instance=lambda key, law: draw(key, law, config.length))
+    where = where._replace(instance=lambda key, law: draw(key, law, config.length))
     windows = [tallies.Window(exploration=0.6, window=min(window, config.length)) for window in WINDOWS]
     judged = join(
         [

@@ -26,7 +26,7 @@ def train(config: Config, stage: str, maker: trainer.Trainer, params: Tree, data
 
 def start(config: Config, network: Network) -> Tree:
     """The weights of round 0, leading axis [N]."""
-    return jax.vmap(network.init)(jax.random.split(jax.random.key(config.seed), config.seeds))
+    return jax.jit(jax.vmap(network.init))(jax.random.split(jax.random.key(config.seed), config.seeds))
 
 
 def distil(

@@ -173,8 +173,8 @@ def online_game(
 
     def instance(key: jax.Array, data: Tree) -> Losses:
         key_law, key_place = randomness.split(key)
-        law = jax.random.randint(key_law, (), 0, len(laws))
-        available = jax.random.permutation(key_place, dimension) < used
+        law = jnp.floor(randomness.uniform(key_law) * len(laws)).astype(jnp.int32)
+        available = randomness.places(key_place, dimension) < used
         return Losses(law=law, available=available, reacting=jnp.bool_(False))
 
     return Game(

@@ -79,6 +79,14 @@ def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return _as_normal(first ^ second).reshape(shape)
 
 
+def places(key: jax.Array, count: int) -> jax.Array:
+    """A uniformly random order of a few things, [count] int32: each one's place; by comparison, which compiles fast."""
+    level = uniform(key, (count,))
+    below = level[None, :] < level[:, None]
+    tied = (level[None, :] == level[:, None]) & (jnp.arange(count)[None, :] < jnp.arange(count)[:, None])
+    return jnp.sum(below | tied, axis=1, dtype=jnp.int32)
+
+
 def split(key: jax.Array, count: int = 2) -> jax.Array:
     """The keys of `jax.random.split(key, count)`: what an agent's `draws` returns when it wants many numbers a step."""
     if not _is_threefry(key):
