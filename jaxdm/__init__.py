@@ -61,11 +61,14 @@ Minds
     models.transformer      the decoder, full or bare, behind the `Network` boundary
     models.constructions    hand-set weights that compute a named algorithm
     models.agent            a network as an agent with a growing, cached context
+    models.player           a network with numerical tokens as a player of bandits and online learning
 
 Learning
     objectives              what networks are trained to predict
     trainer                 fused training steps; exact resume
     finetuning              pretraining and supervised fine-tuning: settings, items, stage losses
+    games                   families of worlds with a regret, and the record of one rollout
+    distillation            iterative regret-minimisation fine-tuning; its rivals' losses
 
 Judgement
     statistics              intervals over seeds, exponents, the trend test, anytime-valid intervals; no jax

@@ -70,3 +70,17 @@ def prediction_loss(outputs: jax.Array, prompt: Prompt, spaces: Spaces, targets:
         loss -= jnp.take_along_axis(log_law, prompt.next_observation[:, None], axis=-1)[:, 0]
         loss += (predicted.reward - prompt.reward) ** 2
     return masked_mean(loss, prompt.mask)
+
+
+def regret_loss(regret: jax.Array, sharpness: jax.Array | float = 0.0) -> jax.Array:
+    """`sum_j h(R_j) f(R_j, k) / sum_j f(R_j, k)` with `h(x) = max(x, 0)^2` and `f(x, k) = exp(k x)`.
+
+    It needs no labels of actions, and goes from the mean of h to its maximum as k grows.
+
+    Args:
+        regret: [N] of sampled sequences, differentiable in what played them.
+        sharpness: [] k >= 0.
+
+    Reference: Park, Liu, Ozdaglar, Zhang, Do LLM agents have regret?, ICLR 2025, section 5; this h and f are ours.
+    """
+    return jnp.sum(jax.nn.softmax(sharpness * regret) * jnp.maximum(regret, 0) ** 2)

@@ -1,0 +1,51 @@
+"""Iterative regret-minimisation fine-tuning: bandits, drifting bandits, online learning, solved worlds, its switches.
+
+Figures: `rmft_training`, `rmft_regret`, `rmft_online`, `rmft_switches`, `rmft_transfer`.
+Commands: `python -m experiments.rmft quick`, `... paper`; `... quick --help` lists what can be changed.
+Cost: see the README (quick); the paper preset is meant for one GPU, and has not been timed.
+Expectation: regret below UCB1's and near Thompson's on the training law, on longer horizons and other numbers of arms;
+    keeping few of many rollouts ends in a trap; a network after supervised fine-tuning still gains.
+
+Parts run at the same time, each on its own keys; the results do not depend on it.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from experiments import launch, rmft_ablations, rmft_bandit, rmft_drift, rmft_online, rmft_solved
+from experiments.rmft_findings import claims
+from experiments.rmft_study import PRESETS, Config, validate
+from jaxdm import storage
+
+PARTS: dict[str, Callable[[Config], dict[str, Any]]] = {
+    "bandit": rmft_bandit.study,
+    "drift": rmft_drift.study,
+    "online": rmft_online.study,
+    "solved": rmft_solved.study,
+    "ablations": rmft_ablations.study,
+}
+
+
+def main(config: Config) -> Path:
+    """Study all parts, store what they found; returns the result's folder.
+
+    Raises:
+        ValueError: a field out of range, or an unknown part.
+    """
+    validate(config)
+    for part in config.parts:
+        if part not in PARTS:
+            raise ValueError(f"parts: {part!r}; expected some of {', '.join(PARTS)}")
+    metrics: dict[str, Any] = {}
+    with ThreadPoolExecutor(config.workers) as workers:
+        for found in workers.map(lambda part: PARTS[part](config), config.parts):
+            metrics |= found
+    path = storage.write_result(config.results, "rmft", config, metrics)
+    storage.write_claims(path, claims(config, metrics))
+    return path
+
+
+if __name__ == "__main__":
+    launch.command_line(PRESETS, main, __doc__)

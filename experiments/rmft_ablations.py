@@ -1,0 +1,82 @@
+"""The switches of regret-minimisation fine-tuning, one at a time in the smallest world: three arms, few rounds."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.rmft_online import game as online_game
+from experiments.rmft_study import Config
+from experiments.rmft_training import distil, start
+from jaxdm import games
+from jaxdm.distillation import Distillation
+from jaxdm.envs import drifts
+from jaxdm.models.transformer import network
+from jaxdm.types import Tree
+
+ARMS = 3
+SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)
+"""k / L; one half is the default."""
+
+
+def variants(base: Distillation) -> dict[str, Distillation]:
+    """The default, every share of kept rollouts, and every other switch alone."""
+    change = functools.partial(dataclasses.replace, base)
+    kept = {f"k/L = {share:g}": change(keep=max(1, round(share * base.rollouts))) for share in SHARES if share != 0.5}
+    # As many gradient steps, on batches of the same size, all on rollouts of the network at round 0.
+    wider = max(1, base.rounds // 4)
+    passes = base.rounds // wider
+    sizes = {"scenarios": wider * base.scenarios, "passes": passes, "steps": wider * passes * base.steps}
+    single = change(rounds=2, **sizes)
+    return {
+        "default": base,
+        **kept,
+        "pooled": change(unit="pool"),
+        "fresh luck": change(sequences="fresh"),
+        "by reward": change(select="reward"),
+        "Adam reset": change(memory="reset"),
+        "weight decay 0.1": change(decay=0.1),
+        "labels are laws, noise 1": change(exploration=1.0),
+        "sampled, noise 1": change(exploration=1.0),
+        "one round": single,
+    }
+
+
+def study(config: Config) -> dict[str, Any]:
+    """Regret of every round of every variant; metrics are named `ablation_*`.
+
+    `ablation_regret [V, N]` is the mean of the last rounds, `ablation_course_<share>` the whole course of the shares.
+    """
+    family = lambda key: drifts.uniform_means(key, arms=ARMS)
+    sampled = games.bandit_game(family, ARMS, config.ablated_length)
+    laws = games.bandit_game(family, ARMS, config.ablated_length, "law")
+    net = network(config.ablated_network, sampled.features, sampled.outputs)
+    fresh, courses = start(config, net), {}
+    for name, how in variants(config.ablated).items():
+        game = laws if name.startswith("labels") else sampled
+        courses[name] = distil(config, f"ablation {name}".replace("/", " of "), how, game, net, fresh).losses
+    last = lambda course: course[:, -max(1, course.shape[1] // 12) :].mean(axis=1)
+    regret = np.stack([courses["one round"][:, 1] if name == "one round" else last(c) for name, c in courses.items()])
+    shares = ["default" if share == 0.5 else f"k/L = {share:g}" for share in SHARES]
+    return {
+        "ablation_names": list(courses),
+        "ablation_regret": regret,
+        "ablation_shares": SHARES,
+        "ablation_courses": np.stack([courses[name] for name in shares]),
+        "ablation_start": courses["default"][:, 0],
+        "ablation_identical": identical(config),
+    }
+
+
+def identical(config: Config) -> bool:
+    """Whether selection by reward trains the same bits as by regret, in online learning on shared sequences."""
+    small = dataclasses.replace(config.simplex, rounds=4)
+    game = online_game("simplex", config.online_length, ("uniform", "random_mean"), labels="sampled")
+    net = network(config.online_network, game.features, game.outputs)
+    ends: list[Tree] = []
+    for select in ("regret", "reward"):
+        how = dataclasses.replace(small, select=select)
+        ends.append(distil(config, f"identity by {select}", how, game, net, start(config, net)).state.params)
+    return jax.tree.all(jax.tree.map(lambda x, y: bool((x == y).all()), *ends))

@@ -1,0 +1,81 @@
+"""Drifting bandits in the regret-minimisation study: means redrawn at random; judged there and on other drift."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.rmft_compare import join, judge_learner, judge_networks
+from experiments.rmft_study import Config
+from experiments.rmft_training import distil, start
+from jaxdm import games, randomness
+from jaxdm.envs import bandit, drifts
+from jaxdm.envs.bandit import Bandit
+from jaxdm.learners import bandit as tallies
+from jaxdm.learners import thompson
+from jaxdm.models.transformer import network
+
+ARMS = 4
+CHANCE = 0.03
+"""Of a change before each round of training."""
+LAWS = ("switching (training law)", "one change at half time", "wandering", "seasonal")
+WINDOWS = (10, 20, 40)
+"""Rounds that the sliding window may count; the best of them is shown."""
+METHODS = ("round 0", "RMFT", "UCB1", "Thompson", *(f"SW-UCB, {window} rounds" for window in WINDOWS))
+
+
+def draw(key: jax.Array, law: jax.Array, rounds: int) -> Bandit:
+    """A bandit of the law with that index in `LAWS`."""
+    sizes = {"arms": ARMS, "rounds": rounds}
+    one = lambda key: _one_change(key, rounds)
+    families = (
+        lambda key: drifts.switching(key, chance=CHANCE, **sizes),
+        one,
+        lambda key: drifts.wandering(key, step=0.1, **sizes),
+        lambda key: drifts.seasonal(key, period=rounds / 2, **sizes),
+    )
+    return jax.lax.switch(law, families, key)
+
+
+def _one_change(key: jax.Array, rounds: int) -> Bandit:
+    """One arm pays 0.9, the others 0.1; from half time on it is another one."""
+    place = randomness.places(key, ARMS)
+    rows = [0.1 + 0.8 * (place == i).astype(jnp.float32) for i in (0, 1)]
+    late = (jnp.arange(rounds) >= rounds // 2)[:, None]
+    return bandit.make(jnp.where(late, rows[1][None], rows[0][None]), horizon=rounds)
+
+
+def study(config: Config) -> dict[str, Any]:
+    """Train on switching means, judge on all laws; metrics are named `drift_*`.
+
+    `drift_switch [W, N]` is the mean number of rounds, after the change of the second law, until the new best arm is
+    played, at most all that remain.
+    """
+    training = lambda key: draw(key, jnp.int32(0), config.train_length)
+    trained_on = games.bandit_game(training, ARMS, config.train_length)
+    where = games.bandit_game(training, ARMS, config.length)
+    net = network(config.drift_network, trained_on.features, trained_on.outputs)
+    fresh = start(config, net)
+    fit = distil(config, "drift", config.drift, trained_on, net, fresh)
+    where = where._replace(instance=lambda key, law: draw(key, law, config.length))
+    windows = [tallies.Window(exploration=0.6, window=min(window, config.length)) for window in WINDOWS]
+    judged = join(
+        [
+            judge_networks(config, where, net, {"round 0": fresh, "RMFT": fit.state.params}, len(LAWS)),
+            judge_learner(config, where, tallies.ucb(ARMS), [tallies.UCB()], len(LAWS)),
+            judge_learner(config, where, thompson.beta_thompson(ARMS), [thompson.BetaPrior()], len(LAWS)),
+            judge_learner(config, where, tallies.sliding_window_ucb(ARMS, config.length), windows, len(LAWS)),
+        ]
+    )
+    changed = judged.right[:, 1, :, :, config.length // 2 :] > 0.5
+    waited = np.where(changed.any(axis=-1), changed.argmax(axis=-1), changed.shape[-1])
+    return {
+        "drift_laws": LAWS,
+        "drift_methods": METHODS,
+        "drift_course": judged.course,
+        "drift_right": judged.right[:, 1].mean(axis=2),
+        "drift_switch": waited.mean(axis=-1),
+        "drift_rounds": fit.losses,
+        "drift_seconds": fit.seconds,
+    }

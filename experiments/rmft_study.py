@@ -1,0 +1,116 @@
+"""Sizes of the regret-minimisation study: `quick` for two CPU cores, `paper` for a GPU, `toy` for trying the path."""
+
+import dataclasses
+from pathlib import Path
+
+from jaxdm.distillation import Distillation
+from jaxdm.models.transformer import Transformer
+
+ARMS = 6
+"""Slots of a bandit; training leaves some of them unavailable, at random places."""
+
+BANDIT = Distillation(rounds=60, scenarios=64, rollouts=8, keep=4, steps=8, passes=2, rate=5e-3)
+BANDIT_NETWORK = Transformer(width=32, layers=1, heads=1, position="none", mlp_ratio=2)
+DRIFT_NETWORK = Transformer(width=32, layers=1, heads=2, position="alibi", mlp_ratio=2)
+SIMPLEX = Distillation(rounds=160, scenarios=64, rollouts=16, keep=8, steps=8, rate=5e-3)
+BALL = dataclasses.replace(SIMPLEX, exploration=0.3, decay=0.01)
+ONLINE_NETWORK = Transformer(width=16, layers=1, heads=1, attention="linear", position="none", mlp_ratio=2)
+SOLVED = Distillation(rounds=40, scenarios=32, rollouts=8, keep=4, steps=4, rate=2e-3)
+SOLVED_NETWORK = Transformer(width=32, layers=2, heads=2, mlp_ratio=2)
+ABLATED = Distillation(rounds=60, scenarios=16, rollouts=16, keep=8, steps=4, rate=1e-2)
+ABLATED_NETWORK = Transformer(width=16, layers=1, heads=1, position="none", mlp_ratio=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Sizes of the study; every default is the quick preset's."""
+
+    name: str = "quick"
+    """Of the preset, for the commands in the report."""
+    seeds: int = 3
+    """Training seeds, the unit of every interval."""
+    runs: int = 128
+    """Worlds of each law and seed in which everyone is judged."""
+    train_length: int = 50
+    """Rounds of a bandit in training."""
+    length: int = 100
+    """Rounds when judged."""
+    stretch: int = 4
+    """How many times longer the longest judged horizon is."""
+    bandit: Distillation = BANDIT
+    """Fine-tuning on bandits that stand still; its network has a single layer of softmax attention."""
+    bandit_network: Transformer = BANDIT_NETWORK
+    drift: Distillation = BANDIT
+    """Fine-tuning on bandits whose means are all drawn anew, three times an episode in expectation."""
+    drift_network: Transformer = DRIFT_NETWORK
+    """A single layer that knows what is recent."""
+    online_length: int = 25
+    """Rounds of online learning."""
+    simplex: Distillation = SIMPLEX
+    """Fine-tuning on losses in [0, 1], three arms; one drawn arm is played and imitated."""
+    ball: Distillation = BALL
+    """Fine-tuning on losses in the unit ball, two coordinates; noisy decisions are played and imitated."""
+    online_network: Transformer = ONLINE_NETWORK
+    """A single layer of linear attention."""
+    solved: Distillation = SOLVED
+    """Fine-tuning on dark rooms, with regret from the oracle's values and no labels of actions."""
+    solved_network: Transformer = SOLVED_NETWORK
+    side: int = 3
+    """Cells along a wall of the room."""
+    horizon: int = 6
+    """Steps of an episode."""
+    tasks: int = 1000
+    """Rooms to train on; an eighth as many are held out."""
+    sft_steps: int = 300
+    """Gradient steps of supervised fine-tuning, before regret."""
+    ablated: Distillation = ABLATED
+    """Fine-tuning in the smallest world, where switches are turned one at a time."""
+    ablated_length: int = 20
+    """Its rounds."""
+    ablated_network: Transformer = ABLATED_NETWORK
+    teacher_steps: int = 300
+    """Gradient steps of rivals that imitate someone else, or descend regret."""
+    teacher_batch: int = 64
+    """Episodes of such a step."""
+    rivals: bool = True
+    """Whether rivals are trained too, and all judged on longer horizons and other rewards."""
+    parts: tuple[str, ...] = ("bandit", "drift", "online", "solved", "ablations")
+    """What is studied."""
+    workers: int = 2
+    """Parts that run at once."""
+    seed: int = 0
+    """Of everything random."""
+    results: Path = Path("results")
+    """Where results go."""
+
+
+def validate(config: Config) -> None:
+    """Raise a ValueError that names the field where a size is too small for the study."""
+    limits = {"seeds": 2, "train_length": 2, "runs": 2, "length": 6, "stretch": 2, "online_length": 3, "tasks": 8}
+    for field, least in limits.items():
+        if getattr(config, field) < least:
+            raise ValueError(f"{field}: {getattr(config, field)}; expected at least {least}")
+
+
+TINY = Distillation(rounds=2, scenarios=2, rollouts=4, keep=2, steps=2)
+SPECK = dataclasses.replace(ABLATED_NETWORK, width=8)
+LONG = dataclasses.replace(BANDIT, rounds=600, scenarios=256, rollouts=16, keep=8, steps=16, rate=3e-3)
+
+PRESETS = {
+    "quick": Config(),
+    "paper": Config(
+        name="paper", seeds=5, runs=1024, train_length=100, bandit=LONG, drift=LONG,
+        bandit_network=Transformer(width=64, layers=2, heads=2, position="none"), drift_network=Transformer(),
+        simplex=dataclasses.replace(SIMPLEX, rounds=600, scenarios=256),
+        ball=dataclasses.replace(BALL, rounds=600, scenarios=256),
+        solved=dataclasses.replace(SOLVED, rounds=400, scenarios=128, rollouts=16, keep=8, rate=1e-3),
+        solved_network=Transformer(width=128, layers=4, heads=4),
+        side=5, horizon=15, tasks=3200, sft_steps=5000, teacher_steps=4000,
+    ),
+    "toy": Config(
+        name="toy", rivals=False, parts=("bandit", "online"), seeds=2, runs=4, train_length=4, length=6, stretch=2,
+        online_length=4, side=2, horizon=3, tasks=8, sft_steps=2, ablated_length=4, teacher_steps=2, teacher_batch=2,
+        bandit=TINY, drift=TINY, simplex=TINY, ball=TINY, solved=TINY, ablated=TINY, bandit_network=SPECK,
+        drift_network=SPECK, online_network=SPECK, solved_network=SPECK, ablated_network=SPECK,
+    ),
+}  # fmt: skip

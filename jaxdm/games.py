@@ -1,0 +1,297 @@
+"""Games: families of worlds with a regret, as iterative fine-tuning plays them.
+
+Dimensions: `T` rounds, `A` arms or coordinates, `N` tokens, `F` features, `K` demonstrations.
+
+A game draws an instance, lets any agent play it, and returns the record that imitation needs. Everything random of the
+world comes from one key, so that rollouts may share it; the agent has its own.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxdm import prompts, randomness
+from jaxdm.envs import bandit, online
+from jaxdm.envs.online import BALL, SIMPLEX
+from jaxdm.episodes import rollout
+from jaxdm.finetuning import Setting
+from jaxdm.models import player as numeric
+from jaxdm.models.agent import deploy as deploy_network
+from jaxdm.models.agent import network_agent
+from jaxdm.models.player import Decisions, Labels, Player
+from jaxdm.numerics import masked_mean
+from jaxdm.oracles.bandit import pseudo_regret
+from jaxdm.oracles.regret import external
+from jaxdm.tasks import Task, loss_along, oracle_law
+from jaxdm.types import Agent, Network, Tree
+
+
+class Record(NamedTuple):
+    """One rollout: what was read and decided, and what it cost."""
+
+    tokens: jax.Array  # [N, F]
+    label: jax.Array  # [N, A] the decision: a one-hot arm, a law, or a point
+    best: jax.Array  # [N, A] the oracle's decision
+    available: jax.Array  # [N, A] bool
+    mask: jax.Array  # [N] bool, the player's own decisions
+    course: jax.Array  # [T] regret of the rounds so far
+    reward: jax.Array  # [] their reward
+
+
+class Game(NamedTuple):
+    """A family of worlds with a regret.
+
+    Fields:
+        features: F.
+        outputs: numbers that a network must predict; the first A decide.
+        player: `network -> agent`.
+        instance: `(key, data) -> instance`; `data` is what instances are drawn from, `()` where nothing is stored.
+        deploy: `(weights, exploration [], instance) -> params` of the player.
+        play: `(key, instance, agent, agent_params) -> Record`; the key is the world's, see `seeded`.
+        relabel: `(outputs [N, ...], draws, record, exploration []) -> label [N, A]`: what a player with these outputs
+            and draws is to imitate.
+        cost: `(outputs [N, ...], record) -> []`, what not imitating the labels costs, a mean over the mask.
+    """
+
+    features: int
+    outputs: int
+    player: Callable[[Network], Agent]
+    instance: Callable[[jax.Array, Tree], Tree]
+    deploy: Callable[[Tree, jax.Array, Tree], Tree]
+    play: Callable[[jax.Array, Tree, Agent, Tree], Record]
+    relabel: Callable[[jax.Array, jax.Array, Record, jax.Array], jax.Array]
+    cost: Callable[[jax.Array, Record], jax.Array]
+
+
+class Losses(NamedTuple):
+    """An instance of online learning: which law draws the losses, which coordinates count, who answers."""
+
+    law: jax.Array  # [] int32
+    available: jax.Array  # [A] bool
+    reacting: jax.Array  # [] bool, whether each loss is turned against the decision that it meets
+
+
+class Prompted(NamedTuple):
+    """An instance of a solved world: the task, and the demonstrations that the player is shown."""
+
+    task: Task
+    shown: Any  # Episode, leading axes [K, T]
+
+
+def seeded(agent: Agent, key: jax.Array) -> Agent:
+    """The agent with randomness of its own, whatever key the episode has."""
+    return agent._replace(draws=lambda _, length: agent.draws(key, length))
+
+
+def bandit_game(
+    family: Callable[[jax.Array], bandit.Bandit],
+    arms: int,
+    length: int,
+    labels: Labels = "sampled",
+    rewards: Literal["bernoulli", "gaussian"] = "bernoulli",
+) -> Game:
+    """Bandits, standing still or drifting; regret is `jaxdm.oracles.bandit.pseudo_regret`.
+
+    Args:
+        family: `key -> Bandit` with A arms, of which some may be unavailable.
+        arms: A.
+        length: T.
+        labels: "sampled" imitates the arm played, "law" the law that it was drawn from.
+        rewards: law of the rewards.
+
+    Raises:
+        ValueError: unknown labels or rewards, or sizes below one.
+    """
+    numeric.check("simplex", labels)
+    _check_sizes(arms=arms, length=length)
+    if rewards not in ("bernoulli", "gaussian"):
+        raise ValueError(f"rewards: {rewards!r}; expected 'bernoulli' or 'gaussian'")
+    env = bandit.bernoulli() if rewards == "bernoulli" else bandit.gaussian()
+
+    def play(key: jax.Array, instance: bandit.Bandit, agent: Agent, agent_params: Tree) -> Record:
+        played = rollout(key, env, instance, agent, agent_params, length)
+        means = bandit.means_at(instance, jnp.arange(length))
+        best = jnp.argmax(jnp.where(instance.available, means, -jnp.inf), axis=-1)
+        return Record(
+            tokens=numeric.bandit_tokens(played, arms),
+            label=jax.nn.one_hot(played.action, arms, dtype=means.dtype),
+            best=jax.nn.one_hot(best, arms, dtype=means.dtype),
+            available=played.observation,
+            mask=played.mask,
+            course=pseudo_regret(instance, played.action),
+            reward=jnp.sum(played.reward),
+        )
+
+    def relabel(outputs: jax.Array, draws: jax.Array, record: Record, exploration: jax.Array) -> jax.Array:
+        if labels == "sampled":
+            return record.label
+        return jax.vmap(numeric.arm_law, (0, 0, 0, None))(
+            outputs[:, :arms], record.available, draws[:, 1:], exploration
+        )
+
+    return Game(
+        features=numeric.bandit_features(arms),
+        outputs=arms,
+        player=lambda network: numeric.bandit_player(network, arms, length),
+        instance=lambda key, data: family(key),
+        deploy=_deploy,
+        play=play,
+        relabel=relabel,
+        cost=law_cost,
+    )
+
+
+def online_game(
+    laws: tuple[Callable[..., jax.Array], ...],
+    dimension: int,
+    length: int,
+    decisions: Decisions = "simplex",
+    labels: Labels = "law",
+    used: int | None = None,
+) -> Game:
+    """Full-information online learning; regret is `jaxdm.oracles.regret.external`, against the best fixed decision.
+
+    Args:
+        laws: of losses, each `(key, length=, dimension=) -> [T, d]` in [0, 1] or in the unit ball; one is drawn.
+        dimension: d.
+        length: T.
+        decisions: the set.
+        labels: on the simplex, whether one drawn arm is played and imitated, or the law.
+        used: how many coordinates count, at random places; all when left out.
+
+    Raises:
+        ValueError: unknown decisions or labels, sizes below one, or more coordinates used than there are.
+    """
+    numeric.check(decisions, labels)
+    used = dimension if used is None else used
+    _check_sizes(dimension=dimension, length=length, used=used)
+    if used > dimension:
+        raise ValueError(f"used: {used}; expected at most dimension = {dimension}")
+
+    def instance(key: jax.Array, data: Tree) -> Losses:
+        key_law, key_place = randomness.split(key)
+        law = jnp.floor(randomness.uniform(key_law) * len(laws)).astype(jnp.int32)
+        available = randomness.places(key_place, dimension) < used
+        return Losses(law=law, available=available, reacting=jnp.bool_(False))
+
+    return Game(
+        features=numeric.online_features(dimension),
+        outputs=dimension,
+        player=lambda network: numeric.online_player(network, dimension, length, decisions, labels),
+        instance=instance,
+        deploy=_deploy,
+        play=_online_play([functools.partial(law, length=length, dimension=dimension) for law in laws], decisions),
+        relabel=lambda outputs, draws, record, exploration: record.label,
+        cost=point_cost if decisions == "ball" else law_cost,
+    )
+
+
+def _online_play(draw: list[Callable[..., jax.Array]], decisions: Decisions) -> Callable:
+    """`Game.play` of online learning.
+
+    Unused arms of the simplex lose one in every round, so that they are never best; unused coordinates of the ball are
+    zero.
+    """
+    region, unused = (BALL, 0.0) if decisions == "ball" else (SIMPLEX, 1.0)
+    against = online.against_ball if decisions == "ball" else online.against_simplex
+
+    def play(key: jax.Array, instance: Losses, agent: Agent, agent_params: Tree) -> Record:
+        key_losses, key_play = randomness.split(key)
+        drawn = jax.lax.switch(instance.law, draw, key_losses)
+        plan = jnp.where(instance.available, drawn, unused)
+        answer = lambda loss, total, action: jnp.where(instance.reacting, against(loss, total, action), loss)
+        played = rollout(key_play, online.env(answer), plan, agent, agent_params, plan.shape[0])
+        losses = played.next_observation
+        return Record(
+            tokens=numeric.online_tokens(losses, instance.available),
+            label=played.action,
+            best=jnp.broadcast_to(region.minimise(jnp.sum(losses, axis=0)), losses.shape),
+            available=jnp.broadcast_to(instance.available, losses.shape),
+            mask=played.mask,
+            course=external(region, losses, played.action),
+            reward=-jnp.cumsum(jnp.sum(losses * played.action, axis=-1))[-1],
+        )
+
+    return play
+
+
+def _deploy(weights: Tree, exploration: jax.Array, instance: Any) -> Player:
+    return Player(weights=weights, exploration=exploration, available=instance.available)
+
+
+def oracle_game(setting: Setting, demonstrations: int) -> Game:
+    """Solved worlds; regret is `jaxdm.tasks.loss_along`, which needs the oracle's values and none of its actions.
+
+    Data are a pool of tasks, leading axis [tasks]; rollouts are query episodes after K demonstrations of the teacher.
+    The player samples its network's law, its only exploration.
+
+    Args:
+        setting: kind of world.
+        demonstrations: K >= 0.
+
+    Raises:
+        ValueError: demonstrations < 0.
+    """
+    if demonstrations < 0:
+        raise ValueError(f"demonstrations: {demonstrations}; expected at least 0")
+    spaces = setting.spaces
+
+    def instance(key: jax.Array, data: Task) -> Prompted:
+        key_task, key_show = randomness.split(key)
+        index = jax.random.randint(key_task, (), 0, data.best_value.shape[0])
+        task = jax.tree.map(lambda x: x[index], data)
+        return Prompted(task=task, shown=setting.demonstrate(key_show, task, demonstrations))
+
+    def play(key: jax.Array, instance: Prompted, agent: Agent, agent_params: Tree) -> Record:
+        played = rollout(key, setting.env, instance.task.world, agent, agent_params, setting.horizon)
+        episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y[None]]), instance.shown, played)
+        label = jax.nn.one_hot(episodes.action, spaces.actions, dtype=played.reward.dtype)
+        best = jax.vmap(lambda episode: oracle_law(instance.task, episode))(episodes)
+        flat = lambda x: x.reshape(-1, spaces.actions)
+        own = jnp.arange(demonstrations + 1)[:, None] == demonstrations
+        return Record(
+            tokens=prompts.encode(episodes, spaces),
+            label=flat(label),
+            best=flat(best),
+            available=jnp.ones((episodes.reward.size, spaces.actions), bool),
+            mask=(episodes.mask & own).reshape(-1),
+            course=loss_along(instance.task, played)[None],
+            reward=jnp.sum(jnp.where(played.mask, played.reward, 0)),
+        )
+
+    def deploy(weights: Tree, exploration: jax.Array, instance: Prompted) -> Tree:
+        return deploy_network(weights, prompts.encode(instance.shown, spaces), jnp.ones_like(exploration))
+
+    return Game(
+        features=spaces.features,
+        outputs=spaces.outputs,
+        player=lambda network: network_agent(network, spaces, setting.horizon),
+        instance=instance,
+        deploy=deploy,
+        play=play,
+        relabel=lambda outputs, draws, record, exploration: record.label,
+        cost=law_cost,
+    )
+
+
+def law_cost(outputs: jax.Array, record: Record) -> jax.Array:
+    """Mean cross-entropy `-sum_a label(a) log softmax(z)(a)` over the available arms, [] nats."""
+    arms = record.label.shape[-1]
+    log_law = jax.nn.log_softmax(jnp.where(record.available, outputs[:, :arms], -jnp.inf))
+    return masked_mean(-jnp.sum(jnp.where(record.available, record.label * log_law, 0), axis=-1), record.mask)
+
+
+def point_cost(outputs: jax.Array, record: Record) -> jax.Array:
+    """Mean of `|z - label|^2 / 2` over the available coordinates, []."""
+    arms = record.label.shape[-1]
+    error = jnp.where(record.available, outputs[:, :arms] - record.label, 0)
+    return masked_mean(jnp.sum(error**2, axis=-1) / 2, record.mask)
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if value < 1:
+            raise ValueError(f"{name}: {value}; expected at least 1")

@@ -1,0 +1,191 @@
+"""Networks with numerical tokens as players of bandits and of online learning, one cached step a decision.
+
+Dimensions: `T` decisions, `A` arms or coordinates, `N` tokens, `F` features.
+
+A decision comes from the network's first A outputs z and exploration noise, `z' = z + sigma xi`, xi standard normal:
+
+    arms      a ~ softmax(z') over the available arms
+    simplex   x = softmax(z'), or one arm drawn from it
+    ball      x = Project(z')
+
+The token before a decision says what is available, what was decided last and what it brought, and whether this is the
+first. These tokens are ours.
+"""
+
+from typing import Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+
+from jaxdm import randomness
+from jaxdm.envs.online import BALL
+from jaxdm.numerics import inverse_cdf, sample_index
+from jaxdm.types import Agent, Episode, Network, Transition, Tree
+
+Labels = Literal["sampled", "law"]
+"""What a rollout plays and later imitates where it has the choice: one drawn arm, or the whole law."""
+
+Decisions = Literal["simplex", "ball"]
+"""Sets of decisions of online learning."""
+
+
+LOUDNESS = 4.0
+"""Scale of what a token says of the past. Attention averages over rounds, and a mean of unit vectors is faint."""
+
+
+class Player(NamedTuple):
+    """What a player knows: its weights, how much it explores, and what it may use."""
+
+    weights: Tree
+    exploration: jax.Array  # [] standard deviation of the noise on the outputs
+    available: jax.Array  # [A] bool; bandits say it themselves
+
+
+class PlayerMemory(NamedTuple):
+    """The cached context, and what the next token says of the past."""
+
+    cache: Tree
+    past: jax.Array  # [F - A]
+
+
+def bandit_features(arms: int) -> int:
+    """F of a bandit's token: availability, one-hot last arm, its reward as `2 r - 1`, whether it is the first."""
+    return 3 * arms + 1
+
+
+def online_features(dimension: int) -> int:
+    """F of an online learner's token: availability, last loss, whether it is the first."""
+    return 2 * dimension + 1
+
+
+def bandit_player(network: Network, arms: int, length: int) -> Agent:
+    """The player of `jaxdm.envs.bandit` whose params are a `Player`.
+
+    Args:
+        network: with `bandit_features(arms)` features and at least A outputs.
+        arms: A.
+        length: T, the largest number of decisions.
+    """
+
+    def act(draw: jax.Array, memory: PlayerMemory, observation: jax.Array, params: Player) -> tuple:
+        output, memory = _read(network, memory, observation, params)
+        law = arm_law(output[:arms], observation, draw[1:], params.exploration)
+        return sample_index(inverse_cdf(law), draw[0]), memory
+
+    def observe(memory: PlayerMemory, transition: Transition, params: Player) -> PlayerMemory:
+        chosen = jax.nn.one_hot(transition.action, arms, dtype=memory.past.dtype)
+        return memory._replace(past=_bandit_past(chosen, transition.reward))
+
+    init = lambda key, params: _start(network, params, bandit_features(arms), arms, length)
+    return Agent(init=init, act=act, observe=observe, draws=lambda key, length: _draws(key, length, arms))
+
+
+def online_player(
+    network: Network, dimension: int, length: int, decisions: Decisions = "simplex", labels: Labels = "law"
+) -> Agent:
+    """The player of `jaxdm.envs.online` whose params are a `Player`.
+
+    Args:
+        network: with `online_features(dimension)` features and at least A = d outputs.
+        dimension: d.
+        length: T, the largest number of decisions.
+        decisions: the set; on the ball the available coordinates are used.
+        labels: on the simplex, whether it plays one drawn arm or the law.
+
+    Raises:
+        ValueError: unknown decisions or labels, or drawn arms on the ball.
+    """
+    check(decisions, labels)
+
+    def act(draw: jax.Array, memory: PlayerMemory, observation: jax.Array, params: Player) -> tuple:
+        output, memory = _read(network, memory, params.available, params)
+        output = output[:dimension]
+        if decisions == "ball":
+            return ball_point(output, params.available, draw[1:], params.exploration), memory
+        law = arm_law(output, params.available, draw[1:], params.exploration)
+        if labels == "law":
+            return law, memory
+        return jax.nn.one_hot(sample_index(inverse_cdf(law), draw[0]), dimension, dtype=law.dtype), memory
+
+    def observe(memory: PlayerMemory, transition: Transition, params: Player) -> PlayerMemory:
+        return memory._replace(past=_online_past(transition.next_observation, params.available))
+
+    init = lambda key, params: _start(network, params, online_features(dimension), dimension, length)
+    return Agent(init=init, act=act, observe=observe, draws=lambda key, length: _draws(key, length, dimension))
+
+
+def check(decisions: str, labels: str) -> None:
+    """Check the names of a set of decisions and of a kind of labels.
+
+    Raises:
+        ValueError: an unknown name, or drawn arms on the ball, which has none.
+    """
+    for field, value, names in (("decisions", decisions, get_args(Decisions)), ("labels", labels, get_args(Labels))):
+        if value not in names:
+            raise ValueError(f"{field}: {value!r}; expected one of {', '.join(names)}")
+    if decisions == "ball" and labels == "sampled":
+        raise ValueError("labels: 'sampled'; expected 'law' on the ball, where a decision is a point")
+
+
+def arm_law(output: jax.Array, available: jax.Array, noise: jax.Array, exploration: jax.Array) -> jax.Array:
+    """`softmax(z + sigma xi)` over the available arms, [A]; all arguments [A] but `exploration`, []."""
+    return jax.nn.softmax(jnp.where(available, output + exploration * noise.astype(output.dtype), -jnp.inf))
+
+
+def ball_point(output: jax.Array, available: jax.Array, noise: jax.Array, exploration: jax.Array) -> jax.Array:
+    """`Project(z + sigma xi)` on the unit ball of the available coordinates, [A]; arguments as `arm_law`."""
+    return BALL.project(jnp.where(available, output + exploration * noise.astype(output.dtype), 0))
+
+
+def bandit_tokens(episode: Episode, arms: int) -> jax.Array:
+    """The tokens that a player of an episode has read, [T, F].
+
+    Args:
+        episode: T rounds of a bandit.
+        arms: A.
+    """
+    chosen = jax.nn.one_hot(episode.action, arms, dtype=episode.reward.dtype)
+    return _tokens(jax.vmap(_bandit_past)(chosen, episode.reward), episode.observation)
+
+
+def online_tokens(losses: jax.Array, available: jax.Array) -> jax.Array:
+    """The tokens that a player has read when losses [T, d] were played, [T, F]; available is [d] bool."""
+    past = jax.vmap(_online_past, (0, None))(losses, available)
+    return _tokens(past, jnp.broadcast_to(available, losses.shape))
+
+
+def _tokens(past: jax.Array, available: jax.Array) -> jax.Array:
+    shifted = jnp.concatenate([_first(past.shape[1], past.dtype)[None], past[:-1]])
+    return jnp.concatenate([available.astype(past.dtype), shifted], axis=-1)
+
+
+def _bandit_past(chosen: jax.Array, reward: jax.Array) -> jax.Array:
+    signed = LOUDNESS * chosen * (2 * reward.astype(chosen.dtype) - 1)
+    return jnp.concatenate([LOUDNESS * chosen, signed, jnp.zeros(1, chosen.dtype)])
+
+
+def _online_past(loss: jax.Array, available: jax.Array) -> jax.Array:
+    return jnp.append(LOUDNESS * jnp.where(available, loss, 0), jnp.zeros((), loss.dtype))
+
+
+def _first(size: int, dtype: jnp.dtype) -> jax.Array:
+    return jnp.zeros(size, dtype).at[-1].set(1)
+
+
+def _start(network: Network, params: Player, features: int, arms: int, length: int) -> PlayerMemory:
+    dtype = params.exploration.dtype
+    _, cache = network.prefill(params.weights, jnp.zeros((0, features), dtype), length)
+    return PlayerMemory(cache=cache, past=_first(features - arms, dtype))
+
+
+def _read(network: Network, memory: PlayerMemory, available: jax.Array, params: Player) -> tuple:
+    token = jnp.concatenate([available.astype(memory.past.dtype), memory.past])
+    output, cache = network.step(params.weights, memory.cache, token)
+    return output, memory._replace(cache=cache)
+
+
+def _draws(key: jax.Array, length: int, arms: int) -> jax.Array:
+    """A uniform number and A normal ones for every decision, [T, 1 + A]."""
+    key_uniform, key_normal = randomness.split(key)
+    uniform = randomness.uniform(key_uniform, (length, 1))
+    return jnp.concatenate([uniform, randomness.normal(key_normal, (length, arms))], axis=-1)

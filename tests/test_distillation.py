@@ -1,0 +1,305 @@
+"""Regret-minimisation fine-tuning: selection, its laws and fixed points, one compilation, resume, players and games."""
+
+import dataclasses
+import functools
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from reference_distillation import lowest, mean_lowest_normal
+
+from jaxdm import distillation, finetuning, games, objectives, prompts, tasks, trainer
+from jaxdm.distillation import Distillation
+from jaxdm.envs import bandit, families, losses
+from jaxdm.episodes import rollout
+from jaxdm.learners import bandit as tallies
+from jaxdm.learners import online as learners
+from jaxdm.models import player
+from jaxdm.models.transformer import Transformer, network
+from jaxdm.oracles.bandit import pseudo_regret
+from jaxdm.types import Network
+
+ARMS, LENGTH = 3, 8
+SHAPE = Transformer(width=8, layers=1, heads=1, position="none", mlp_ratio=1)
+SMALL = Distillation(rounds=4, scenarios=4, rollouts=6, keep=3, steps=2, rate=0.01)
+LAW = functools.partial(losses.random_mean, spread=0.5)
+UNKNOWN = cast(Any, "words")
+
+
+def family(key):
+    place = jax.random.permutation(key, ARMS)
+    return bandit.make(jnp.where(place == 0, 0.8, 0.3), available=place < 2)
+
+
+BANDIT = games.bandit_game(family, ARMS, LENGTH)
+NET = network(SHAPE, BANDIT.features, BANDIT.outputs)
+SIMPLEX = games.online_game((LAW, losses.uniform), ARMS, LENGTH)
+BALL = games.online_game((LAW,), ARMS, LENGTH, "ball")
+ONLINE_NET = network(dataclasses.replace(SHAPE, attention="linear"), SIMPLEX.features, SIMPLEX.outputs)
+
+
+def linear(features, outputs):
+    """The smallest network: outputs are a product with the last token; it compiles fast."""
+    read = lambda weights, tokens: tokens @ weights["w"]
+    return Network(
+        init=lambda key: {"w": jax.random.normal(key, (features, outputs))},
+        apply=read,
+        prefill=lambda weights, tokens, capacity: (read(weights, tokens), ()),
+        step=lambda weights, cache, token: (read(weights, token), cache),
+    )
+
+
+PLAIN, PLAIN_BANDIT = (linear(game.features, game.outputs) for game in (SIMPLEX, BANDIT))
+
+
+def start(maker, net, seeds=2):
+    keys = jax.random.split(jax.random.key(0), seeds)
+    return jax.vmap(maker.init)(keys, jax.vmap(net.init)(keys))
+
+
+def same_bits(one, two):
+    return jax.tree.all(jax.tree.map(lambda x, y: bool(jnp.all(x == y)), one, two))
+
+
+@pytest.mark.parametrize("unit", ["scenario", "pool"])
+def test_the_lowest_are_kept_and_ties_go_to_the_earlier(unit):
+    rng = np.random.default_rng(0)
+    for score in (rng.normal(size=(5, 7)), rng.integers(0, 3, (5, 7)).astype(float), np.zeros((5, 7))):
+        found = np.asarray(distillation.lowest(jnp.asarray(score, jnp.float32), 3, unit))
+        assert len(found) == 15
+        assert set(found.tolist()) == lowest(score, 3, unit)
+
+
+def test_on_a_shared_sequence_regret_and_reward_select_the_same_rollouts_elsewhere_not():
+    config = dataclasses.replace(SMALL, scenarios=64, exploration=1.0)
+    kept = {}
+    for sequences in ("shared", "fresh"):
+        switched = dataclasses.replace(config, sequences=sequences)
+        weights = PLAIN.init(jax.random.key(0))
+        play = lambda key, how=switched, known=weights: distillation.collect(key, how, SIMPLEX, PLAIN, known, ())
+        found = jax.jit(play)(jax.random.key(1))
+        for select in ("regret", "reward"):
+            for unit in ("scenario", "pool"):
+                how = dataclasses.replace(switched, select=select, unit=unit)
+                place = distillation.choose(how, found.course[..., -1], found.reward).place
+                kept[sequences, select, unit] = np.asarray(place)
+    np.testing.assert_array_equal(kept["shared", "regret", "scenario"], kept["shared", "reward", "scenario"])
+    for sequences, unit in (("shared", "pool"), ("fresh", "scenario"), ("fresh", "pool")):
+        assert set(kept[sequences, "regret", unit]) != set(kept[sequences, "reward", unit])
+
+
+def test_the_noise_of_kept_rollouts_predicts_the_next_loss():
+    """`E[xi_t | kept] = z_{k,L} l_t / |l|_F`; the noise is too faint to leave the ball."""
+    config = dataclasses.replace(SMALL, scenarios=512, rollouts=16, keep=4, exploration=0.01)
+    silent = jax.tree.map(jnp.zeros_like, PLAIN.init(jax.random.key(0)))
+    found = jax.jit(lambda key: distillation.collect(key, config, BALL, PLAIN, silent, ()))(jax.random.key(1))
+    index = distillation.choose(config, found.course[..., -1], found.reward).place
+    noise = np.asarray(found.label, np.float64).reshape(-1, LENGTH, ARMS)[np.asarray(index)] / config.exploration
+    loss = np.asarray(found.tokens, np.float64).reshape(-1, LENGTH, BALL.features)[np.asarray(index)]
+    loss = loss[:, 1:, ARMS : 2 * ARMS] / player.LOUDNESS  # a token tells of the loss before it; the last is not told
+    along = np.sum(noise[:, :-1] * loss, axis=(1, 2)).reshape(512, 4).mean(axis=1)
+    # The total loss of a scenario over its rounds is needed for the scale: here regret gives it, as the centre costs 0.
+    total = np.asarray(found.reward, np.float64).std(axis=1, ddof=1) / config.exploration
+    told = np.sqrt(np.sum(loss**2, axis=(1, 2))).reshape(512, 4)[:, 0]
+    z, error = mean_lowest_normal(4, 16)
+    predicted = z * told**2 / total
+    spread = (along - predicted).std() / np.sqrt(len(along))
+    slack = 0.02 * abs(predicted.mean())  # 1 / E[1 / s] of a sample deviation s of 16 is within 2 % of its mean
+    assert abs(along.mean() - predicted.mean()) <= 5 * (spread + error * told.mean()) + slack
+
+
+def test_playing_a_random_first_arm_for_ever_is_a_fixed_point():
+    """Every placing of the best arm, L rollouts that together start with every arm often enough: imitating the kept
+    gives back "any arm first, then the same", and its regret is linear."""
+    arms, copies, keep, rounds_played = 4, 3, 3, 10
+    means = jnp.stack([jnp.roll(jnp.array([0.9, 0.5, 0.3, 0.1]), shift) for shift in range(arms)])
+    actions = jnp.broadcast_to(jnp.repeat(jnp.arange(arms), copies)[:, None], (arms * copies, rounds_played))
+    of_world = lambda mean: jax.vmap(lambda played: pseudo_regret(bandit.make(mean), played)[-1])(actions)
+    regret = jax.vmap(of_world)(means)
+    kept = distillation.lowest(regret, keep, "scenario")
+    played = np.asarray(jnp.tile(actions, (arms, 1))[kept])
+    first = np.bincount(played[:, 0], minlength=arms) / len(played)
+    np.testing.assert_array_equal(first, np.full(arms, 1 / arms))
+    np.testing.assert_array_equal(played, np.repeat(played[:, :1], rounds_played, axis=1))
+    np.testing.assert_allclose(regret.mean(), rounds_played * (0.9 - 0.45), rtol=1e-6)
+
+
+def test_a_run_is_compiled_once_and_resumes_to_the_same_bits(tmp_path):
+    traces = []
+
+    def counted(key):
+        traces.append(1)
+        return family(key)
+
+    game = BANDIT._replace(instance=lambda key, data: counted(key))
+    net = PLAIN_BANDIT
+    maker = distillation.make(SMALL, game, net)
+    whole = trainer.fit(maker, start(maker, net), (), 4, every=2)
+    assert len(traces) == 1
+    trainer.fit(maker, start(maker, net), (), 2, every=2, folder=tmp_path, identity=[SMALL])
+    resumed = trainer.fit(maker, start(maker, net), (), 4, every=2, folder=tmp_path, identity=[SMALL])
+    assert len(traces) == 1
+    assert same_bits(whole.state, resumed.state)
+    assert np.array_equal(whole.losses, resumed.losses)
+    assert np.all(np.isfinite(whole.losses))
+
+
+def test_rounds_teach_a_bandit_player_to_prefer_what_paid():
+    config = dataclasses.replace(SMALL, rounds=40, scenarios=16, rollouts=8, keep=4, steps=4, passes=2)
+    maker = distillation.make(config, BANDIT, NET)
+    regret = trainer.fit(maker, start(maker, NET), (), config.rounds, every=config.rounds).losses
+    assert np.all(regret[:, -5:].mean(axis=1) < 0.8 * regret[:, :5].mean(axis=1))
+
+
+def test_tokens_of_a_record_are_what_the_player_read():
+    """The law that the cached player drew its arms from is the full network's on the record's tokens."""
+    weights = NET.init(jax.random.key(1))
+    law = games.bandit_game(family, ARMS, LENGTH, "law")
+    exploration = jnp.float32(0.7)
+
+    @jax.jit
+    def check(key):
+        key_world, key_agent = jax.random.split(key)
+        instance = family(key_world)
+        agent = law.player(NET)
+        told = law.deploy(weights, exploration, instance)
+        record = law.play(key_world, instance, games.seeded(agent, key_agent), told)
+        draws = agent.draws(key_agent, LENGTH)
+        label = law.relabel(NET.apply(weights, record.tokens), draws, record, exploration)
+        drawn = jax.vmap(lambda row, u: jnp.sum(jnp.cumsum(row) <= u * jnp.sum(row)))(label, draws[:, 0])
+        return label, drawn, jnp.argmax(record.label, axis=-1), record.available
+
+    label, drawn, action, available = jax.vmap(check)(jax.random.split(jax.random.key(2), 20))
+    np.testing.assert_array_equal(drawn, action)
+    assert np.all(label[~available] == 0)
+    np.testing.assert_allclose(label.sum(axis=-1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("game", [SIMPLEX, BALL], ids=["simplex", "ball"])
+def test_online_decisions_are_the_full_networks(game):
+    weights = ONLINE_NET.init(jax.random.key(1))
+
+    @jax.jit
+    def check(key):
+        instance = game.instance(key, ())
+        told = game.deploy(weights, jnp.zeros(()), instance)
+        record = game.play(key, instance, game.player(ONLINE_NET), told)
+        return ONLINE_NET.apply(weights, record.tokens), record.label
+
+    outputs, label = check(jax.random.key(0))
+    length = np.linalg.norm(outputs, axis=-1, keepdims=True)
+    expected = jax.nn.softmax(outputs) if game is SIMPLEX else outputs / np.maximum(length, 1)
+    np.testing.assert_allclose(label, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_unused_arms_are_never_played_and_never_best():
+    game = games.online_game((losses.uniform,), ARMS, LENGTH, used=2, labels="sampled")
+    instance = jax.vmap(lambda key: game.instance(key, ()))(jax.random.split(jax.random.key(0), 30))
+    np.testing.assert_array_equal(instance.available.sum(axis=-1), np.full(30, 2))
+    weights = ONLINE_NET.init(jax.random.key(1))
+
+    def one(key, instance):
+        told = game.deploy(weights, jnp.zeros(()), instance)
+        return game.play(key, instance, game.player(ONLINE_NET), told)
+
+    record = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(3), 30), instance)
+    assert np.all(record.label[~record.available] == 0)
+    assert np.all(record.best[~record.available] == 0)
+    np.testing.assert_array_equal(record.label.sum(axis=-1), np.ones((30, LENGTH)))
+
+
+def test_a_teacher_is_recorded_with_its_own_decisions_and_the_oracles():
+    def one(key):
+        instance = family(key)
+        return BANDIT.play(key, instance, tallies.ucb(ARMS), tallies.UCB()), rollout(
+            key, bandit.bernoulli(), instance, tallies.ucb(ARMS), tallies.UCB(), LENGTH
+        )
+
+    record, played = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 10))
+    np.testing.assert_array_equal(jnp.argmax(record.label, axis=-1), played.action)
+    right = np.sum(np.asarray(record.label) * np.asarray(record.best), axis=-1)
+    np.testing.assert_allclose(record.course[:, -1], 0.5 * (1 - right).sum(axis=-1), rtol=1e-5, atol=1e-6)
+
+
+def test_solved_worlds_are_played_after_demonstrations_and_learnt_on_own_decisions_alone():
+    spaces = prompts.Spaces(observations=4, actions=4)
+    setting = finetuning.mdp_setting(spaces, 3, 0.0, 0.0, 1.0)
+    pool = tasks.sample(jax.random.key(0), lambda key: families.dark_room(key, side=2), 3, 6)
+    game = games.oracle_game(setting, 1)
+    net = linear(game.features, game.outputs)
+    config = dataclasses.replace(SMALL, scenarios=2)
+    found = jax.jit(lambda key, pool: distillation.collect(key, config, game, net, net.init(key), pool))(
+        jax.random.key(1), pool
+    )
+    assert found.tokens.shape == (2, 6, 6, spaces.features)
+    np.testing.assert_array_equal(found.mask.sum(axis=-1), np.full((2, 6), 3))
+    lost = np.sum(np.asarray(found.label * found.best)[..., 3:, :] == 0, axis=(-2, -1))
+    assert np.all(found.course[..., -1] >= -1e-6)
+    assert np.all(np.isfinite(lost))
+
+
+def test_reinforce_weighs_by_what_is_ahead_of_the_mean():
+    config = dataclasses.replace(SMALL, keep=6, credit="advantage")
+    regret = jnp.asarray(np.random.default_rng(0).normal(size=(4, 6)), jnp.float32)
+    kept = distillation.choose(config, regret, -regret)
+    ahead = np.asarray(regret.mean(axis=1, keepdims=True) - regret)
+    expected = (ahead / np.sqrt(np.mean(ahead**2))).ravel()[np.asarray(kept.place)]
+    np.testing.assert_allclose(kept.weight, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_regret_loss_goes_from_the_mean_to_the_maximum():
+    regret = jnp.array([-1.0, 0.5, 2.0])
+    assert float(objectives.regret_loss(regret)) == pytest.approx((0.25 + 4) / 3)
+    assert float(objectives.regret_loss(regret, 100.0)) == pytest.approx(4)
+
+
+def test_rivals_losses_have_gradients():
+    own = distillation.imitation_loss(BANDIT, PLAIN_BANDIT, tallies.ucb(ARMS), tallies.UCB(), 3)
+    best = distillation.imitation_loss(
+        SIMPLEX, PLAIN, learners.hedge(ARMS), learners.hedge_rate(ARMS), 3, labels="best"
+    )
+    regret = distillation.regret_training_loss(SIMPLEX, PLAIN, 3, 1.0)
+    for loss, net in ((own, PLAIN_BANDIT), (best, PLAIN), (regret, PLAIN)):
+        gradient = jax.jit(jax.grad(loss))(net.init(jax.random.key(0)), jax.random.key(1), ())
+        assert any(bool(jnp.any(leaf != 0)) for leaf in jax.tree.leaves(gradient))
+        assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"keep": 7}, "keep: 7; expected at most rollouts = 6"),
+        ({"keep": 0}, "keep: 0; expected at least 1"),
+        ({"rounds": 0}, "rounds: 0; expected at least 1"),
+        ({"steps": 5}, "steps: 5; expected a divisor of .* = 12"),
+        ({"exploration": -0.1}, "exploration: -0.1; expected a finite number"),
+        ({"decay": float("nan")}, "decay: nan; expected a finite number"),
+        ({"rate": 0.0}, "rate: 0.0; expected a finite number"),
+        ({"unit": UNKNOWN}, "unit: 'words'; expected one of scenario, pool"),
+        ({"memory": UNKNOWN}, "memory: 'words'; expected one of keep, reset"),
+    ],
+)
+def test_bad_configurations_name_the_field(change, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        distillation.make(dataclasses.replace(SMALL, **change), BANDIT, NET)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: games.bandit_game(family, 0, 5), "arms: 0; expected at least 1"),
+        (lambda: games.bandit_game(family, 2, 5, UNKNOWN), "labels: 'words'"),
+        (lambda: games.bandit_game(family, 2, 5, rewards=UNKNOWN), "rewards: 'words'"),
+        (lambda: games.online_game((losses.uniform,), 2, 5, UNKNOWN), "decisions: 'words'"),
+        (lambda: games.online_game((losses.uniform,), 2, 5, "ball", "sampled"), "labels: 'sampled'; expected 'law'"),
+        (lambda: games.online_game((losses.uniform,), 2, 5, used=3), "used: 3; expected at most dimension = 2"),
+        (lambda: games.oracle_game(cast(Any, None), -1), "demonstrations: -1; expected at least 0"),
+        (lambda: distillation.imitation_loss(BANDIT, NET, tallies.ucb(2), (), 0), "batch, labels: 0"),
+        (lambda: distillation.regret_training_loss(SIMPLEX, NET, 0), "batch: 0; expected at least 1"),
+    ],
+)
+def test_bad_games_and_losses_name_the_field(call, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        call()

@@ -1,0 +1,133 @@
+"""The regret-minimisation study at toy size, its findings and its figures."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import rmft, rmft_ablations, rmft_bandit, rmft_drift, rmft_online, rmft_solved
+from experiments.rmft_compare import Judged, explored
+from experiments.rmft_findings import claims
+from experiments.rmft_study import ARMS, PRESETS, Config
+from figures import rmft as figure
+from jaxdm import distillation, storage
+
+TOY = PRESETS["toy"]
+
+
+def test_a_toy_run_is_stored_whole(tmp_path):
+    path = rmft.main(dataclasses.replace(TOY, parts=("bandit",), results=tmp_path))
+    metrics = storage.read_result(path).metrics
+    methods = metrics["bandit_methods"].tolist()
+    assert methods == ["round 0", "RMFT", "UCB1", "Thompson"]
+    assert metrics["bandit_course"].shape == (4, len(rmft_bandit.LAWS), TOY.seeds, TOY.length)
+    assert np.all(np.diff(metrics["bandit_course"], axis=-1) >= -1e-5)
+    assert metrics["bandit_rounds"].shape == (TOY.seeds, TOY.bandit.rounds)
+    rows = storage.read_claims(path / "claims.json")
+    assert {"RMFT-bandit", "RMFT-Thompson", "RMFT-explore-1"} <= {row["id"] for row in rows}
+    assert [drawn.name for drawn in figure.draw(tmp_path)] == ["rmft_training", "rmft_regret"]
+
+
+def synthetic() -> dict:
+    """Results of every part, in which the fine-tuned network is best everywhere."""
+    rng, seeds, rounds = np.random.default_rng(0), 3, np.arange(1, 17.0)
+    noise = lambda *shape: 1 + 0.01 * rng.random(shape)
+    course = lambda levels, laws: (
+        np.asarray(levels)[:, None, None, None] * noise(len(levels), laws, seeds, 1) * rounds**0.5
+    )
+    bandits = ["round 0", "RMFT", "REINFORCE", "distilled UCB1", "UCB1", "Thompson"]
+    found = {"bandit_methods": bandits, "bandit_laws": rmft_bandit.LAWS, "bandit_seconds": 1.0}
+    found |= {"bandit_course": course([9, 2, 3, 4, 5, 3], 6), "bandit_longer": course([9, 2, 5, 3], 1)[:, 0]}
+    found |= {"bandit_gaussian": course([9, 2, 5], 2)[..., -1], "bandit_deviations": (0.5, 1.0)}
+    found |= {"bandit_never_best": 0.01 * noise(6, 6, seeds), "bandit_min_fraction": 0.3 * noise(6, 6, seeds)}
+    levels = [9, 2, 5, 4, 3, 3, 3]
+    found |= {"drift_methods": rmft_drift.METHODS, "drift_laws": rmft_drift.LAWS, "drift_course": course(levels, 4)}
+    found |= {"drift_switch": np.asarray(levels)[:, None] * noise(7, seeds), "drift_right": noise(7, seeds, 16) / 2}
+    for place in ("simplex", "ball"):
+        laws = [*rmft_online.TRAINED[place], *rmft_online.ELSEWHERE, "reacting"]
+        found |= {f"{place}_methods": ["round 0", "RMFT", "Hedge, tuned", "follow the leader"], f"{place}_laws": laws}
+        found |= {f"{place}_{horizon}": course([9, 2, 2, 3], len(laws)) for horizon in ("course", "longer")}
+        found |= {f"{place}_trained": len(rmft_online.TRAINED[place])}
+    gaps = np.asarray([1, 0.5, 0.4, 0.2, 0.3])[:, None] * noise(5, seeds)
+    found |= {"solved_methods": rmft_solved.METHODS, "solved_gap": gaps}
+    names = list(rmft_ablations.variants(TOY.ablated))
+    regret = np.where(np.asarray(names) == "default", 1.0, 3.0)[:, None] * noise(len(names), seeds)
+    found |= {"ablation_names": names, "ablation_regret": regret, "ablation_shares": rmft_ablations.SHARES}
+    found |= {"ablation_courses": noise(5, seeds, 12), "ablation_start": noise(seeds), "ablation_identical": True}
+    return found | {name: noise(seeds, 12) for name in figure.CURVES}
+
+
+FULL = dataclasses.replace(Config(), name="quick")
+
+
+def test_findings_follow_the_numbers():
+    metrics = synthetic()
+    rows = claims(FULL, metrics)
+    assert {row["verdict"] for row in rows} == {"holds"}
+    assert len({row["id"] for row in rows}) == len(rows)
+    metrics["bandit_course"][1] *= 10
+    metrics["simplex_longer"][1] = np.arange(1, 17.0) ** 1.2
+    worse = {row["id"]: row["verdict"] for row in claims(FULL, metrics)}
+    assert worse["RMFT-bandit"] == worse["RMFT-simplex-longer-exponent"] == "differs"
+    assert worse["RMFT-drift"] == "holds"
+
+
+def test_figures_show_every_part(tmp_path):
+    assert figure.draw(tmp_path) == []
+    storage.write_result(tmp_path, "rmft", {"seed": 0}, synthetic())
+    drawn = {item.name: item for item in figure.draw(tmp_path)}
+    assert len(drawn) == 6
+    assert [axes.get_title() for axes in drawn["rmft_regret"].figure.axes] == list(rmft_bandit.LAWS[:3])
+    assert len(drawn["rmft_switches"].figure.axes[1].get_yticklabels()) == len(rmft_ablations.variants(TOY.ablated))
+    assert "the same bits" in drawn["rmft_switches"].caption
+
+
+def test_laws_of_bandits_have_their_arms_and_gaps():
+    draw = jax.jit(jax.vmap(rmft_bandit.draw, (0, None)))
+    for law, (name, arms) in enumerate(zip(rmft_bandit.LAWS, rmft_bandit.SIZES, strict=True)):
+        worlds = draw(jax.random.split(jax.random.key(law), 50), law)
+        counts = np.asarray(worlds.available.sum(axis=-1))
+        assert set(counts.tolist()) == ({4, 5} if law == 0 else {arms})
+        means = np.sort(np.where(worlds.available, worlds.mean[:, 0], np.inf), axis=-1)
+        if "gap" in name:
+            gap = float(name.split("gap ")[1])
+            np.testing.assert_allclose(means[:, arms - 1] - means[:, 0], gap, rtol=1e-5)
+        assert worlds.mean.shape[-1] == ARMS
+
+
+def test_drifting_laws_change_when_they_should():
+    draw = jax.jit(jax.vmap(lambda key, law: rmft_drift.draw(key, law, 20), (0, None)))
+    keys = jax.random.split(jax.random.key(0), 8)
+    changed = np.asarray(draw(keys, 1).mean)
+    moves = np.abs(np.diff(changed, axis=1)).max(axis=-1)
+    assert np.all(moves[:, 9] > 0.7)
+    assert np.all(np.delete(moves, 9, axis=1) == 0)
+    assert np.all(np.diff(np.asarray(draw(keys, 3).mean), axis=1).any(axis=-1))
+
+
+def test_exploration_is_measured_among_the_available():
+    right = np.zeros((1, 1, 2, 1, 4))
+    right[..., 0, :, :2] = 1
+    right[..., 1, :, 3] = 1
+    rank = np.asarray([0, 0, 1, 1]) * np.ones((1, 1, 2, 1, 4), int)
+    seen = explored(Judged(course=right[..., 0, :], right=right, rank=rank.astype(int)), [2], 4)
+    np.testing.assert_array_equal(seen["never_best"][0, 0], [1, 0])
+    np.testing.assert_array_equal(seen["min_fraction"], np.ones((1, 1, 2)))
+
+
+def test_every_variant_is_a_valid_configuration():
+    for preset in PRESETS.values():
+        for how in (preset.bandit, preset.drift, preset.simplex, preset.ball, preset.solved):
+            distillation.validate(how)
+        for how in rmft_ablations.variants(preset.ablated).values():
+            distillation.validate(how)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"seeds": 1}, "seeds: 1; expected at least 2"), ({"parts": ("poker",)}, "parts: 'poker'; expected some of")],
+)
+def test_bad_configurations_are_refused_before_work(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        rmft.main(dataclasses.replace(TOY, results=tmp_path, **change))
