@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PRESET ?= quick
 RESULTS ?= results
-STUDIES = bandit online sft
+STUDIES = bandit online sft rmft
 # At toy size the checks run with few samples; the tests run them too.
 THEORY = $(if $(filter toy,$(PRESET)),L1 L2 --samples 10)
 BIN = .venv/bin

@@ -210,6 +210,21 @@ def test_unused_arms_are_never_played_and_never_best():
     np.testing.assert_array_equal(record.label.sum(axis=-1), np.ones((30, LENGTH)))
 
 
+def test_an_adversary_charges_the_preferred_arm_where_the_instance_reacts():
+    weights = PLAIN.init(jax.random.key(1))
+
+    @jax.jit
+    def one(key, reacting):
+        instance = SIMPLEX.instance(key, ())._replace(reacting=reacting)
+        record = SIMPLEX.play(key, instance, SIMPLEX.player(PLAIN), SIMPLEX.deploy(weights, jnp.zeros(()), instance))
+        return record.tokens[1:, ARMS : 2 * ARMS] / player.LOUDNESS, record.label[:-1]
+
+    loss, decision = one(jax.random.key(0), True)
+    np.testing.assert_array_equal(np.argmax(loss, axis=-1), np.argmax(decision, axis=-1))
+    np.testing.assert_array_equal(np.sum(np.asarray(loss) != 0, axis=-1), np.ones(LENGTH - 1))
+    assert np.all(np.sum(np.asarray(one(jax.random.key(0), False)[0]) != 0, axis=-1) == ARMS)
+
+
 def test_a_teacher_is_recorded_with_its_own_decisions_and_the_oracles():
     def one(key):
         instance = family(key)

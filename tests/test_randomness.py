@@ -72,3 +72,14 @@ def test_folded_keys_and_doubles_are_those_of_jax_random(double):
     rbg = jax.random.key(5, impl="rbg")
     for f, g in ((randomness.split, jax.random.split), (randomness.fold_in, jax.random.fold_in)):
         np.testing.assert_array_equal(jax.random.key_data(f(rbg, 3)), jax.random.key_data(g(rbg, 3)))
+
+
+def test_places_are_every_order_equally_often():
+    count = 24_000
+    keys = jax.random.split(jax.random.key(3), count)
+    found = np.asarray(jax.jit(jax.vmap(lambda key: randomness.places(key, 3)))(keys))
+    orders, often = np.unique(found, axis=0, return_counts=True)
+    assert orders.tolist() == sorted(orders.tolist())
+    assert len(orders) == 6
+    assert np.all(np.sort(found, axis=1) == np.arange(3))
+    assert np.all(np.abs(often - count / 6) <= 5 * np.sqrt(count * 5 / 36))
