@@ -79,7 +79,7 @@ def finite(points: jax.Array, chance: jax.Array) -> Law:
     )
 
 
-def split(law: Law, preconditioner: jax.Array, tasks: jax.Array) -> Split:
+def split(law: Law, preconditioner: jax.Array, tasks: jax.Array, query: jax.Array | None = None) -> Split:
     """`estimation = tr A^T L A (F(W) - L W L)`, `bias = tr L (A L - I) W (A L - I)^T`.
 
     The cross term of `e = x^T A (L_M - L) w + x^T (A L - I) w` vanishes in mean, since `E L_M = L`.
@@ -88,13 +88,15 @@ def split(law: Law, preconditioner: jax.Array, tasks: jax.Array) -> Split:
         law: features of context and query.
         preconditioner: [d, d] A.
         tasks: [d, d] W; `w w^T` for one task.
+        query: [d, d], the query's second moment, in place of both forms' first L, where its law is another.
     """
     moment = law.moment
+    query = moment if query is None else query
     spread = law.fourth(tasks) - moment @ tasks @ moment
     off = preconditioner @ moment - jnp.eye(moment.shape[0], dtype=moment.dtype)
     return Split(
-        estimation=jnp.trace(preconditioner.T @ moment @ preconditioner @ spread),
-        bias=jnp.trace(moment @ off @ tasks @ off.T),
+        estimation=jnp.trace(preconditioner.T @ query @ preconditioner @ spread),
+        bias=jnp.trace(query @ off @ tasks @ off.T),
     )
 
 

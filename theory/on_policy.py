@@ -1,0 +1,135 @@
+"""L8b. Contexts from someone's play, rather than from the data law, break L5's equality.
+
+Let queries have second moment L, and contexts be drawn from another law rho, with second moment R and fourth moments
+`F(W) = E[x x^T W x x^T]`. Since `E R_M = R`, the layer's error `e = x^T (A R_M - I) w` has exactly
+`E e^2 = tr A^T L A (F(w w^T) - R w w^T R) / M + |L^(1/2) (A R - I) w|^2`.
+Proof: as for L5; `E R_M w w^T R_M = (1 - 1/M) R w w^T R + F / M`, whatever law the query has.
+The second term does not vanish for long training contexts: a layer trained for L multiplies by the wrong matrix.
+
+Checked by summing over every context and query through the library's attention layer; the refutation is L5's equality
+for the data law. Also measured: by what factor the error on pairs that optimal play visits, in random linear MDPs,
+exceeds what L5 promises.
+
+Source: ours.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from theory import deployment, draws, regression
+from theory.claim import Claim, exactly
+
+POINTS, DIMENSION, LENGTH = 4, 3, 3
+SIZE, TRAINED, CONTEXT = (8, 3, 4, 5), 30.0, 50
+"""(S, A, d, H), N and M of the MDPs."""
+CHUNK = 1000
+"""Instances drawn at once."""
+ROUNDING = 1000
+"""Times eps: sums of 4^4 terms, relative to the error's second moment."""
+
+
+class Form(NamedTuple):
+    """The stated form: `E e^2 = estimation est / M^power + bias bias`, its moments those of contexts or of queries."""
+
+    estimation: float = 1.0
+    power: float = 1.0
+    bias: float = 1.0
+    visited: float = 1.0  # weight of the contexts' law in the moments, against the queries'
+
+
+STATED = Form()
+WRONG = {
+    "the queries' moments (L5)": Form(visited=0.0),
+    "mixed moments": Form(visited=0.5),
+    "est x 0.5": Form(estimation=0.5),
+    "est x 2": Form(estimation=2.0),
+    "1/M^2": Form(power=2.0),
+    "bias x 0.5": Form(bias=0.5),
+    "bias x 2": Form(bias=2.0),
+    "no bias": Form(bias=0.0),
+}
+
+
+def check(key: jax.Array, samples: int = 50, form: Form = STATED) -> Claim:
+    """The largest relative deviation of the enumerated error from the form.
+
+    Args:
+        key: random key.
+        samples: random laws of contexts and queries, layers and tasks; and random linear MDPs.
+        form: what is claimed.
+    """
+    measure = lambda key, count: _deviations(*_drawn(key, count), form)
+    error = float(draws.in_chunks(measure, key, samples, CHUNK).max())
+    factor = factors(key, samples)
+    statement = (
+        "On contexts of another law E e^2 = est/M + bias with its moments; optimal play's contexts err by "
+        f"{factor.min():.2g} to {factor.max():.2g} times (median {np.median(factor):.2g}) what L5 gives for the data law"
+    )
+    return exactly("L8b", statement, "ours", error, ROUNDING * float(jnp.finfo(jnp.float64).eps))
+
+
+def refute(key: jax.Array, samples: int = 50) -> Claim:
+    """The same with L5's equality, which takes the contexts for draws of the data law."""
+    return check(key, samples, WRONG["the queries' moments (L5)"])
+
+
+def curves(key: jax.Array, samples: int = 50) -> dict[str, np.ndarray]:
+    """How many times the error that L5 gives is met on contexts of optimal play, [samples]."""
+    return {"factors": factors(key, samples)}
+
+
+def _drawn(key: jax.Array, count: int) -> tuple[jax.Array, ...]:
+    """Points, chances in the context and of the query, A and w, leading axis [count]."""
+    key_law, key_query, key_rows = draws.keys(key, 3)
+    points, context = _simplexes(draws.keys(key_law, count))
+    _, query = _simplexes(draws.keys(key_query, count))
+    rows = draws.normal(key_rows, (count, DIMENSION + 1, DIMENSION))
+    return points, context, query, rows
+
+
+_simplexes = jax.jit(jax.vmap(lambda key: regression.simplex(key, POINTS, DIMENSION)))
+
+
+@jax.jit
+def _deviations(points: jax.Array, context: jax.Array, query: jax.Array, rows: jax.Array, form: Form) -> jax.Array:
+    """Relative distances between the enumerated errors and the stated ones, [count]."""
+
+    def one(points: jax.Array, context: jax.Array, query: jax.Array, rows: jax.Array) -> jax.Array:
+        matrix, task = rows[:-1], rows[-1]
+        x, weight = regression.every_context(points, context, LENGTH)
+        answers = jax.vmap(lambda x: regression.answers(matrix, x, x @ task, points))(x)
+        measured = weight @ (answers - (points @ task)[None]) ** 2 @ query
+        law = regression.finite(points, form.visited * context + (1 - form.visited) * query)
+        parts = regression.split(law, matrix, jnp.outer(task, task), regression.finite(points, query).moment)
+        stated = form.estimation * parts.estimation / LENGTH**form.power + form.bias * parts.bias
+        return jnp.abs(measured - stated) / measured
+
+    return jax.vmap(one)(points, context, query, rows)
+
+
+@draws.once
+def factors(key: jax.Array, samples: int) -> np.ndarray:
+    """In random linear MDPs, `E e^2` on contexts of optimal play over what L5 gives for the data law, [samples]."""
+    measure = lambda key, count: _factors(deployment.instances(key, SIZE, TRAINED, count))
+    return draws.in_chunks(measure, key, samples, CHUNK)
+
+
+@jax.jit
+@jax.vmap
+def _factors(world: deployment.Instance) -> jax.Array:
+    horizon, _, actions = world.q.shape
+    policy = jax.nn.one_hot(jnp.argmax(world.q, axis=-1), actions)
+
+    def forward(reach: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        pairs = reach[:, None] * step[1]
+        return jnp.einsum("sa,sat->t", pairs, step[0]), pairs.ravel()
+
+    _, visits = jax.lax.scan(forward, world.stages.initial[0], (world.stages.transition, policy))
+    data, tasks = deployment.law(world.features), world.weights.T @ world.weights / horizon
+    played = regression.finite(world.features, jnp.mean(visits, axis=0))
+    error = lambda parts: parts.estimation / CONTEXT + parts.bias
+    met = regression.split(played, world.preconditioner, tasks, data.moment)
+    return error(met) / error(regression.split(data, world.preconditioner, tasks))
