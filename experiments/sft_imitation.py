@@ -24,7 +24,7 @@ TEACHERS: dict[str, Teacher] = {
 }
 
 
-def matrix(study: Study, tune: Callable[[Task, str], Tree]) -> dict[str, Any]:
+def matrix(study: Study, tuned: Tree, tune: Callable[[Task, str], Tree]) -> dict[str, Any]:
     """How much of each teacher's law each network's law covers on held-out tasks.
 
     Returns:
@@ -32,13 +32,15 @@ def matrix(study: Study, tune: Callable[[Task, str], Tree]) -> dict[str, Any]:
 
     Args:
         study: the study.
-        tune: `(pool with that teacher, its name) -> weights [G, ...]`.
+        tuned: weights [G, ...] of the network that the oracle taught in full.
+        tune: `(pool with that teacher, its name) -> weights [G, ...]`, for the other teachers.
     """
     of_seeds = jax.jit(jax.vmap(lambda weights, held: overlaps(study, held, weights), in_axes=(0, None), out_axes=1))
     rows = []
     for name, teacher in TEACHERS.items():
         lesson = jax.jit(jax.vmap(lambda task, by=teacher: finetuning.taught(task, by)))
-        rows.append(of_seeds(tune(lesson(study.pool), name), lesson(study.held_out)))
+        weights = tuned if name == "oracle" else tune(lesson(study.pool), name)
+        rows.append(of_seeds(weights, lesson(study.held_out)))
     return {"teachers": np.array(list(TEACHERS)), "imitation": np.stack(rows)}
 
 
