@@ -4,12 +4,10 @@ Dimensions: `N` training seeds, the unit of every interval.
 """
 
 import itertools
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from experiments.sft_study import Config
 from jaxdm.statistics import Interval, mean_interval
 
 
@@ -53,29 +51,26 @@ def ordered(id: str, source: str, statement: str, groups: dict[str, Any], comman
     return _row(id, source, statement, shown, "> 0 between intervals", distances[closest] > 0, command)
 
 
-def sft(config: Config, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of the fine-tuning study, at the number of demonstrations it was trained with."""
-    column = config.demonstrations.index(config.supports)
-    gap = dict(zip(metrics["methods"], metrics["gap"][:, column], strict=True))
-    shown = f"with {config.supports} demonstrations, {config.side**2} states, horizon {config.horizon}"
-    effort = f"{config.pretrain_steps} + {config.sft_steps} gradient steps"
-    seconds = float(metrics["seconds_pretrain"] + metrics["seconds_sft"])
-    command = f"python -m experiments.sft {config.name}"
-    paper = "paper 1, abstract (its sizes are not known; these are ours)"
-    order = {name: gap[name] for name in ("SFT", "ICL-only", "random")}
-    half = f"SFT leaves at most half of ICL-only's optimality gap, {shown} ({effort}, {seconds:.0f} s for all seeds)"
-    return [
-        ordered("SFT-order", paper, f"Optimality gap: SFT < ICL-only < random, {shown}", order, command),
-        below("SFT-half", "ours, after paper 1", half, gap["SFT"] / gap["ICL-only"], 0.5, command),
-        below(
-            "SFT-vote",
-            "ours",
-            f"SFT's gap over that of the demonstrations' vote, {shown}: below 1 it does more than copy",
-            gap["SFT"] / gap["demonstration vote"],
-            1.0,
-            command,
-        ),
-    ]
+def above(id: str, source: str, statement: str, values: Any, target: float, command: str) -> dict[str, Any]:
+    """As `below`, for the whole interval at or above the target."""
+    interval = mean_interval(values)
+    return _row(id, source, statement, interval, f">= {target:g}", bool(interval.low >= target), command)
+
+
+def rising(id: str, source: str, statement: str, points: Any, values: Any, command: str) -> dict[str, Any]:
+    """Holds when the whole interval of the least-squares slope, one slope a seed, is positive.
+
+    Args:
+        id: short name.
+        source: whose statement it is.
+        statement: one sentence.
+        points: [X] the axis, at least two different points.
+        values: [X, N].
+        command: what runs it again.
+    """
+    deviation = np.asarray(points, np.float64) - np.mean(points)
+    interval = mean_interval(deviation @ np.asarray(values, np.float64) / (deviation @ deviation))
+    return _row(id, source, statement, interval, "slope > 0", bool(interval.low > 0), command)
 
 
 def _row(

@@ -10,7 +10,7 @@ from experiments.rmft_compare import Judged, judge
 from experiments.rmft_study import Config
 from experiments.rmft_training import distil, start, train
 from jaxdm import finetuning, games, prompts, tasks, trainer
-from jaxdm.envs import families
+from jaxdm.envs import families, mdp
 from jaxdm.models.transformer import network
 from jaxdm.types import Tree
 
@@ -22,18 +22,24 @@ def study(config: Config) -> dict[str, Any]:
 
     `solved_gap [W, N]` is the optimality gap of sampled play: 0 is the oracle, 1 is uniform play.
     """
-    spaces = prompts.Spaces(observations=config.side**2, actions=4)
-    setting = finetuning.mdp_setting(spaces, config.horizon, 0.0, 0.3, 3.0)
+    setting = finetuning.Setting(
+        env=mdp.env(config.horizon),
+        spaces=prompts.Spaces(observations=config.side**2, actions=4),
+        horizon=config.horizon,
+        member=lambda world, model: world,
+        visit_exploration=0.3,
+        behaviour_scale=3.0,
+    )
     game = games.oracle_game(setting, 1)
-    net = network(config.solved_network, spaces.features, spaces.outputs)
-    family = lambda key: families.dark_room(key, side=config.side, slip=0.1)
+    net = network(config.solved_network, game.features, game.outputs)
+    solved = lambda key, about: tasks.solve_mdp(families.dark_room(key, side=config.side, slip=0.1), config.horizon)
     key_train, key_test = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 4))
-    pool = tasks.sample(key_train, family, config.horizon, config.tasks)
-    held_out = tasks.sample(key_test, family, config.horizon, config.tasks // 8)
+    pool = tasks.sample(key_train, solved, (), config.tasks)
+    held_out = tasks.sample(key_test, solved, (), config.tasks // 8)
     fresh, steps = start(config, net), config.sft_steps
     sizes: Any = {"supports": 1, "batch": 32, "targets": "actions"}
     maker = trainer.make(
-        finetuning.batch_loss(net, setting, finetuning.oracle_prompt, **sizes), trainer.adamw(3e-3, steps)
+        finetuning.batch_loss(net, setting, finetuning.teacher_prompt, **sizes), trainer.adamw(3e-3, steps)
     )
     tuned = train(config, "solved SFT", maker, fresh, pool, steps).state.params
     more = train(config, "solved more SFT", maker, tuned, pool, steps).state.params
@@ -43,7 +49,7 @@ def study(config: Config) -> dict[str, Any]:
         zip(METHODS, (fresh, scratch.state.params, tuned, after.state.params, more), strict=True)
     )
     found = measured(config, game, net, weights, held_out)
-    room = float(np.mean(held_out.best_value - held_out.random_value))
+    room = float(np.mean(held_out.best - held_out.random))
     return {
         "solved_methods": METHODS,
         "solved_gap": found.course[:, 0, :, -1] / room,

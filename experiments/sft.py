@@ -1,12 +1,14 @@
-"""Supervised fine-tuning on oracle-labelled trajectories: the optimality gap against the number of demonstrations.
+"""Supervised fine-tuning on oracle-labelled trajectories: MDPs, hidden moods, and models that disagree about them.
 
-Figure: `sft`, one line per method over the same held-out tasks, demonstrations and keys.
+Figures: `sft_gap` (methods against demonstrations), `sft_axes`, `sft_imitation`, `sft_learnt`, `sft_curves`.
 Commands: `python -m experiments.sft quick`, `... paper`; `... quick --help` lists what can be changed.
-Cost: about 6 minutes (quick) on two CPU cores; the paper preset is meant for one GPU, and has not been timed.
-Expectation: SFT < ICL-only < random with intervals apart, and SFT at most half of ICL-only.
+Cost: nine minutes for the MDP setting alone (quick) on one core of a crowded machine; the other settings and the paper
+    preset, meant for one GPU, have not been timed.
+Expectation: in every setting SFT < ICL-only < random with intervals apart, and SFT at most half of ICL-only.
 
-Tasks are dark rooms with a hidden goal, a slippery floor and unlabelled controls. Few states are demonstrated, so that
-copying the demonstrations (their vote) stays far from optimal, and so does planning on what they count.
+Tasks are rooms with a hidden goal, a slippery floor and unlabelled controls; where moods are hidden, half of the time
+every control does the opposite. Demonstrations visit part of a room, in part of its moods, so that copying them (their
+vote) stays far from optimal, and so does planning on what they count.
 """
 
 from pathlib import Path
@@ -14,35 +16,55 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments import findings, launch
-from experiments.sft_compare import NETWORKS, compare
-from experiments.sft_study import PRESETS, Config, Study, prepare
+from experiments import launch, sft_axes, sft_findings, sft_imitation, sft_probe
+from experiments.sft_compare import compare
+from experiments.sft_contests import NETWORKS, line_up
+from experiments.sft_study import PRESETS, Config
+from experiments.sft_tasks import Study, key_of, prepare
+from experiments.sft_worlds import Kind
 from jaxdm import finetuning, storage, trainer
 from jaxdm.progress import bar
+from jaxdm.tasks import Task
 from jaxdm.types import Tree
 
 
 def main(config: Config) -> Path:
-    """Pretrain, fine-tune, compare, store; returns the result's folder.
+    """Every setting in turn, a result each; returns the folder that holds them.
 
     Raises:
         ValueError: a field out of range, or a checkpoint of another run.
     """
-    study = prepare(config)
-    keys = jax.random.split(jax.random.key(config.seed), config.seeds)
-    fresh = jax.vmap(study.network.init)(keys)
-    imitation = imitator(study)
-    pretrained = train(study, pretrainer(study), "pretrain", fresh)
-    tuned = train(study, imitation, "sft", pretrained.state.params)
-    scratch = train(study, imitation, "scratch", fresh)
-    trained = (tuned.state.params, scratch.state.params, pretrained.state.params)
+    for kind in config.settings:
+        run(config, kind)
+    return config.results / "sft"
+
+
+def run(config: Config, kind: Kind) -> Path:
+    """Pretrain, fine-tune, compare and store, in one setting."""
+    study = prepare(config, kind)
+    fresh = jax.vmap(study.network.init)(jax.random.split(key_of(config, "initial weights"), config.seeds))
+    imitation = imitator(study, config.sft_steps)
+    pretrained = train(study, pretrainer(study), "pretrain", fresh, config.pretrain_steps)
+    start = pretrained.state.params
+    tuned = train(study, imitation, "sft", start, config.sft_steps)
+    scratch = train(study, imitation, "scratch", fresh, config.sft_steps)
+    trained = (tuned.state.params, scratch.state.params, start)
     weights: dict[str, Tree] = dict(zip(NETWORKS, trained, strict=True))
-    metrics = compare(study, weights)
+    contests = line_up(config, study.setting, study.network, config.demonstrations)
+    metrics = compare(study, contests, weights) | sft_axes.sweep(study, contests, weights)
+    short = imitator(study, config.further_steps)
+
+    def again(pool: Task, name: object) -> Tree:
+        return train(study._replace(pool=pool), short, f"on {name}", start, config.further_steps).state.params
+
+    metrics |= sft_axes.fewer_tasks(study, contests[config.supports], again)
+    metrics |= sft_imitation.matrix(study, weights["SFT"], again)
+    metrics |= sft_probe.probe(study, {"SFT": tuned.state.params, "ICL-only": start, "untrained": fresh})
     for stage, fit in {"pretrain": pretrained, "sft": tuned, "scratch": scratch}.items():
         steps, curve = windows(fit.losses)
         metrics |= {f"curve_{stage}": curve, f"curve_steps_{stage}": steps, f"seconds_{stage}": fit.seconds}
-    path = storage.write_result(config.results, "sft", config, metrics)
-    storage.write_claims(path, findings.sft(config, metrics))
+    path = storage.write_result(config.results, "sft", {"setting": kind, "config": config}, metrics)
+    storage.write_claims(path, sft_findings.claims(config, kind, metrics))
     return path
 
 
@@ -55,24 +77,25 @@ def pretrainer(study: Study) -> trainer.Trainer:
     return trainer.make(loss, trainer.adamw(config.rate, config.pretrain_steps))
 
 
-def imitator(study: Study) -> trainer.Trainer:
-    """Predict the oracle's actions."""
+def imitator(study: Study, steps: int) -> trainer.Trainer:
+    """Predict the teacher's actions."""
     config = study.config
     sizes = {"supports": config.supports, "batch": config.batch}
-    labelled = finetuning.oracle_prompt
-    loss = finetuning.batch_loss(study.network, study.setting, labelled, targets=config.targets, **sizes)
-    return trainer.make(loss, trainer.adamw(config.rate, config.sft_steps))
+    loss = finetuning.batch_loss(
+        study.network, study.setting, finetuning.teacher_prompt, targets=config.targets, **sizes
+    )
+    return trainer.make(loss, trainer.adamw(config.rate, steps))
 
 
-def train(study: Study, stage: trainer.Trainer, name: str, params: Tree) -> trainer.Fit:
+def train(study: Study, stage: trainer.Trainer, name: str, params: Tree, steps: int) -> trainer.Fit:
     """One stage for all seeds, with checkpoints beside the results."""
     config = study.config
-    steps = config.pretrain_steps if name == "pretrain" else config.sft_steps
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 2), config.seeds)
-    folder = config.results / "checkpoints" / "sft" / storage.config_hash(config) / name
-    with bar(f"sft {name}, {config.seeds} seeds", steps) as progress:
+    keys = jax.random.split(key_of(config, "training"), config.seeds)
+    folder = config.results / "checkpoints" / "sft" / storage.config_hash(config) / study.kind / name.replace(" ", "_")
+    with bar(f"sft {study.kind} {name}, {config.seeds} seeds", steps) as progress:
         state = jax.vmap(stage.init)(keys, params)
-        return trainer.fit(stage, state, study.pool, steps, folder=folder, identity=[config, name], progress=progress)
+        identity = [config, study.kind, name]
+        return trainer.fit(stage, state, study.pool, steps, folder=folder, identity=identity, progress=progress)
 
 
 def windows(losses: np.ndarray, points: int = 50) -> tuple[np.ndarray, np.ndarray]:

@@ -1,68 +1,40 @@
-"""The methods of the fine-tuning study on the same held-out tasks, demonstrations and keys."""
+"""The methods of the fine-tuning study on the same held-out tasks, demonstrations and keys.
 
-import functools
-from collections.abc import Callable
+Dimensions: `G` training seeds, `D` numbers of demonstrations, `T` steps, `m` methods.
+"""
+
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.sft_study import Study
-from jaxdm import evaluation, prompts
-from jaxdm.episodes import as_law, markov
-from jaxdm.learners import tabular
-from jaxdm.models.agent import deploy, network_agent
-from jaxdm.tasks import Task
-from jaxdm.types import Agent, Tree
-
-NETWORKS = ("SFT", "SFT from scratch", "ICL-only")
-RIVALS = ("random", "demonstration vote", "certainty-equivalent planner", "oracle")
+from experiments.sft_contests import NEEDY, NETWORKS, RIVALS, Contest, Score
+from experiments.sft_tasks import Study
+from jaxdm.types import Tree
 
 
-def compare(study: Study, weights: dict[str, Tree]) -> dict[str, Any]:
-    """Gaps of all methods for every number of demonstrations, on the same tasks, demonstrations and keys.
+def compare(study: Study, contests: dict[str | int, Contest], weights: dict[str, Tree]) -> dict[str, Any]:
+    """All methods for every number of demonstrations.
 
     Returns:
-        `methods` [m], `demonstrations` [D], and `gap`, `gap_of_value` [m, D, seeds]; NaN where a method needs
-        demonstrations and there are none.
+        `methods` [m], `demonstrations` [D]; `gap`, `gap_of_value`, `slip` [m, D, G], `agreed` [m, D, G, T], `copied`
+        and `met` [m, D, G, 2]; NaN where a method needs demonstrations and there are none. `swapped` [G]: SFT's gap
+        when the demonstrations come from another task.
     """
-    config, spaces = study.config, study.setting.spaces
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 3), config.seeds)
-    gaps = np.full((2, len(NETWORKS + RIVALS), len(config.demonstrations), config.seeds), np.nan)
-
-    def measure(agent: Agent, inform: Callable[..., Tree]) -> Callable[[Tree], evaluation.Gap]:
-        """Gaps of all seeds for an agent that is told `inform(known, task, demonstrations)`."""
-        sizes = {"demonstrations": max(config.demonstrations), "episodes": config.episodes}
-
-        def of_seed(held_out: Task, key: jax.Array, known: Tree) -> evaluation.Gap:
-            told = lambda task, demos: inform(known, task, demos)
-            of_task = lambda k, task: evaluation.expected_loss(k, study.setting, task, agent, told, **sizes)
-            losses = jax.vmap(of_task)(jax.random.split(key, config.test_tasks), held_out)
-            return evaluation.gap(losses, held_out)
-
-        return functools.partial(jax.jit(jax.vmap(of_seed, in_axes=(None, 0, 0))), study.held_out, keys)
-
-    vote, planner = tabular.vote(spaces), tabular.certainty_equivalent(spaces, config.horizon)
-    rivals = {
-        "random": measure(tabular.random(spaces), lambda count, task, demos: ()),
-        "demonstration vote": measure(vote, lambda count, task, demos: tabular.first(demos, count)),
-        "certainty-equivalent planner": measure(planner, lambda count, task, demos: tabular.first(demos, count)),
-        "oracle": measure(markov(config.horizon), lambda count, task, demos: as_law(task.policy, spaces.actions)),
-    }
-    player = network_agent(study.network, spaces, config.horizon)
+    config, held_out = study.config, study.held_out
+    names = NETWORKS + RIVALS
+    found: dict[tuple[str, int], Score] = {}
     for column, count in enumerate(config.demonstrations):
-        deployed = measure(
-            player, lambda known, task, demos, n=count: deploy(known, prompts.encode(prompts.take(demos, n), spaces))
-        )
-        found = {name: deployed(known) for name, known in weights.items()}
+        found |= {(name, column): contests[count](held_out, known, held_out) for name, known in weights.items()}
+        able = [name for name in RIVALS if count > 0 or name not in NEEDY]
         counts = jnp.full(config.seeds, count)
-        found |= {name: rival(counts) for name, rival in rivals.items() if count > 0 or name in ("random", "oracle")}
-        for name, gap in found.items():
-            gaps[:, (NETWORKS + RIVALS).index(name), column] = gap
-    return {
-        "methods": np.array(NETWORKS + RIVALS),
-        "demonstrations": np.array(config.demonstrations),
-        "gap": gaps[0],
-        "gap_of_value": gaps[1],
-    }
+        found |= {(name, column): contests[name](held_out, counts, held_out) for name in able}
+    metrics: dict[str, Any] = {"methods": np.array(names), "demonstrations": np.array(config.demonstrations)}
+    for field in Score._fields:
+        shape = np.shape(getattr(found["SFT", 0], field))
+        metrics[field] = np.full((len(names), len(config.demonstrations), *shape), np.nan)
+        for (name, column), score in found.items():
+            metrics[field][names.index(name), column] = getattr(score, field)
+    others = jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), held_out)
+    return metrics | {"swapped": np.asarray(contests[config.supports](held_out, weights["SFT"], others).gap)}

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import sft, sft_study, torch_gpt
+from experiments import sft, sft_study, sft_tasks, torch_gpt
 from experiments.stopwatch import Row, compare
 from jaxdm import finetuning, randomness
 from jaxdm.envs import families, mdp
@@ -24,12 +24,12 @@ def training(repeats: int) -> Iterator[Row]:
     The peer gets its batch for nothing.
     """
     config = sft_study.PRESETS["quick"]
-    study = sft_study.prepare(config)
-    stage, spaces, shape = sft.imitator(study), study.setting.spaces, config.network
+    study = sft_tasks.prepare(config, "mdp")
+    stage, spaces, shape = sft.imitator(study, config.sft_steps), study.setting.spaces, config.network
     state = stage.init(jax.random.key(0), study.network.init(jax.random.key(1)))
     ours = jax.jit(lambda state, pool: stage.run(state, pool, STEPS))
     few = jax.tree.map(lambda x: x[: config.batch], study.pool)
-    prompt = lambda key, task: finetuning.oracle_prompt(key, study.setting, task, config.supports)
+    prompt = lambda key, task: finetuning.teacher_prompt(key, study.setting, task, config.supports)
     batch = jax.jit(jax.vmap(prompt))(randomness.split(jax.random.key(2), config.batch), few)
     tokens, length = batch.tokens.shape[0] * batch.tokens.shape[1], batch.tokens.shape[1]
     alone = matrix_products(shape, spaces.features, spaces.outputs, config.batch, length)

@@ -64,6 +64,19 @@ def panels(columns: int = 1, *, width: float = COLUMN, height: float = 2.3) -> t
     return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
+def grid(rows: int, columns: int, *, width: float, height: float) -> tuple[Figure, list[list[Axes]]]:
+    """A figure with rows of panels.
+
+    Args:
+        rows: number of rows.
+        columns: panels of a row.
+        width: inches, all panels together.
+        height: inches, all rows together.
+    """
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, [list(row) for row in figure.subplots(rows, columns, squeeze=False)]
+
+
 def seed_interval(values: Any, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean over seeds and its Student interval: `mean -+ t_{n-1} sd / sqrt(n)`; without width for a single seed.
 

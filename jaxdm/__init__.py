@@ -16,6 +16,7 @@ Worlds
     envs.cassandra          problems read from such files and written to them
     envs.apomdp             ambiguous POMDPs: a set of models, an attitude, a simulator
     envs.apomdp_families    sets of models: around a nominal one, and clinicians who disagree about a treatment
+    envs.rooms              rooms whose controls have hidden moods, as a POMDP or as models that disagree
     envs.linear_mdp         finite-horizon MDPs whose rewards and kernels are linear in features
     envs.losses             laws of loss sequences: iid, trends, walks, periodic, alternating, switching
     envs.online             full-information online learning: decision sets, reacting adversaries, direct play
@@ -42,11 +43,12 @@ Truth
     oracles.ambiguity_bounds  certified bounds for long horizons: finite windows, belief grids
     oracles.ambiguity_lookahead  a short exact tree with those bounds at its leaves, and its agent
     oracles.ambiguity_policies  what a given policy is worth, by the recursion and model by model
+    oracles.information     planning on a given graph of what is worth remembering, exact for any horizon
     oracles.bandit          Gittins indices, Bayes-optimal play, regret
 
 Evidence
     episodes                agent x world -> episode in one scan; the agent that plays a given policy
-    tasks                   an instance with its oracle: labels, best and random value, loss along an episode
+    tasks                   an instance with its oracle, as tables of information states; teachers, loss along episodes
     prompts                 episodes as tokens, and what is to be predicted at each
 
 Rivals
@@ -66,12 +68,12 @@ Minds
 Learning
     objectives              what networks are trained to predict
     trainer                 fused training steps; exact resume
-    finetuning              pretraining and supervised fine-tuning: settings, items, stage losses
+    finetuning              pretraining and supervised fine-tuning: teachers, settings, items, stage losses
     games                   families of worlds with a regret, and the record of one rollout
     distillation            iterative regret-minimisation fine-tuning; its rivals' losses
 
 Judgement
     statistics              intervals over seeds, exponents, the trend test, anytime-valid intervals; no jax
     exploration             how a bandit player explored: SuffFailFreq, MinFrac, GreedyFrac; no jax
-    evaluation              optimality gaps on held-out tasks
+    evaluation              optimality gaps and agreement with the oracle on held-out tasks
 """

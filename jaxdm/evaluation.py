@@ -1,6 +1,6 @@
-"""How far an agent is from the oracle on held-out tasks.
+"""How far an agent is from the oracle on held-out tasks, and where it agrees with it.
 
-Dimensions: `K` demonstrations, `T` steps, `N` tasks.
+Dimensions: `K` demonstrations, `T` steps, `P` tasks, `M` models.
 """
 
 from collections.abc import Callable
@@ -11,19 +11,29 @@ import jax.numpy as jnp
 
 from jaxdm import randomness
 from jaxdm.episodes import rollout
-from jaxdm.finetuning import Setting
-from jaxdm.tasks import Task, loss_along
+from jaxdm.finetuning import Setting, demonstrate
+from jaxdm.tasks import Task, guide, informed, lesson_of, loss_along, nodes, play_law
 from jaxdm.types import Agent, Episode, Tree
+
+
+class Trial(NamedTuple):
+    """What happened to an agent in one task; every number is a mean over its query episodes."""
+
+    loss: jax.Array  # [M] V*_m - V^pi_m in each model
+    slip: jax.Array  # [] loss in the values of the recursion, along episodes of all models
+    agreed: jax.Array  # [T] share of decisions that are optimal
+    copied: jax.Array  # [2] those of them at observations that no demonstration visited, and at visited ones
+    met: jax.Array  # [2] share of decisions at such observations
 
 
 class Gap(NamedTuple):
     """Optimality gap over a set of tasks: 0 is the oracle; 1, in the first sense, uniform play."""
 
-    of_random: jax.Array  # [] sum (V* - V^pi) / sum (V* - V^random)
-    of_value: jax.Array  # [] sum (V* - V^pi) / sum V*; not meaningful where V* <= 0
+    of_random: jax.Array  # [] sum (J* - J^pi) / sum (J* - J^random)
+    of_value: jax.Array  # [] sum (J* - J^pi) / sum J*; not meaningful where J* <= 0
 
 
-def expected_loss(
+def trial(
     key: jax.Array,
     setting: Setting,
     task: Task,
@@ -32,11 +42,13 @@ def expected_loss(
     *,
     demonstrations: int,
     episodes: int,
-) -> jax.Array:
-    """An estimate of `V* - V^pi` in one task, for an agent shown K demonstrations: the mean of `tasks.loss_along`.
+    source: Task | None = None,
+) -> Trial:
+    """Let an agent that is shown K demonstrations play in one task, under each model in turn.
 
     On one key every agent is shown the same demonstrations and faces the same randomness, and fewer demonstrations
-    are a prefix of more.
+    are a prefix of more. Losses are those of `tasks.loss_along`; under ambiguity the loss of the recursion's own oracle
+    on the same keys is known to be `best - oracle`, and serves as a control.
 
     Args:
         key: random key.
@@ -45,29 +57,60 @@ def expected_loss(
         agent: who acts.
         inform: `(task, demonstrations [K, T]) -> agent parameters`.
         demonstrations: K >= 0.
-        episodes: query episodes to average.
+        episodes: query episodes to average, in each model.
+        source: the task that the demonstrations come from; `task` itself when left out. Another is a control.
 
     Returns:
-        [] reward units.
+        Trial, losses in reward units.
     """
     key_show, key_play = randomness.split(key)
-    known = inform(task, setting.demonstrate(key_show, task, demonstrations))
+    shown = demonstrate(key_show, setting, task if source is None else source, demonstrations)
+    known = inform(task, shown)
+    visited = jnp.zeros(setting.spaces.observations, jnp.int32).at[shown.observation.reshape(-1)].set(1)
+    discount, time = task.world.discount, jnp.arange(setting.horizon)
 
-    def one(key: jax.Array) -> jax.Array:
-        return loss_along(task, rollout(key, setting.env, task.world, agent, known, setting.horizon))
+    def one(key: jax.Array, model: jax.Array) -> Trial:
+        world = setting.member(task.world, model)
+        episode = rollout(key, setting.env, world, agent, known, setting.horizon)
+        node = nodes(task, episode)
+        loss = loss_along(task.own[model], discount, node, episode)
+        best = jnp.take_along_axis(task.optimal[time, node], episode.action[:, None], axis=-1)[:, 0]
+        best = best.astype(loss.dtype)
+        seen = jax.nn.one_hot(visited[episode.observation], 2, dtype=loss.dtype)
+        return Trial(
+            loss=loss + _control(key, setting, task, model),
+            slip=loss_along(task.q, discount, node, episode),
+            agreed=best,
+            copied=jnp.mean(seen * best[:, None], axis=0),
+            met=jnp.mean(seen, axis=0),
+        )
 
-    return jnp.mean(jax.vmap(one)(randomness.split(key_play, episodes)))
+    models = jnp.arange(task.best.shape[0])
+    played = jax.vmap(lambda m: jax.vmap(lambda k: one(k, m))(randomness.split(key_play, episodes)))(models)
+    means = jax.tree.map(lambda x: jnp.mean(x, axis=(0, 1)), played)
+    return means._replace(loss=jnp.mean(played.loss, axis=1))
+
+
+def _control(key: jax.Array, setting: Setting, task: Task, model: jax.Array) -> jax.Array:
+    """What the oracle loses in a model, exactly, less what it loses on this key; zero where there is one model."""
+    if task.best.shape[0] == 1:
+        return jnp.zeros(())
+    known = guide(task, play_law(lesson_of(task.optimal)))
+    episode = rollout(key, setting.env, setting.member(task.world, model), informed(), known, setting.horizon)
+    lost = loss_along(task.own[model], task.world.discount, nodes(task, episode), episode)
+    return (task.best - task.oracle)[model] - lost
 
 
 def gap(loss: jax.Array, task: Task) -> Gap:
-    """The optimality gap of a set of tasks, as a ratio of sums.
+    """The optimality gap of a set of tasks, as a ratio of sums of `J = alpha min_m V_m + (1 - alpha) max_m V_m`.
 
     Sums, not a mean of ratios: a task in which even random play is nearly optimal would decide the mean.
 
     Args:
-        loss: [N] estimates of `V* - V^pi`.
-        task: leading axis [N].
+        loss: [P, M] estimates of `V*_m - V^pi_m`.
+        task: leading axis [P].
     """
-    lost = jnp.sum(loss)
-    room = jnp.sum(task.best_value - task.random_value)
-    return Gap(of_random=lost / room, of_value=lost / jnp.sum(task.best_value))
+    judge = lambda value: task.attitude * value.min(axis=-1) + (1 - task.attitude) * value.max(axis=-1)
+    lost = jnp.sum(judge(task.oracle) - judge(task.best - loss))
+    room = jnp.sum(judge(task.oracle) - judge(task.random))
+    return Gap(of_random=lost / room, of_value=lost / jnp.sum(judge(task.oracle)))

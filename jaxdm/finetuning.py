@@ -1,9 +1,10 @@
-"""The two stages of supervised fine-tuning, for any world: what is sampled, and the losses.
+"""The two stages of supervised fine-tuning, for any world: who teaches, what is sampled, and the losses.
 
-Dimensions: `K` demonstrations, `T` steps of an episode, `N` tasks of a pool, `S` states, `A` actions, `H` horizon.
+Dimensions: `K` demonstrations, `T` steps of an episode, `P` tasks of a pool, `N` information states, `A` actions,
+`O` observations, `H` horizon.
 
 An item is K demonstrations of the teacher and one more episode in the same task. *Pretraining* predicts the next
-observation, action and reward of unlabelled behaviour. *Fine-tuning* predicts the oracle's action everywhere.
+observation, action and reward of unlabelled behaviour. *Fine-tuning* predicts the teacher's action everywhere.
 """
 
 from collections.abc import Callable
@@ -13,93 +14,117 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm import randomness
-from jaxdm.envs import mdp
-from jaxdm.episodes import as_law, markov
+from jaxdm.episodes import markov
 from jaxdm.objectives import Targets, prediction_loss
 from jaxdm.prompts import Prompt, Spaces, play, supervise
-from jaxdm.tasks import Task, oracle_law
+from jaxdm.tasks import Lesson, Task, guide, informed, label_law, lesson_of, nodes, play_law
 from jaxdm.types import Env, Episode, Network, Tree
+
+Teacher = Callable[[Task], Lesson]
+"""Who teaches in a task."""
+
+
+def oracle(task: Task) -> Lesson:
+    """The optimal policy."""
+    return lesson_of(task.optimal, task.q.dtype)
+
+
+def soft_oracle(exploration: float) -> Teacher:
+    """The oracle that plays a uniform action with chance eps.
+
+    Raises:
+        ValueError: exploration outside [0, 1].
+    """
+    if not 0 <= exploration <= 1:
+        raise ValueError(f"exploration: {exploration}; expected a number in [0, 1]")
+    return lambda task: oracle(task)._replace(exploration=jnp.asarray(exploration, task.q.dtype))
+
+
+def myopic(steps: int) -> Teacher:
+    """The policy that plans as if the world ended after so many more steps.
+
+    Raises:
+        ValueError: steps < 1.
+    """
+    if steps < 1:
+        raise ValueError(f"steps: {steps}; expected at least 1")
+
+    def lesson(task: Task) -> Lesson:
+        horizon = task.q.shape[0]
+        return lesson_of(task.optimal[jnp.maximum(jnp.arange(horizon), horizon - steps)], task.q.dtype)
+
+    return lesson
+
+
+def contrarian(task: Task) -> Lesson:
+    """The policy that takes what the oracle likes least: no teacher to follow, but one to imitate."""
+    return lesson_of(jax.nn.one_hot(jnp.argmin(task.q, axis=-1), task.q.shape[-1], dtype=bool), task.q.dtype)
+
+
+def taught(task: Task, teacher: Teacher) -> Task:
+    """The same task with another teacher."""
+    return task._replace(lesson=teacher(task))
 
 
 class Setting(NamedTuple):
-    """A kind of world, and who plays in it while data are gathered; each player is `(key, task, count) -> [count, T]`.
+    """A kind of world, and who plays in it while data are gathered.
 
     Fields:
         env: the world.
         spaces: sizes.
-        horizon: T, steps of an episode.
-        demonstrate: the teacher's episodes, which the network is shown.
-        visit: the query episodes on which it is asked for the oracle's action.
-        behave: unlabelled behaviour for pretraining: all `count` episodes of one call are by one behaviour policy.
-        label: `(task, episode) -> [T, A]`, the oracle's law of the action at every step.
+        horizon: T = H, steps of an episode.
+        member: `(world, model) -> world` whose model is certain; `world` itself where there is but one.
+        visit_exploration: eps of the eps-soft teacher in the labelled query episode, so that mistakes are met.
+        behaviour_scale: unlabelled behaviour plays `softmax(scale g)` with standard normal `g [O, A]`.
     """
 
     env: Env
     spaces: Spaces
     horizon: int
-    demonstrate: Callable[[jax.Array, Task, int], Episode]
-    visit: Callable[[jax.Array, Task, int], Episode]
-    behave: Callable[[jax.Array, Task, int], Episode]
-    label: Callable[[Task, Episode], jax.Array]
+    member: Callable[[Tree, jax.Array], Tree]
+    visit_exploration: float
+    behaviour_scale: float
 
 
-def mdp_setting(
-    spaces: Spaces, horizon: int, teacher_exploration: float, visit_exploration: float, behaviour_scale: float
-) -> Setting:
-    """Fully observed MDPs with the oracle as teacher.
+def demonstrate(key: jax.Array, setting: Setting, task: Task, count: int) -> Episode:
+    """The teacher's episodes in a task, leading axes [count, T]."""
+    law = guide(task, play_law(task.lesson))
+    return play(key, setting.env, task.world, informed(), law, setting.horizon, count)
 
-    Args:
-        spaces: S observations, A actions.
-        horizon: T = H.
-        teacher_exploration: eps of the eps-soft oracle that demonstrates.
-        visit_exploration: eps of the eps-soft oracle in the query episode, so that states off its path are labelled.
-        behaviour_scale: a behaviour policy is `softmax(scale * g)` with standard normal `g [S, A]`.
 
-    Raises:
-        ValueError: an exploration outside [0, 1].
-    """
-    for name, value in (("teacher_exploration", teacher_exploration), ("visit_exploration", visit_exploration)):
-        if not 0 <= value <= 1:
-            raise ValueError(f"{name}: {value}; expected a number in [0, 1]")
-    env = mdp.env(horizon)
+def visit(key: jax.Array, setting: Setting, task: Task) -> Episode:
+    """The episode on which the network is asked what the teacher would do, leading axes [1, T]."""
+    soft = play_law(task.lesson, setting.visit_exploration)
+    return play(key, setting.env, task.world, informed(), guide(task, soft), setting.horizon, 1)
 
-    def soft_oracle(exploration: float) -> Callable[[jax.Array, Task, int], Episode]:
-        def episodes(key: jax.Array, task: Task, count: int) -> Episode:
-            law = as_law(task.policy, spaces.actions, exploration)
-            return play(key, env, task.world, markov(horizon), law, horizon, count)
 
-        return episodes
+def behave(key: jax.Array, setting: Setting, task: Task, count: int) -> Episode:
+    """Unlabelled behaviour, [count, T]: all episodes of one call are by one random policy of observations."""
+    key_policy, key_play = randomness.split(key)
+    logits = jax.random.normal(key_policy, (setting.spaces.observations, setting.spaces.actions))
+    law = jax.nn.softmax(setting.behaviour_scale * logits)
+    return play(key_play, setting.env, task.world, markov(), law, setting.horizon, count)
 
-    def behave(key: jax.Array, task: Task, count: int) -> Episode:
-        key_policy, key_play = randomness.split(key)
-        logits = behaviour_scale * jax.random.normal(key_policy, (spaces.observations, spaces.actions))
-        return play(key_play, env, task.world, markov(), jax.nn.softmax(logits), horizon, count)
 
-    return Setting(
-        env=env,
-        spaces=spaces,
-        horizon=horizon,
-        demonstrate=soft_oracle(teacher_exploration),
-        visit=soft_oracle(visit_exploration),
-        behave=behave,
-        label=oracle_law,
-    )
+def label(task: Task, episode: Episode) -> jax.Array:
+    """The teacher's law of the action at every step of an episode, [T, A]."""
+    return label_law(task.lesson)[jnp.arange(episode.reward.shape[0]), nodes(task, episode)]
 
 
 def behaviour_prompt(key: jax.Array, setting: Setting, task: Task, supports: int) -> Prompt:
     """An item for pretraining: K + 1 episodes of one behaviour policy, each action labelled by itself."""
-    episodes = setting.behave(key, task, supports + 1)
+    episodes = behave(key, setting, task, supports + 1)
     return supervise(episodes, jax.nn.one_hot(episodes.action, setting.spaces.actions), setting.spaces)
 
 
-def oracle_prompt(key: jax.Array, setting: Setting, task: Task, supports: int) -> Prompt:
-    """An item for fine-tuning: K demonstrations and a query episode, each action labelled by the oracle."""
+def teacher_prompt(key: jax.Array, setting: Setting, task: Task, supports: int) -> Prompt:
+    """An item for fine-tuning: K demonstrations and a query episode, each action labelled by the teacher."""
     key_support, key_query = randomness.split(key)
-    support = setting.demonstrate(key_support, task, supports)
-    query = setting.visit(key_query, task, 1)
+    support = demonstrate(key_support, setting, task, supports)
+    query = visit(key_query, setting, task)
     episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), support, query)
-    label = jax.vmap(lambda episode: setting.label(task, episode))(episodes)
-    return supervise(episodes, label, setting.spaces)
+    labels = jax.vmap(lambda episode: label(task, episode))(episodes)
+    return supervise(episodes, labels, setting.spaces)
 
 
 def batch_loss(
@@ -113,12 +138,12 @@ def batch_loss(
 ) -> Callable[[Tree, jax.Array, Task], jax.Array]:
     """The loss of a stage, `(params, key, pool) -> []`: tasks, episodes and labels are drawn inside it.
 
-    The pool is a `Task` with leading axis [N].
+    The pool is a `Task` with leading axis [P].
 
     Args:
         network: with `setting.spaces.features` features and `setting.spaces.outputs` outputs.
         setting: kind of world.
-        prompt: `behaviour_prompt` or `oracle_prompt`.
+        prompt: `behaviour_prompt` or `teacher_prompt`.
         supports: K >= 0 demonstrations of an item.
         batch: items of a step.
         targets: what is predicted, see `jaxdm.objectives`.
@@ -131,7 +156,7 @@ def batch_loss(
 
     def loss(params: Tree, key: jax.Array, pool: Task) -> jax.Array:
         key_task, key_item = randomness.split(key)
-        chosen = jax.random.randint(key_task, (batch,), 0, pool.best_value.shape[0])
+        chosen = jax.random.randint(key_task, (batch,), 0, pool.bound.shape[0])
         items = jax.vmap(lambda k, i: prompt(k, setting, jax.tree.map(lambda x: x[i], pool), supports))
         prompts = items(randomness.split(key_item, batch), chosen)
         of_one = lambda item: prediction_loss(network.apply(params, item.tokens), item, setting.spaces, targets)

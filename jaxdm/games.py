@@ -17,7 +17,7 @@ from jaxdm import prompts, randomness
 from jaxdm.envs import bandit, online
 from jaxdm.envs.online import BALL, SIMPLEX
 from jaxdm.episodes import rollout
-from jaxdm.finetuning import Setting
+from jaxdm.finetuning import Setting, demonstrate, label
 from jaxdm.models import player as numeric
 from jaxdm.models.agent import deploy as deploy_network
 from jaxdm.models.agent import network_agent
@@ -25,7 +25,7 @@ from jaxdm.models.player import Decisions, Labels, Player
 from jaxdm.numerics import masked_mean
 from jaxdm.oracles.bandit import pseudo_regret
 from jaxdm.oracles.regret import external
-from jaxdm.tasks import Task, loss_along, oracle_law
+from jaxdm.tasks import Task, loss_along, nodes
 from jaxdm.types import Agent, Network, Tree
 
 
@@ -225,7 +225,8 @@ def _deploy(weights: Tree, exploration: jax.Array, instance: Any) -> Player:
 def oracle_game(setting: Setting, demonstrations: int) -> Game:
     """Solved worlds; regret is `jaxdm.tasks.loss_along`, which needs the oracle's values and none of its actions.
 
-    Data are a pool of tasks, leading axis [tasks]; rollouts are query episodes after K demonstrations of the teacher.
+    Data are a pool of tasks whose teacher is the oracle, leading axis [tasks], of a single model each; rollouts are
+    query episodes after K demonstrations.
     The player samples its network's law, its only exploration.
 
     Args:
@@ -241,24 +242,25 @@ def oracle_game(setting: Setting, demonstrations: int) -> Game:
 
     def instance(key: jax.Array, data: Task) -> Prompted:
         key_task, key_show = randomness.split(key)
-        index = jax.random.randint(key_task, (), 0, data.best_value.shape[0])
+        index = jax.random.randint(key_task, (), 0, data.bound.shape[0])
         task = jax.tree.map(lambda x: x[index], data)
-        return Prompted(task=task, shown=setting.demonstrate(key_show, task, demonstrations))
+        return Prompted(task=task, shown=demonstrate(key_show, setting, task, demonstrations))
 
     def play(key: jax.Array, instance: Prompted, agent: Agent, agent_params: Tree) -> Record:
         played = rollout(key, setting.env, instance.task.world, agent, agent_params, setting.horizon)
         episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y[None]]), instance.shown, played)
-        label = jax.nn.one_hot(episodes.action, spaces.actions, dtype=played.reward.dtype)
-        best = jax.vmap(lambda episode: oracle_law(instance.task, episode))(episodes)
+        task = instance.task
+        acted = jax.nn.one_hot(episodes.action, spaces.actions, dtype=played.reward.dtype)
+        best = jax.vmap(lambda episode: label(task, episode))(episodes)
         flat = lambda x: x.reshape(-1, spaces.actions)
         own = jnp.arange(demonstrations + 1)[:, None] == demonstrations
         return Record(
             tokens=prompts.encode(episodes, spaces),
-            label=flat(label),
+            label=flat(acted),
             best=flat(best),
             available=jnp.ones((episodes.reward.size, spaces.actions), bool),
             mask=(episodes.mask & own).reshape(-1),
-            course=loss_along(instance.task, played)[None],
+            course=loss_along(task.q, task.world.discount, nodes(task, played), played)[None],
             reward=jnp.sum(jnp.where(played.mask, played.reward, 0)),
         )
 

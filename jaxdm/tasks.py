@@ -1,66 +1,129 @@
-"""Tasks: a world's instance together with what its oracle says of it.
+"""Tasks: a world's instance together with all that its oracle says of it, as tables over what is worth remembering.
 
-Dimensions: `H` horizon, `S` states, `A` actions, `T` steps of an episode.
+Dimensions: `H` horizon, `N` information states (an MDP's states; summaries of a history elsewhere), `A` actions,
+`O` observations, `M` models (1 but in ambiguous worlds), `K` states that are possible at once, `T` steps of an episode.
 
 Tasks are planned in float64 and handed to the simulators in float32.
 """
 
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from jaxdm.envs.apomdp import APOMDP
 from jaxdm.envs.mdp import MDP
-from jaxdm.numerics import cast_floats
+from jaxdm.envs.rooms import Room, member
+from jaxdm.episodes import as_law, uniform_draws
+from jaxdm.numerics import cast_floats, inverse_cdf, sample_index, uniform_from
+from jaxdm.oracles import information
+from jaxdm.oracles.information import Information
 from jaxdm.oracles.planning import backward_induction
 from jaxdm.oracles.policies import finite_policy_evaluation
-from jaxdm.types import Episode, Tree
+from jaxdm.types import Agent, Episode, Transition, Tree
+
+CHUNK = 20
+"""Tasks that are solved at once: few enough for a CPU's cache."""
+
+
+class Lesson(NamedTuple):
+    """What a teacher does with the oracle's knowledge; data, so that one compiled program learns from any teacher."""
+
+    policy: jax.Array  # [H, N] int32, how it plays
+    good: (
+        jax.Array
+    )  # [H, N, A] bool, what may be learnt: play must choose between equally good actions, a label need not
+    exploration: jax.Array  # [] eps, with which it plays uniformly instead
 
 
 class Task(NamedTuple):
-    """An instance of a fully observed world, solved for a horizon."""
+    """An instance, solved for a horizon.
+
+    Under ambiguity `q` are the values of the alpha-maxmin recursion; `own`, `best`, `oracle` and `random` are expected
+    returns in each model, from which `alpha min + (1 - alpha) max` judges a policy.
+    """
 
     world: Tree  # parameters of the Env
-    q: jax.Array  # [H, S, A] optimal action values
-    optimal: jax.Array  # [H, S, A] bool, actions that cannot be told from the best
-    policy: jax.Array  # [H, S] int32, the lowest optimal action
-    best_value: jax.Array  # [] expected return of the oracle
-    random_value: jax.Array  # [] expected return of uniform play
-    bound: jax.Array  # [] certified error of `q`, before the cast to float32
+    root: jax.Array  # [O] int32, the information state after the first observation
+    child: jax.Array  # [N, A, O] int32, and after one more action and observation
+    support: jax.Array  # [N, K] int32, the states of the world that may be the true one
+    belief: jax.Array  # [M, N, K] how much each model believes in them
+    q: jax.Array  # [H, N, A] optimal action values
+    optimal: jax.Array  # [H, N, A] bool, actions that cannot be told from the best
+    own: jax.Array  # [M, H, N, A] optimal action values in each model
+    best: jax.Array  # [M] the most that can be had in each model
+    oracle: jax.Array  # [M] value of the oracle of `q`
+    random: jax.Array  # [M] value of uniform play
+    attitude: jax.Array  # [] alpha
+    bound: jax.Array  # [] certified error of `q` and `own`, before the cast to float32
+    lesson: Lesson  # of the teacher; the oracle's unless told otherwise
 
 
-def solve(mdp: MDP, horizon: int) -> Task:
-    """Solve one MDP for a horizon: `Q*` by backward induction, and the value of uniform play.
-
-    Args:
-        mdp: the instance.
-        horizon: H.
-
-    Returns:
-        Task.
-    """
+def solve_mdp(mdp: MDP, horizon: int) -> Task:
+    """Solve an MDP for a horizon: `Q*` by backward induction, and the value of uniform play."""
     plan = backward_induction(mdp, horizon)
-    uniform = jnp.full_like(mdp.reward, 1 / mdp.reward.shape[-1])
+    states, actions = mdp.reward.shape
+    uniform = jnp.full_like(mdp.reward, 1 / actions)
     random = finite_policy_evaluation(mdp, uniform, horizon)
+    best = (plan.value[0] @ mdp.initial)[None]
+    seen = jnp.arange(states, dtype=jnp.int32)
     return Task(
         world=mdp,
+        root=seen,
+        child=jnp.broadcast_to(seen, (states, actions, states)),
+        support=seen[:, None],
+        belief=jnp.ones((1, states, 1), mdp.reward.dtype),
         q=plan.q,
         optimal=plan.ties,
-        policy=plan.policy,
-        best_value=plan.value[0] @ mdp.initial,
-        random_value=random.value[0] @ mdp.initial,
+        own=plan.q[None],
+        best=best,
+        oracle=best,
+        random=(random.value[0] @ mdp.initial)[None],
+        attitude=jnp.ones_like(mdp.discount),
         bound=plan.certificate.bound,
+        lesson=lesson_of(plan.ties, plan.q.dtype),
     )
 
 
-def sample(key: jax.Array, family: Callable[[jax.Array], MDP], horizon: int, count: int) -> Task:
+def solve_apomdp(apomdp: APOMDP, graph: Information, horizon: int) -> Task:
+    """Solve an ambiguous POMDP on the graph of its summaries; with one model this is the POMDP."""
+    plan = information.plan(apomdp, graph, horizon)
+    worth = lambda law: information.evaluate(apomdp, graph, law)
+    each = lambda own: worth(as_law(jnp.argmax(own, axis=-1), own.shape[-1]).astype(own.dtype))
+    solved = Task(
+        world=apomdp,
+        root=graph.root,
+        child=graph.child,
+        support=graph.support,
+        belief=graph.weight,
+        q=plan.q,
+        optimal=plan.ties,
+        own=plan.own,
+        best=jnp.diagonal(jax.vmap(each)(plan.own)),
+        oracle=apomdp.nature,
+        random=worth(jnp.full_like(plan.q, 1 / plan.q.shape[-1])),
+        attitude=apomdp.attitude,
+        bound=plan.bound,
+        lesson=lesson_of(plan.ties, plan.q.dtype),
+    )
+    return solved._replace(oracle=worth(play_law(solved.lesson).astype(plan.q.dtype)))
+
+
+def solve_room(room: Room, horizon: int) -> Task:
+    """Solve a moody room; with a single model it becomes a POMDP."""
+    solved = solve_apomdp(room.world, information.room_information(room, horizon), horizon)
+    return solved._replace(world=member(room.world, 0)) if room.slip.shape[0] == 1 else solved
+
+
+def sample(key: jax.Array, draw: Callable[[jax.Array, Tree], Task], about: Tree, count: int) -> Task:
     """Draw and solve tasks in float64; the result is float32.
 
     Args:
         key: random key; training and held-out tasks are drawn with different ones.
-        family: `key -> MDP`.
-        horizon: H.
+        draw: `(key, about) -> Task`: a family and its oracle. Compiled once, whatever it is told.
+        about: what kind of tasks, as data.
         count: number of tasks.
 
     Returns:
@@ -72,35 +135,100 @@ def sample(key: jax.Array, family: Callable[[jax.Array], MDP], horizon: int, cou
     if count < 1:
         raise ValueError(f"count: {count}; expected at least 1")
     with jax.enable_x64(True):
-        solved = jax.jit(jax.vmap(lambda k: solve(family(k), horizon)))(jax.random.split(key, count))
-        return cast_floats(solved, jnp.float32)
+        keys = jax.random.split(key, -(-count // CHUNK) * CHUNK).reshape(-1, CHUNK)
+        solved = [cast_floats(_solve(draw, row, about), jnp.float32) for row in keys]
+        return jax.tree.map(lambda *parts: jnp.concatenate(parts)[:count], *solved)
 
 
-def oracle_law(task: Task, episode: Episode) -> jax.Array:
-    """The oracle's label of every step: the uniform law over the actions that are optimal there, [T, A].
-
-    Args:
-        task: the task in which the episode was played.
-        episode: T steps, started at time 0; T <= H.
-    """
-    best = task.optimal[jnp.arange(episode.reward.shape[0]), episode.state.state].astype(task.q.dtype)
-    return best / jnp.sum(best, axis=-1, keepdims=True)
+@functools.partial(jax.jit, static_argnums=0)
+def _solve(draw: Callable[[jax.Array, Tree], Task], keys: jax.Array, about: Tree) -> Task:
+    return jax.vmap(draw, in_axes=(0, None))(keys, about)
 
 
-def loss_along(task: Task, episode: Episode) -> jax.Array:
-    """`sum_t gamma^t (max_a Q*_t(s_t, a) - Q*_t(s_t, a_t))`, []: its mean over episodes is `V* - V^pi`.
+def lesson_of(good: jax.Array, dtype: Any = jnp.float32) -> Lesson:
+    """The lesson that plays the lowest of the good actions [H, N, A]."""
+    return Lesson(policy=jnp.argmax(good, axis=-1).astype(jnp.int32), good=good, exploration=jnp.zeros((), dtype))
+
+
+def play_law(lesson: Lesson, exploration: Any = 0.0) -> jax.Array:
+    """How a teacher plays, [H, N, A], with uniform play mixed in once more."""
+    own = as_law(lesson.policy, lesson.good.shape[-1], lesson.exploration)
+    return (1 - exploration) * own + exploration / own.shape[-1]
+
+
+def label_law(lesson: Lesson) -> jax.Array:
+    """What is to be learnt from a teacher, [H, N, A]: uniform over its good actions, mixed with its exploration."""
+    good = lesson.good.astype(lesson.exploration.dtype)
+    even = good / jnp.sum(good, axis=-1, keepdims=True)
+    return (1 - lesson.exploration) * even + lesson.exploration / good.shape[-1]
+
+
+class Guide(NamedTuple):
+    """A policy of information states, and how to follow them."""
+
+    root: jax.Array  # [O] int32
+    child: jax.Array  # [N, A, O] int32
+    law: jax.Array  # [H, N, A]
+
+
+class Place(NamedTuple):
+    """Where an informed agent is."""
+
+    node: jax.Array  # [] int32
+    time: jax.Array  # [] int32
+
+
+def guide(task: Task, law: jax.Array) -> Guide:
+    """The `Guide` that plays a law [H, N, A] in a task."""
+    return Guide(root=task.root, child=task.child, law=law)
+
+
+def informed() -> Agent:
+    """The agent that plays a `Guide`: the oracle, or any teacher that knows what the oracle knows."""
+
+    def init(key: jax.Array, params: Guide) -> Place:
+        return Place(node=jnp.int32(0), time=jnp.int32(0))
+
+    def act(draw: jax.Array, memory: Place, observation: jax.Array, params: Guide) -> tuple:
+        node = jnp.where(memory.time == 0, params.root[observation], memory.node)
+        # Thresholds of the whole table, which XLA moves out of the episode's loop.
+        thresholds = inverse_cdf(params.law)[jnp.minimum(memory.time, params.law.shape[0] - 1), node]
+        action = sample_index(thresholds, uniform_from(draw, dtype=params.law.dtype))
+        return action, memory._replace(node=node)
+
+    def observe(memory: Place, transition: Transition, params: Guide) -> Place:
+        node = params.child[memory.node, transition.action, transition.next_observation]
+        return Place(node=node, time=memory.time + 1)
+
+    return Agent(init=init, act=act, observe=observe, draws=uniform_draws)
+
+
+def nodes(task: Task, episode: Episode) -> jax.Array:
+    """The information states in which an episode's decisions were taken, [T] int32."""
+
+    def step(node: jax.Array, seen: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        return task.child[node, seen[0], seen[1]], node
+
+    start = task.root[episode.observation[0]]
+    return jax.lax.scan(step, start, (episode.action, episode.next_observation))[1]
+
+
+def loss_along(q: jax.Array, discount: jax.Array, node: jax.Array, episode: Episode) -> jax.Array:
+    """`sum_t gamma^t (max_a Q_t(n_t, a) - Q_t(n_t, a_t))`, []: its mean over episodes is `V* - V^pi`.
 
     The performance-difference identity: exact in mean, and far less noisy than returns, since the luck of rewards and
-    transitions does not enter.
+    transitions does not enter. Under ambiguity it holds for each model's own values on episodes of that model.
 
     Args:
-        task: the task in which the episode was played.
-        episode: T = H steps.
+        q: [H, N, A] optimal action values.
+        discount: [].
+        node: [T] from `nodes`; T <= H.
+        episode: T steps from time 0.
 
     Reference: Kakade and Langford, Approximately optimal approximate reinforcement learning, 2002, lemma 6.1.
     """
-    time = jnp.arange(episode.reward.shape[0])
-    q = task.q[time, episode.state.state]
-    chosen = jnp.take_along_axis(q, episode.action[:, None], axis=-1)[:, 0]
-    lost = (jnp.max(q, axis=-1) - chosen) * task.world.discount ** time.astype(q.dtype)
+    time = jnp.arange(node.shape[0])
+    values = q[time, node]
+    chosen = jnp.take_along_axis(values, episode.action[:, None], axis=-1)[:, 0]
+    lost = (jnp.max(values, axis=-1) - chosen) * discount ** time.astype(q.dtype)
     return jnp.sum(jnp.where(episode.mask, lost, 0))

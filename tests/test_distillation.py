@@ -12,7 +12,7 @@ from reference_distillation import lowest, mean_lowest_normal
 
 from jaxdm import distillation, finetuning, games, objectives, prompts, tasks, trainer
 from jaxdm.distillation import Distillation
-from jaxdm.envs import bandit, families, losses
+from jaxdm.envs import bandit, families, losses, mdp
 from jaxdm.episodes import rollout
 from jaxdm.learners import bandit as tallies
 from jaxdm.learners import online as learners
@@ -240,8 +240,9 @@ def test_a_teacher_is_recorded_with_its_own_decisions_and_the_oracles():
 
 def test_solved_worlds_are_played_after_demonstrations_and_learnt_on_own_decisions_alone():
     spaces = prompts.Spaces(observations=4, actions=4)
-    setting = finetuning.mdp_setting(spaces, 3, 0.0, 0.0, 1.0)
-    pool = tasks.sample(jax.random.key(0), lambda key: families.dark_room(key, side=2), 3, 6)
+    setting = finetuning.Setting(mdp.env(3), spaces, 3, lambda world, model: world, 0.0, 1.0)
+    solve = lambda key, about: tasks.solve_mdp(families.dark_room(key, side=2), 3)
+    pool = tasks.sample(jax.random.key(0), solve, (), 6)
     game = games.oracle_game(setting, 1)
     net = linear(game.features, game.outputs)
     config = dataclasses.replace(SMALL, scenarios=2)

@@ -19,9 +19,9 @@ STATES, ACTIONS, HORIZON = 5, 3, 6
 SPACES = Spaces(observations=STATES, actions=ACTIONS)
 WORLD = families.dirichlet(jax.random.key(0), states=STATES, actions=ACTIONS)
 ENV = mdp.env(HORIZON)
-TASK = tasks.solve(WORLD, HORIZON)
+TASK = tasks.solve_mdp(WORLD, HORIZON)
 NET = network(Transformer(width=8, layers=1, heads=1), SPACES.features, SPACES.outputs)
-LAW = as_law(TASK.policy, ACTIONS, 0.5)
+LAW = as_law(TASK.lesson.policy, ACTIONS, 0.5)
 
 
 @cache
@@ -35,8 +35,9 @@ def agents() -> dict[str, tuple]:
     weights = NET.init(jax.random.key(3))
     context = prompts.encode(demos, SPACES)
     return {
-        "oracle": (markov(HORIZON), as_law(TASK.policy, ACTIONS)),
+        "oracle": (markov(HORIZON), as_law(TASK.lesson.policy, ACTIONS)),
         "soft oracle": (markov(HORIZON), LAW),
+        "informed": (tasks.informed(), tasks.guide(TASK, LAW)),
         "random": (tabular.random(SPACES), ()),
         "vote": (tabular.vote(SPACES), demos),
         "certainty equivalent": (tabular.certainty_equivalent(SPACES, HORIZON), demos),
@@ -106,7 +107,7 @@ def test_deployment_equals_the_full_forward_pass_on_what_happened():
 def test_the_soft_oracle_plays_its_law():
     keys = jax.random.split(jax.random.key(4), 20_000)
     episodes = player("soft oracle")[0](keys)
-    best = np.asarray(TASK.policy)[np.arange(HORIZON), np.asarray(episodes.observation)]
+    best = np.asarray(TASK.lesson.policy)[np.arange(HORIZON), np.asarray(episodes.observation)]
     chance = 0.5 + 0.5 / ACTIONS
     rate = np.mean(np.asarray(episodes.action) == best)
     assert abs(rate - chance) <= 5 * np.sqrt(chance * (1 - chance) / best.size)

@@ -10,16 +10,19 @@ import numpy as np
 import pytest
 
 from experiments import findings, launch, sft
-from experiments.sft_compare import NETWORKS, RIVALS
-from experiments.sft_study import PRESETS, prepare
+from experiments.sft_contests import NETWORKS, RIVALS
+from experiments.sft_study import PRESETS
+from experiments.sft_tasks import key_of, prepare
 from jaxdm import storage
 
-TOY = PRESETS["toy"]
+TOY = dataclasses.replace(PRESETS["toy"], settings=("pomdp",))
+"""One setting: all take the same path, and `make reproduce PRESET=toy` takes it with each."""
 
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    return sft.main(dataclasses.replace(TOY, results=tmp_path_factory.mktemp("results")))
+    folder = sft.main(dataclasses.replace(TOY, results=tmp_path_factory.mktemp("results")))
+    return storage.read_results(folder.parent, "sft")[0].path
 
 
 def test_the_study_stores_gaps_of_all_methods(stored):
@@ -27,25 +30,48 @@ def test_the_study_stores_gaps_of_all_methods(stored):
     assert [str(name) for name in metrics["methods"]] == [*NETWORKS, *RIVALS]
     gap = dict(zip([*NETWORKS, *RIVALS], metrics["gap"], strict=True))
     assert metrics["gap"].shape == (len(NETWORKS + RIVALS), len(TOY.demonstrations), TOY.seeds)
-    np.testing.assert_allclose(gap["oracle"], 0, atol=1e-6)
     needy = np.isnan(gap["demonstration vote"])
     assert np.all(needy[0])
     assert not np.any(needy[1:])
     assert np.all(gap["random"] > 0.3)
     assert np.all(np.isfinite(metrics["curve_sft"]))
+    for axis, points in {
+        "quality": TOY.qualities,
+        "slip": TOY.slips,
+        "horizon": TOY.horizons,
+        "pool": TOY.pools,
+    }.items():
+        assert list(metrics[f"axis_{axis}"]) == list(points)
+        assert np.all(np.isfinite(metrics[f"axis_{axis}_gap"]))
+    assert metrics["imitation"].shape == (len(metrics["teachers"]), len(metrics["teachers"]), TOY.seeds)
+    assert np.all((metrics["imitation"] >= 0) & (metrics["imitation"] <= 1))
+    assert metrics["probe"].shape == (len(metrics["probed"]), TOY.seeds)
+    assert np.all(metrics["probe"] <= 1)
+
+
+def test_training_and_held_out_tasks_are_disjoint_by_their_keys():
+    uses = [key_of(TOY, use) for use in ("pool", "held out", "test", "probe", "training", "initial weights")]
+    drawn = [np.asarray(jax.random.key_data(jax.random.split(key, 4000))) for key in uses]
+    every = np.concatenate(drawn)
+    assert len(np.unique(every, axis=0)) == len(every)
+    study = prepare(TOY, "pomdp")
+    numbers = lambda task: np.asarray(task.world.initial)  # continuous: the quality of the sign is in it
+    assert not np.any(np.all(numbers(study.pool)[:, None] == numbers(study.held_out)[None], axis=-1))
 
 
 def test_the_study_states_its_claims(stored):
     claims = storage.read_claims(stored / "claims.json")
-    assert {claim["id"] for claim in claims} == {"SFT-order", "SFT-half", "SFT-vote"}
+    names = ["order", "half", "vote", "control", "second-hand", "horizon", "quality", "imitation", "beyond", "belief"]
+    assert {claim["id"] for claim in claims} <= {f"SFT-POMDP-{name}" for name in names}
+    assert {"SFT-POMDP-order", "SFT-POMDP-quality", "SFT-POMDP-belief"} <= {claim["id"] for claim in claims}
     assert {claim["verdict"] for claim in claims} <= {"holds", "differs"}
     assert all(claim["low"] <= claim["high"] for claim in claims)
 
 
 def test_a_finished_stage_is_read_from_its_checkpoint(stored):
-    study = prepare(dataclasses.replace(TOY, results=stored.parent.parent))
-    fresh = jax.vmap(study.network.init)(jax.random.split(jax.random.key(TOY.seed), TOY.seeds))
-    again = sft.train(study, sft.imitator(study), "scratch", fresh)
+    study = prepare(dataclasses.replace(TOY, results=stored.parent.parent), "pomdp")
+    fresh = jax.vmap(study.network.init)(jax.random.split(key_of(TOY, "initial weights"), TOY.seeds))
+    again = sft.train(study, sft.imitator(study, TOY.sft_steps), "scratch", fresh, TOY.sft_steps)
     metrics = storage.read_result(stored).metrics
     np.testing.assert_array_equal(sft.windows(again.losses)[1], metrics["curve_scratch"])
     assert again.seconds == metrics["seconds_scratch"]
@@ -64,15 +90,26 @@ def test_findings_hold_and_differ_by_their_intervals():
     assert findings.ordered("a", "s", "t", {"x": good, "y": bad}, "c")["verdict"] == "holds"
     assert findings.ordered("a", "s", "t", {"x": bad, "y": good}, "c")["verdict"] == "differs"
     assert findings.ordered("a", "s", "t", {"x": good, "y": good + 0.001}, "c")["verdict"] == "differs"
+    assert findings.above("a", "s", "t", bad, 0.4, "c")["verdict"] == "holds"
+    assert findings.above("a", "s", "t", good, 0.1, "c")["verdict"] == "differs"
+
+
+def test_a_trend_is_the_slope_of_each_seed():
+    points, slopes = np.array([1.0, 2.0, 4.0]), np.array([0.9, 1.0, 1.1])
+    row = findings.rising("a", "s", "t", points, 3 + slopes * points[:, None], "c")
+    assert row["measured"] == pytest.approx(1.0)
+    assert row["verdict"] == "holds"
+    assert row["low"] == pytest.approx(1 - 4.302652729911275 * 0.1 / np.sqrt(3))  # t_{0.975}, 2 degrees of freedom
+    assert findings.rising("a", "s", "t", points, -slopes * points[:, None], "c")["verdict"] == "differs"
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"setting": "pomdp"}, "setting: 'pomdp'; expected"),
+        ({"settings": ("maze",)}, "settings: 'maze'; expected one of mdp, pomdp, apomdp"),
         ({"train_tasks": 0}, "count: 0; expected"),
         ({"supports": -1}, "supports: -1"),
-        ({"visit_exploration": 2.0}, "visit_exploration: 2.0; expected"),
+        ({"visit_exploration": 2.0}, "exploration: 2.0; expected"),
         ({"demonstrations": (0,)}, "demonstrations: .*expected the training number 1 among them"),
         ({"seeds": 1}, "seeds: 1; expected at least 2"),
     ],

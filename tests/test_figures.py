@@ -33,7 +33,7 @@ def claim(id, verdict="holds", **changes):
     return record | changes
 
 
-def synthetic_sft(root, seeds=4):
+def synthetic_sft(root, seeds=4, setting="pomdp", axes=()):
     rng = np.random.default_rng(0)
     demonstrations, methods = np.array([0, 1, 2, 4, 8, 16]), np.array(["sft", "icl only", "majority vote", "random"])
     fall = 1 / (1 + np.array([0.9, 0.4, 0.2, 0.0])[:, None] * demonstrations)
@@ -42,7 +42,17 @@ def synthetic_sft(root, seeds=4):
     loss = 1.4 * np.exp(-steps / 600) + 0.2 + 0.03 * rng.normal(size=(seeds, 20))
     metrics = {"demonstrations": demonstrations, "methods": methods, "gap": gap, "gap_of_value": gap / 2}
     curves = {"curve_pretrain": loss, "curve_steps_pretrain": steps, "curve_sft": loss / 2, "curve_steps_sft": steps}
-    return storage.write_result(root, "sft", {"seed": 0}, metrics | curves)
+    for axis in axes:
+        points = np.array([1, 2, 4])
+        gaps = rng.uniform(size=(1 if axis == "pool" else 3, len(points), seeds))
+        metrics |= {f"axis_{axis}": points, f"axis_{axis}_gap": gaps}
+    if axes:
+        metrics |= {"agreed": rng.uniform(size=(4, 6, seeds, 5)), "copied": rng.uniform(size=(4, 6, seeds, 2))}
+        overlap = np.repeat(np.array([[0.9, 0.2], [0.1, 0.8]])[..., None], seeds, axis=-1)
+        metrics |= {"teachers": np.array(["oracle", "contrarian"]), "imitation": overlap}
+        metrics |= {"probed": np.array(["SFT", "untrained"]), "probe": np.array([[0.9] * seeds, [0.1] * seeds])}
+    config = {"setting": setting, "config": {"supports": 2}}
+    return storage.write_result(root, "sft", config, metrics | curves)
 
 
 def full_results(root):
@@ -213,14 +223,14 @@ def test_sft_figure_shows_what_is_stored(tmp_path):
     synthetic_sft(tmp_path)
     stored = storage.read_results(tmp_path, "sft")[0].metrics
     drawn = {item.name: item for item in sft.draw(tmp_path)}
-    left, right = drawn["sft_gap"].figure.axes
-    for axes, name in ((left, "gap"), (right, "gap_of_value")):
-        assert [line.get_label() for line in axes.lines] == list(stored["methods"])
-        for line, values in zip(axes.lines, stored[name], strict=True):
-            np.testing.assert_array_equal(line.get_xdata(), stored["demonstrations"])
-            np.testing.assert_allclose(np.asarray(line.get_ydata()), values.mean(axis=-1))
+    (panel,) = drawn["sft_gap"].figure.axes
+    assert panel.get_title() == "POMDP"
+    assert [line.get_label() for line in panel.lines] == list(stored["methods"])
+    for line, values in zip(panel.lines, stored["gap"], strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), stored["demonstrations"])
+        np.testing.assert_allclose(np.asarray(line.get_ydata()), values.mean(axis=-1))
     assert [axes.get_title() for axes in drawn["sft_curves"].figure.axes] == ["pretrain", "sft"]
-    assert "with 16 demonstrations sft comes closest to the oracle" in drawn["sft_gap"].caption
+    assert "POMDP: sft, " in drawn["sft_gap"].caption
     assert sft.draw(tmp_path / "nowhere") == []
 
 
@@ -265,6 +275,21 @@ def test_theory_figures_show_what_is_stored(tmp_path):
 
 def by_id(root):
     return {result.config["id"]: result for result in storage.read_results(root, "theory")}
+
+
+def test_settings_stand_side_by_side_and_axes_where_they_apply(tmp_path):
+    for setting, axis in (("apomdp", "models"), ("mdp", "pool")):
+        synthetic_sft(tmp_path, setting=setting, axes=("horizon", axis))
+    drawn = {item.name: item.figure for item in sft.draw(tmp_path)}
+    assert [axes.get_title() for axes in drawn["sft_gap"].axes] == ["MDP", "ambiguous POMDP"]
+    labels = [axes.get_xlabel() for axes in drawn["sft_axes"].axes]
+    assert labels == ["horizon, steps", "training tasks", "horizon, steps", "number of models"]
+    assert [len(axes.lines) for axes in drawn["sft_axes"].axes] == [3, 1, 3, 3]
+    texts = [text.get_text() for text in drawn["sft_imitation"].axes[0].texts]
+    assert texts == ["0.90", "0.20", "0.10", "0.80"]
+    below = drawn["sft_learnt"].axes[2]
+    assert len(below.patches) == 8
+    assert "untrained 0.10" in below.texts[0].get_text()
 
 
 def test_seed_interval_is_students(tmp_path):

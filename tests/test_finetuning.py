@@ -8,57 +8,115 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from reference_ambiguity import Ambiguous
 
 from jaxdm import evaluation, finetuning, objectives, prompts, tasks
-from jaxdm.envs import families
-from jaxdm.episodes import as_law, markov
+from jaxdm.envs import apomdp, families, mdp, pomdp, rooms
+from jaxdm.episodes import as_law
+from jaxdm.finetuning import Setting
 from jaxdm.models.transformer import Transformer, network
 from jaxdm.oracles.policies import finite_policy_evaluation
 from jaxdm.prompts import Spaces
 
-SPACES, HORIZON = Spaces(observations=4, actions=4), 3
-SETTING = finetuning.mdp_setting(SPACES, HORIZON, 0.0, 0.5, 3.0)
-NET = network(Transformer(width=8, layers=1, heads=1), SPACES.features, SPACES.outputs)
+HORIZON = 3
+ROUGH = {"horizon": HORIZON, "visit_exploration": 0.5, "behaviour_scale": 3.0}
+MDP = Setting(env=mdp.env(HORIZON), spaces=Spaces(observations=4, actions=4), member=lambda world, m: world, **ROUGH)
+HIDDEN = MDP._replace(env=pomdp.env(HORIZON), spaces=Spaces(observations=18, actions=4))
+DOUBTFUL = HIDDEN._replace(env=apomdp.env(HORIZON), member=lambda world, m: world._replace(nature=jax.nn.one_hot(m, 2)))
+SETTINGS = {"mdp": MDP, "pomdp": HIDDEN, "apomdp": DOUBTFUL}
+NETS = {
+    name: network(Transformer(width=8, layers=1, heads=1), s.spaces.features, s.spaces.outputs)
+    for name, s in SETTINGS.items()
+}
+SPACES = MDP.spaces
 
 UNKNOWN: Any = "words"
 
 
-def family(key):
-    return families.dark_room(key, side=2, slip=0.1)
+def draw_mdp(key, slip):
+    return tasks.solve_mdp(families.dark_room(key, side=2, slip=slip), HORIZON)
+
+
+def draw_pomdp(key, slip):
+    return tasks.solve_room(rooms.moody_room(key, side=3, slip=slip, quality=0.7, bright=0.6), HORIZON)
+
+
+def draw_apomdp(key, slip):
+    slips, quality = jnp.stack([slip, 0.4]), jnp.asarray([0.8, 0.6])
+    return tasks.solve_room(
+        rooms.moody_room(key, side=3, slip=slips, quality=quality, bright=0.6, attitude=0.7), HORIZON
+    )
+
+
+DRAWS = {"mdp": draw_mdp, "pomdp": draw_pomdp, "apomdp": draw_apomdp}
 
 
 @cache
-def pool():
-    return tasks.sample(jax.random.key(0), family, HORIZON, 12)
+def pool(kind: str = "mdp") -> tasks.Task:
+    return tasks.sample(jax.random.key(0), DRAWS[kind], 0.1, 12)
 
 
-def one(index: int) -> tasks.Task:
-    return jax.tree.map(lambda x: x[index], pool())
+def one(index: int, kind: str = "mdp") -> tasks.Task:
+    return jax.tree.map(lambda x: x[index], pool(kind))
 
 
 @cache
 def item(kind: str) -> prompts.Prompt:
-    make = finetuning.oracle_prompt if kind == "oracle" else finetuning.behaviour_prompt
-    return jax.jit(lambda key, task: make(key, SETTING, task, 2))(jax.random.key(1), one(0))
+    make = finetuning.teacher_prompt if kind == "oracle" else finetuning.behaviour_prompt
+    return jax.jit(lambda key, task: make(key, MDP, task, 2))(jax.random.key(1), one(0))
 
 
-def test_labels_equal_a_slow_oracle_on_a_whole_batch():
-    """The labels of a training batch, one by one, against backward induction in plain loops."""
+def slow_q(kind: str, world: Any, actions: np.ndarray, observations: np.ndarray) -> np.ndarray:
+    """The oracle's values after a history by plain loops: backward induction, or the recursion over histories."""
+    left = HORIZON - len(actions)
+    if kind == "mdp":
+        transition, reward = (np.asarray(x, np.float64) for x in (world.transition, world.reward))
+        return reference.backward_induction(transition, reward, float(world.discount), left)[1][0, observations[-1]]
+    if kind == "pomdp":
+        many = jax.tree.map(lambda x: x[None], world)
+        world = apomdp.make(many, 1.0)
+    slow = Ambiguous(world)
+    laws = slow.first(int(observations[0]))
+    for action, observation in zip(actions, observations[1:], strict=True):
+        laws = slow.next(laws, int(action), int(observation))
+    return np.asarray(slow.q(laws, left))
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_labels_equal_a_slow_oracle_on_a_whole_batch(kind):
+    """The labels of the batch of a training step, one by one, against an oracle that shares no code with ours."""
+    setting, count = SETTINGS[kind], 4
 
     @jax.jit
     def batch(key, pool):
-        keys = jax.random.split(key, 12)
-        return jax.vmap(lambda k, task: SETTING.visit(k, task, 1))(keys, pool)
+        def one(key, task):
+            episode = jax.tree.map(lambda x: x[0], finetuning.visit(key, setting, task))
+            return episode, finetuning.label(task, episode)
 
-    episodes = batch(jax.random.key(2), pool())
-    labels = jax.vmap(lambda task, e: SETTING.label(task, jax.tree.map(lambda x: x[0], e)))(pool(), episodes)
-    world = jax.tree.map(lambda x: np.asarray(x, np.float64), pool().world)
-    for n in range(12):
-        q = reference.backward_induction(world.transition[n], world.reward[n], float(world.discount[n]), HORIZON)[1]
+        return jax.vmap(one)(jax.random.split(key, 12), pool)
+
+    episodes, labels = batch(jax.random.key(2), pool(kind))
+    for n in range(count if kind != "mdp" else 12):
+        world = one(n, kind).world
         for t in range(HORIZON):
-            row = q[t, int(episodes.observation[n, 0, t])]
-            best = row >= row.max() - 1e-6  # the world went through float32; gaps of a dark room are far larger
+            q = slow_q(kind, world, np.asarray(episodes.action[n, :t]), np.asarray(episodes.observation[n, : t + 1]))
+            best = q >= q.max() - 1e-5  # the world went through float32; gaps between actions are far larger
             np.testing.assert_allclose(labels[n, t], best / best.sum(), rtol=1e-6)
+
+
+def test_teachers_play_and_label_as_they_say():
+    task = one(0, "pomdp")
+    soft = finetuning.soft_oracle(0.4)(task)
+    np.testing.assert_allclose(tasks.play_law(soft), 0.6 * tasks.play_law(finetuning.oracle(task)) + 0.1, rtol=1e-6)
+    even = np.asarray(task.optimal) / np.asarray(task.optimal).sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(tasks.label_law(soft), 0.6 * even + 0.1, rtol=1e-6)
+    optimal = np.asarray(task.optimal)
+    np.testing.assert_array_equal(finetuning.myopic(2)(task).good, optimal[[1, 1, 2]])
+    np.testing.assert_array_equal(finetuning.myopic(HORIZON)(task).good, optimal)
+    np.testing.assert_array_equal(finetuning.contrarian(task).policy, np.asarray(task.q).argmin(axis=-1))
+    other = finetuning.taught(task, finetuning.myopic(1))
+    assert other.optimal is task.optimal
+    np.testing.assert_array_equal(other.lesson.good, optimal[[2, 2, 2]])
 
 
 def test_loss_with_one_hot_labels_is_cross_entropy():
@@ -88,35 +146,30 @@ def test_full_loss_adds_the_next_observation_and_the_reward():
 def test_behaviour_is_one_policy_and_uses_no_oracle():
     """Pretraining items do not change when the oracle's tables are destroyed."""
     task = one(0)
-    blank = {"q": jnp.full_like(task.q, jnp.nan), "policy": task.policy * 0, "optimal": task.optimal & False}
-    make = jax.jit(lambda key, task: finetuning.behaviour_prompt(key, SETTING, task, 2))
+    blank = {"q": jnp.full_like(task.q, jnp.nan), "lesson": jax.tree.map(jnp.zeros_like, task.lesson)}
+    make = jax.jit(lambda key, task: finetuning.behaviour_prompt(key, MDP, task, 2))
     again = make(jax.random.key(1), task._replace(**blank))
     assert jax.tree.all(jax.tree.map(lambda x, y: bool(jnp.all(x == y)), again, item("behaviour")))
-
-
-def test_training_and_held_out_tasks_are_disjoint():
-    """Continuous families collide with probability zero; equality would be a reused key."""
-    draw = lambda key: families.garnet(key, states=3, actions=2, branching=2)
-    one, two = (tasks.sample(jax.random.key(seed), draw, 2, 50).world.transition.reshape(50, -1) for seed in (1, 2))
-    assert not np.any(np.all(np.asarray(one)[:, None] == np.asarray(two)[None], axis=-1))
 
 
 def exact_loss(task: tasks.Task, law: np.ndarray) -> float:
     """`V* - V^pi` by summing over every trajectory of states and actions."""
     world = jax.tree.map(lambda x: np.asarray(x, np.float64), task.world)
     value, _ = reference.path_values(world.transition, world.reward, world.initial, 1.0, law, HORIZON)
-    return float(task.best_value) - value
+    return float(task.best[0]) - value
 
 
 def test_the_gap_estimator_is_exact_in_mean_and_beats_returns():
     task = one(3)
-    law = as_law(task.policy, SPACES.actions, 0.4)
+    law = as_law(task.lesson.policy, SPACES.actions, 0.4)
 
     @jax.jit
     def sample(key):
-        episodes = prompts.play(key, SETTING.env, task.world, markov(HORIZON), law, HORIZON, 20_000)
+        known = tasks.guide(task, law)
+        episodes = prompts.play(key, MDP.env, task.world, tasks.informed(), known, HORIZON, 20_000)
         returns = jnp.sum(episodes.reward, axis=-1)
-        return jax.vmap(lambda e: tasks.loss_along(task, e))(episodes), task.best_value - returns
+        loss = lambda e: tasks.loss_along(task.q, task.world.discount, tasks.nodes(task, e), e)
+        return jax.vmap(loss)(episodes), task.best[0] - returns
 
     losses, returns = (np.asarray(x, np.float64) for x in sample(jax.random.key(5)))
     truth = exact_loss(task, np.asarray(law, np.float64))
@@ -124,32 +177,62 @@ def test_the_gap_estimator_is_exact_in_mean_and_beats_returns():
     assert abs(returns.mean() - truth) <= 5 * returns.std() / np.sqrt(returns.size)
     assert losses.std() < returns.std()
     planned = finite_policy_evaluation(task.world, law, HORIZON).value[0] @ task.world.initial
-    assert float(task.best_value - planned) == pytest.approx(truth, abs=1e-5)
+    assert float(task.best[0] - planned) == pytest.approx(truth, abs=1e-5)
 
 
-def test_oracle_and_random_play_are_the_ends_of_the_scale():
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_oracle_and_random_play_are_the_ends_of_the_scale(kind):
+    """In every model: the oracle loses nothing beyond what it must, uniform play all that there is to lose."""
+    setting, episodes = SETTINGS[kind], 200
+
     @jax.jit
-    def gap(key, pool, exploration):
-        inform = lambda task, demos: as_law(task.policy, SPACES.actions, exploration)
-        loss = lambda k, task: evaluation.expected_loss(
-            k, SETTING, task, markov(HORIZON), inform, demonstrations=0, episodes=400
+    def play(key, pool, exploration):
+        inform = lambda task, demos: tasks.guide(task, tasks.play_law(task.lesson, exploration))
+        one = lambda k, task: evaluation.trial(
+            k, setting, task, tasks.informed(), inform, demonstrations=1, episodes=episodes
         )
-        return evaluation.gap(jax.vmap(loss)(jax.random.split(key, 12), pool), pool)
+        trials = jax.vmap(one)(jax.random.split(key, 12), pool)
+        return trials, evaluation.gap(trials.loss, pool)
 
-    assert float(gap(jax.random.key(6), pool(), 0.0).of_random) == pytest.approx(0, abs=1e-6)
-    # 4800 episodes whose loss has a spread below the horizon, over a room of sum(V* - V^random)
-    slack = 5 * HORIZON / np.sqrt(400 * 12) * 12 / float(jnp.sum(pool().best_value - pool().random_value))
-    assert float(gap(jax.random.key(6), pool(), 1.0).of_random) == pytest.approx(1, abs=slack)
+    best, gap = play(jax.random.key(6), pool(kind), 0.0)
+    np.testing.assert_allclose(best.loss, pool(kind).best - pool(kind).oracle, atol=1e-5)
+    np.testing.assert_allclose(best.agreed, 1)
+    np.testing.assert_allclose(gap.of_random, 0, atol=1e-5)
+    worst, _ = play(jax.random.key(6), pool(kind), 1.0)
+    room = np.asarray(pool(kind).best - pool(kind).random).mean(axis=0)
+    # 2400 episodes in each model, whose losses, the control's included, have a spread below the horizon
+    np.testing.assert_allclose(worst.loss.mean(axis=0), room, atol=5 * HORIZON / np.sqrt(12 * episodes))
+    np.testing.assert_allclose(worst.met.sum(axis=-1), 1, rtol=1e-6)
 
 
-def test_one_gradient_step_uses_every_parameter():
+def test_demonstrations_of_another_task_are_another_tasks():
+    shown = []
+    inform = lambda task, demos: shown.append(demos.observation) or tasks.guide(task, tasks.play_law(task.lesson))
+    for source in (None, one(5, "pomdp")):
+        evaluation.trial(
+            jax.random.key(0),
+            HIDDEN,
+            one(0, "pomdp"),
+            tasks.informed(),
+            inform,
+            demonstrations=2,
+            episodes=1,
+            source=source,
+        )
+    key_show = jax.random.split(jax.random.key(0))[0]
+    for observed, task in zip(shown, (one(0, "pomdp"), one(5, "pomdp")), strict=True):
+        np.testing.assert_array_equal(observed, finetuning.demonstrate(key_show, HIDDEN, task, 2).observation)
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_one_gradient_step_uses_every_parameter(kind):
     stages: tuple[tuple[Any, Any], ...] = (
-        (finetuning.oracle_prompt, "actions"),
+        (finetuning.teacher_prompt, "actions"),
         (finetuning.behaviour_prompt, "all"),
     )
-    for make, targets in stages:
-        loss = finetuning.batch_loss(NET, SETTING, make, supports=1, batch=3, targets=targets)
-        gradient = jax.jit(jax.grad(loss))(NET.init(jax.random.key(0)), jax.random.key(1), pool())
+    for make, targets in stages if kind == "mdp" else stages[:1]:
+        loss = finetuning.batch_loss(NETS[kind], SETTINGS[kind], make, supports=1, batch=3, targets=targets)
+        gradient = jax.jit(jax.grad(loss))(NETS[kind].init(jax.random.key(0)), jax.random.key(1), pool(kind))
         assert all(bool(jnp.any(leaf != 0)) for leaf in jax.tree.leaves(gradient))
         assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(gradient))
 
@@ -157,11 +240,12 @@ def test_one_gradient_step_uses_every_parameter():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: finetuning.mdp_setting(SPACES, 3, 1.5, 0.0, 1.0), "teacher_exploration: 1.5; expected"),
-        (lambda: tasks.sample(jax.random.key(0), family, 3, 0), "count: 0; expected at least 1"),
+        (lambda: finetuning.soft_oracle(1.5), "exploration: 1.5; expected"),
+        (lambda: finetuning.myopic(0), "steps: 0; expected at least 1"),
+        (lambda: tasks.sample(jax.random.key(0), draw_mdp, 0.1, 0), "count: 0; expected at least 1"),
         (
             lambda: finetuning.batch_loss(
-                NET, SETTING, finetuning.oracle_prompt, supports=-1, batch=2, targets="actions"
+                NETS["mdp"], MDP, finetuning.teacher_prompt, supports=-1, batch=2, targets="actions"
             ),
             "supports: -1",
         ),

@@ -80,7 +80,9 @@ def garnet(key: jax.Array, *, states: int, actions: int, branching: int, discoun
     )
 
 
-def dark_room(key: jax.Array, *, side: int, slip: Any = 0.0, discount: Any = 1.0, dtype: Any = None) -> MDP:
+def dark_room(
+    key: jax.Array, *, side: int, slip: Any = 0.0, extent: Any = None, discount: Any = 1.0, dtype: Any = None
+) -> MDP:
     """A side x side room with a hidden goal and unlabelled controls.
 
     The goal cell is uniform and pays 1 for every step that starts in it. Which of the four actions moves which way is a
@@ -91,6 +93,7 @@ def dark_room(key: jax.Array, *, side: int, slip: Any = 0.0, discount: Any = 1.0
         key: random key.
         side: cells along a wall; S = side^2, A = 4.
         slip: [] in [0, 1], chance of a random move.
+        extent: [] cells along a wall that are in use, 1..side; all when left out.
         discount: [] in [0, 1].
         dtype: float type.
 
@@ -101,17 +104,19 @@ def dark_room(key: jax.Array, *, side: int, slip: Any = 0.0, discount: Any = 1.0
     dtype = dtype or jnp.result_type(float)
     states, actions = side * side, len(MOVES)
     cell = np.stack(np.divmod(np.arange(states), side), axis=-1)
-    target = np.clip(cell[:, None] + np.asarray(MOVES), 0, side - 1) @ np.asarray([side, 1])
+    wide = jnp.asarray(side if extent is None else extent, jnp.int32)
+    target = jnp.clip(cell[:, None] + np.asarray(MOVES), 0, wide - 1) @ np.asarray([side, 1])
     moves = jax.nn.one_hot(target, states, dtype=dtype)
     controls = jax.random.permutation(key_controls, actions)
     random_move = jnp.mean(moves, axis=1, keepdims=True)
-    goal = jax.random.randint(key_goal, (), 0, states)
-    reward = jax.nn.one_hot(goal, states, dtype=dtype)
+    row, column = jnp.divmod(jax.random.randint(key_goal, (), 0, wide * wide), wide)
+    reward = jax.nn.one_hot(row * side + column, states, dtype=dtype)
+    used = jnp.all(cell < wide, axis=-1).astype(dtype)
     return checked(
         MDP(
             transition=(1 - slip) * moves[:, controls] + slip * random_move,
             reward=jnp.broadcast_to(reward[:, None], (states, actions)),
-            initial=jnp.full((states,), 1 / states, dtype),
+            initial=used / jnp.sum(used),
             discount=jnp.asarray(discount, dtype),
         )
     )

@@ -1,0 +1,84 @@
+"""The axes of the fine-tuning study: one network, judged on strata of tasks; trained again for fewer tasks only.
+
+Dimensions: `X` points of an axis, `m` methods, `G` training seeds.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import sft_worlds
+from experiments.sft_contests import Contest, line_up
+from experiments.sft_study import Config
+from experiments.sft_tasks import Study, held_out, setting_of, side_of
+from experiments.sft_worlds import About, Kind
+from jaxdm.tasks import Task
+from jaxdm.types import Tree
+
+SHOWN = ("SFT", "ICL-only", "demonstration vote")
+"""Methods that are followed along an axis."""
+
+
+def strata(config: Config, kind: Kind) -> dict[str, tuple[tuple[float, ...], Callable[[About, Any], About]]]:
+    """The axes of a setting along which only tasks differ: points, and how a point changes them."""
+    point = lambda name: lambda about, value: about._replace(**{name: (value, value)})
+    axes = {"slip": (config.slips, point("slip"))}
+    if kind == "pomdp":
+        axes["quality"] = (config.qualities, point("quality"))
+    if kind == "apomdp":
+        usable = tuple(q for q in config.qualities if q < 1)  # with q = 1 in one model, others could be ruled out
+        axes["quality"] = (usable, point("quality"))
+        axes["models"] = (config.models, lambda about, value: about._replace(distinct=(value,) * 3))
+        axes["attitude"] = (config.attitudes, point("attitude"))
+    fitting = tuple(extent for extent in config.extents if extent <= side_of(config, kind))
+    if len(fitting) > 1:
+        axes["extent"] = (fitting, lambda about, value: about._replace(extent=value))
+    return axes
+
+
+def sweep(study: Study, contests: dict[str | int, Contest], weights: dict[str, Tree]) -> dict[str, Any]:
+    """Gaps along every axis, `axis_<name>` [X] and `axis_<name>_gap` [m, X, G] with methods `SHOWN`.
+
+    All strata are drawn with the same key, so that neighbouring points share rooms and luck.
+    """
+    config, kind, metrics = study.config, study.kind, {}
+    about = sft_worlds.usual(kind, side_of(config, kind))
+
+    def at_horizon(horizon: int) -> np.ndarray:
+        if horizon == config.horizon:
+            return judge(contests, study.held_out, study, weights)
+        others = line_up(config, setting_of(config, kind, horizon), study.network, (config.supports,))
+        return judge(others, held_out(config, kind, horizon, about), study, weights)
+
+    for name, (points, change) in strata(config, kind).items():
+        strata_of = [held_out(config, kind, config.horizon, change(about, value)) for value in points]
+        gaps = [judge(contests, stratum, study, weights) for stratum in strata_of]
+        metrics |= {f"axis_{name}": np.array(points), f"axis_{name}_gap": np.stack(gaps, axis=1)}
+    horizons = [at_horizon(horizon) for horizon in config.horizons]
+    return metrics | {"axis_horizon": np.array(config.horizons), "axis_horizon_gap": np.stack(horizons, axis=1)}
+
+
+def judge(contests: dict[str | int, Contest], held_out: Task, study: Study, weights: dict[str, Tree]) -> np.ndarray:
+    """Gaps of `SHOWN`, [m, G]."""
+    supports = study.config.supports
+    counts = jnp.full(study.config.seeds, supports)
+    of = lambda name: contests.get(name, contests[supports])(held_out, weights.get(name, counts), held_out)
+    return np.stack([of(name).gap for name in SHOWN])
+
+
+def fewer_tasks(study: Study, contest: Contest, tune: Callable[[Task, int], Tree]) -> dict[str, Any]:
+    """SFT's gap after short training on the first few tasks of the pool, `axis_pool` [X], `axis_pool_gap` [1, X, G].
+
+    Args:
+        study: the study.
+        contest: of networks with the demonstrations of training.
+        tune: `(pool, number of tasks) -> weights [G, ...]`.
+    """
+    config = study.config
+    sizes = [min(size, config.train_tasks) for size in config.pools]
+    repeat = lambda size: jax.tree.map(lambda x: x[jnp.arange(config.train_tasks) % size], study.pool)
+    gaps = [contest(study.held_out, tune(repeat(size), size), study.held_out).gap for size in sizes]
+    return {"axis_pool": np.array(sizes), "axis_pool_gap": np.stack(gaps)[None]}

@@ -1,0 +1,70 @@
+"""Is the belief in the network? A linear probe of its last layer, beside the same probe of an untrained network.
+
+Dimensions: `P` tasks, `T` steps of the query episode, `D` width, `X` cells.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.sft_tasks import Study, key_of
+from jaxdm import finetuning, prompts, tasks
+from jaxdm.models.transformer import network
+from jaxdm.tasks import Task
+from jaxdm.types import Tree
+
+RIDGE = 1e-3
+"""Of the regression, in units of the features' mean square."""
+
+
+def probe(study: Study, weights: dict[str, Tree]) -> dict[str, Any]:
+    """How much of the mood's belief a linear map of the last layer explains on tasks that it was not fitted to.
+
+    The target is the mean over models of the belief in mood 0, signed by the first mood-revealing direction that the
+    network can know: the belief in the sign's own mood.
+
+    Returns:
+        `probe` [networks, seeds], held-out R^2, for the networks named in `probed`.
+    """
+    if study.kind == "mdp":
+        return {}
+    config, setting = study.config, study.setting
+    hidden = network(config.network, setting.spaces.features, config.network.width)
+    half = config.test_tasks // 2
+
+    def gather(params: Tree) -> tuple[jax.Array, jax.Array]:
+        def of_task(key: jax.Array, task: Task) -> tuple[jax.Array, jax.Array]:
+            key_show, key_query = jax.random.split(key)
+            shown = finetuning.demonstrate(key_show, setting, task, config.supports)
+            query = finetuning.visit(key_query, setting, task)
+            episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), shown, query)
+            features = hidden.apply(exposed(params, config.network.width), prompts.encode(episodes, setting.spaces))
+            one = jax.tree.map(lambda x: x[0], query)
+            node = tasks.nodes(task, one)
+            own = jnp.mean(task.belief, axis=0)[node, one.observation % 2]
+            return features[-setting.horizon :], own
+
+        keys = jax.random.split(key_of(config, "probe"), config.test_tasks)
+        return jax.vmap(of_task)(keys, study.held_out)
+
+    def explained(params: Tree) -> jax.Array:
+        features, target = gather(params)
+        flat = lambda x: x.reshape(half * setting.horizon, -1)
+        known, asked = (flat(x) for x in (features[:half], features[half : 2 * half]))
+        learnt, truth = (flat(x)[:, 0] for x in (target[:half], target[half : 2 * half]))
+        centre, mean = jnp.mean(known, axis=0), jnp.mean(learnt)
+        x = known - centre
+        gram = x.T @ x
+        gram += RIDGE * jnp.trace(gram) / len(gram) * jnp.eye(len(gram), dtype=gram.dtype)
+        guess = mean + (asked - centre) @ jnp.linalg.solve(gram, x.T @ (learnt - mean))
+        return 1 - jnp.sum((guess - truth) ** 2) / jnp.sum((truth - jnp.mean(truth)) ** 2)
+
+    run = jax.jit(jax.vmap(explained))
+    return {"probed": np.array(list(weights)), "probe": np.stack([run(known) for known in weights.values()])}
+
+
+def exposed(params: Tree, width: int) -> Tree:
+    """The weights of the same network with an identity as its read-out, which makes its last layer its output."""
+    return params | {"readout": {"kernel": jnp.eye(width), "bias": jnp.zeros(width)}}

@@ -1,0 +1,197 @@
+"""Planning on a given graph of information states: what is worth remembering of a history, and where it leads.
+
+Dimensions: `M` models, `S` states, `A` actions, `O` observations, `N` information states, `H` steps.
+
+Where histories with the same summary lead to the same beliefs under every model, the alpha-maxmin recursion of
+`jaxdm.oracles.ambiguity` runs on summaries, for any horizon and with static shapes; with one model it is a POMDP's.
+Whoever gives the graph claims that equality: how far it is missed, relatively and entry by entry, is measured and
+enters the certificate. Bayes' rule without its normalisation keeps such an error, hence `2 H` times it.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxdm.envs.apomdp import APOMDP
+from jaxdm.envs.rooms import Room
+from jaxdm.oracles.ambiguity_tree import HIGHEST, contraction, rounding_error, weigh
+
+
+class Information(NamedTuple):
+    """The summaries of histories, and what the models believe at each: `weight[m, n, k]` of state `support[n, k]`."""
+
+    root: jax.Array  # [O] int32, after the first observation
+    child: jax.Array  # [N, A, O] int32, after one more action and observation
+    support: jax.Array  # [N, K] int32, no state twice
+    weight: jax.Array  # [M, N, K] sums to one
+
+
+class InformationPlan(NamedTuple):
+    """What is optimal at every summary and step; rows that no history reaches mean nothing."""
+
+    q: jax.Array  # [H, N, A]
+    ties: jax.Array  # [H, N, A] bool, actions that cannot be told from the best
+    own: jax.Array  # [M, H, N, A] each model's own optimal values, as if it were known to be true
+    reached: jax.Array  # [H, N] bool
+    bound: jax.Array  # [] certified error of `q` and `own` where reached
+
+
+def room_information(room: Room, horizon: int) -> Information:
+    """The summaries of a moody room: cell, sign, and how many more moves went as in mood 0 than as in mood 1.
+
+    `b_m(mood 0) / b_m(mood 1) = [prior odds given the sign] ((1 - 3 slip / 4) / (slip / 4))^d`, since four moves lead
+    to four cells.
+
+    Args:
+        room: no batch axis.
+        horizon: H; the surplus d is in -(H - 1)..H - 1.
+    """
+    cells = room.target.shape[1]
+    most, width = horizon - 1, 2 * horizon - 1
+    seen, surplus = jnp.divmod(jnp.arange(2 * cells * width, dtype=jnp.int32), width)
+    surplus, (cell, sign) = surplus - most, jnp.divmod(seen, 2)
+    after = jnp.arange(2 * cells, dtype=jnp.int32)
+    went = (room.target[:, cell, :, None] == (after // 2)[None, None, None, :]).astype(jnp.int32)  # [2, N, A, O]
+    moved = jnp.clip(surplus[:, None, None] + went[0] - went[1], -most, most)
+    column = lambda x: x.astype(room.slip.dtype)[:, None]
+    row = lambda x: x.astype(room.slip.dtype)[None, :]
+    likely, unlikely, quality, bright = map(column, (1 - 0.75 * room.slip, 0.25 * room.slip, room.quality, room.bright))
+    told = jnp.where((sign == 0)[None, :], quality, 1 - quality)
+    up, down = row(jnp.maximum(surplus, 0)), row(jnp.maximum(-surplus, 0))
+    in_bright = bright * told * likely**up * unlikely**down
+    in_dark = (1 - bright) * (1 - told) * likely**down * unlikely**up
+    total = in_bright + in_dark
+    moods = jnp.arange(0, 4, 2, dtype=jnp.int32)[None, :]
+    return Information(
+        root=after * width + most,
+        child=after[None, None, :] * width + moved + most,
+        support=(4 * cell + sign)[:, None] + moods,
+        weight=jnp.stack([in_bright, in_dark], axis=-1) / jnp.where(total > 0, total, 1)[..., None],
+    )
+
+
+class _Step(NamedTuple):
+    """What happens next at every summary."""
+
+    reward: jax.Array  # [M, N, A]
+    probability: jax.Array  # [M, N, A, O] of what is seen next
+
+
+def plan(apomdp: APOMDP, information: Information, horizon: int) -> InformationPlan:
+    """Alpha-maxmin planning for H steps on a graph of summaries, `V = 0` after the last.
+
+    Args:
+        apomdp: the world; no batch axis.
+        information: its graph.
+        horizon: H >= 1.
+
+    Raises:
+        ValueError: horizon < 1.
+    """
+    if horizon < 1:
+        raise ValueError(f"horizon: {horizon}; expected at least 1")
+    child = information.child.reshape(-1)
+    here = _step(apomdp, information)
+    reached = _reached(information, here, _first(apomdp), horizon)
+    slack = 2 * horizon * _missed(apomdp, information, here, jnp.any(reached[: horizon - 1], axis=0))
+    alive = jnp.any(information.weight > 0, axis=-1, keepdims=True)
+
+    def step(later: tuple, at: tuple) -> tuple:
+        value, values, error = later
+        t, now = at
+        size = jnp.maximum(jnp.max(jnp.abs(value)), jnp.max(jnp.abs(values)))
+        scale = jnp.max(jnp.abs(apomdp.reward)) + contraction(apomdp) * size
+        error = rounding_error(apomdp, t, size) + slack * scale + contraction(apomdp) * error
+        q = weigh(
+            _each(here, jnp.broadcast_to(value[child], (len(alive), len(child))), apomdp.discount),
+            alive,
+            apomdp.attitude,
+        )
+        own = _each(here, values[:, child], apomdp.discount)
+        ahead = (jnp.where(now, jnp.max(x, axis=-1), 0) for x in (q, own))
+        return (*ahead, error), (q, own, jnp.max(q, axis=-1, keepdims=True) - q <= 2 * error)
+
+    end = (jnp.zeros(reached.shape[1:], slack.dtype), jnp.zeros(information.weight.shape[:2], slack.dtype))
+    steps = (jnp.arange(horizon), reached)
+    (_, _, error), (q, own, ties) = jax.lax.scan(step, (*end, jnp.zeros_like(slack)), steps, reverse=True)
+    return InformationPlan(
+        q=q,
+        ties=ties,
+        own=jnp.moveaxis(own, 1, 0),
+        reached=reached,
+        bound=error,
+    )
+
+
+def evaluate(apomdp: APOMDP, information: Information, law: jax.Array) -> jax.Array:
+    """What a policy of summaries is worth in each model, before the first observation, [M].
+
+    Args:
+        apomdp: the world.
+        information: its graph.
+        law: [H, N, A] probabilities of actions.
+    """
+    here = _step(apomdp, information)
+    child = information.child.reshape(-1)
+
+    def step(value: jax.Array, choice: jax.Array) -> tuple[jax.Array, None]:
+        return jnp.sum(choice[None] * _each(here, value[:, child], apomdp.discount), axis=-1), None
+
+    end = jnp.zeros(information.weight.shape[:2], law.dtype)
+    value, _ = jax.lax.scan(step, end, law, reverse=True)
+    return jnp.sum(_first(apomdp) * value[:, information.root], axis=-1)
+
+
+def _each(here: _Step, ahead: jax.Array, discount: jax.Array) -> jax.Array:
+    """`backup` where each model has values [M, N A O] of its own: [M, N, A]."""
+    return here.reward + discount * jnp.sum(here.probability * ahead.reshape(here.probability.shape), axis=-1)
+
+
+def _reached(information: Information, here: _Step, mass: jax.Array, horizon: int) -> jax.Array:
+    """Which summaries some history of t steps has that some model allows, [H, N]."""
+    states = information.child.shape[0]
+    possible = jnp.any(here.probability > 0, axis=0)
+    root = jnp.zeros(states, bool).at[information.root].max(jnp.any(mass > 0, axis=0))
+
+    def step(now: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        leads = (possible & now[:, None, None]).reshape(-1)
+        return jnp.zeros(states, bool).at[information.child.reshape(-1)].max(leads), now
+
+    return jax.lax.scan(step, root, length=horizon)[1]
+
+
+def _step(apomdp: APOMDP, information: Information) -> _Step:
+    seen = jnp.einsum("msat,mato->msao", apomdp.transition, apomdp.observation, precision=HIGHEST)
+    expect = lambda table: jnp.einsum("mnk,mnk...->mn...", information.weight, table, precision=HIGHEST)
+    reward = jnp.broadcast_to(apomdp.reward, (seen.shape[0], *apomdp.reward.shape))
+    return _Step(reward=expect(reward[:, information.support]), probability=expect(seen[:, information.support]))
+
+
+def _first(apomdp: APOMDP) -> jax.Array:
+    """Chance of the first observation under each model, [M, O]."""
+    return jnp.einsum("ms,mso->mo", apomdp.initial, apomdp.initial_observation, precision=HIGHEST)
+
+
+def _missed(apomdp: APOMDP, information: Information, here: _Step, counts: jax.Array) -> jax.Array:
+    """By how much Bayes' rule differs from the graph, relatively, at worst, where `counts` [N]; [].
+
+    A belief that has weight elsewhere than in the graph's support is too small there, so that it shows.
+    """
+    actions, observations = information.child.shape[1:]
+    whole = lambda x, axis: jnp.broadcast_to(jnp.expand_dims(x, [i for i in range(4) if i != axis]), support.shape)
+    support = information.support[information.child]  # [N, A, O, K]
+    action, seen = whole(jnp.arange(actions), 1), whole(jnp.arange(observations), 2)
+
+    def of_model(transition: jax.Array, observation: jax.Array, weight: jax.Array, chance: jax.Array) -> jax.Array:
+        moves = (
+            whole(w, 0) * transition[whole(s, 0), action, support]
+            for s, w in zip(information.support.T, weight.T, strict=True)
+        )
+        joint = sum(moves, jnp.zeros(support.shape, weight.dtype)) * observation[action, support, seen]
+        claimed = weight[information.child] * chance[..., None]
+        scale = jnp.where(joint > 0, joint, jnp.where(claimed > 0, claimed, 1))
+        relevant = ((chance > 0) & counts[:, None, None])[..., None]
+        return jnp.max(jnp.where(relevant, jnp.abs(joint - claimed) / scale, 0))
+
+    return jnp.max(jax.vmap(of_model)(apomdp.transition, apomdp.observation, information.weight, here.probability))
