@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 
 from theory import (
+    action_labels,
     ambiguity_attitude,
     ambiguity_models,
     any_features,
@@ -55,6 +56,7 @@ CLAIMS: dict[str, ModuleType] = {
     "L7b": trained_play,
     "L8": covariate_shift,
     "L8b": on_policy,
+    "L8d": action_labels,
     "N1": attention_ftrl,
     "N2": ftrl_regret,
     "N10": equilibrium,

@@ -65,8 +65,8 @@ def check(key: jax.Array, samples: int = 50, form: Form = STATED) -> Claim:
     error = float(draws.in_chunks(measure, key, samples, CHUNK).max())
     factor = factors(key, samples)
     statement = (
-        "On contexts of another law E e^2 = est/M + bias with its moments; optimal play's err by "
-        f"{factor.min():.2g} to {factor.max():.2g} times (median {np.median(factor):.2g}) what L5 gives for the data law"
+        "On contexts of any law E e^2 = est/M + bias with its moments; optimal play's contexts err by "
+        f"{factor.min():.2g} to {factor.max():.2g} times (median {np.median(factor):.2g}) what L5 gives for others"
     )
     return exactly("L8b", statement, "ours", error, ROUNDING * float(jnp.finfo(jnp.float64).eps))
 

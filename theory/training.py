@@ -7,6 +7,7 @@ stay at zero.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -36,6 +37,10 @@ class Pool(NamedTuple):
     points: jax.Array  # [P, d]
     root: jax.Array  # [d, d]
     tasks: jax.Array  # [POOL, d]
+
+
+Loss = Callable[[Tree, jax.Array, Pool, int, int], jax.Array]
+"""Parameters, key, what to draw from, N and batch to a number."""
 
 
 class Trained(NamedTuple):
@@ -76,7 +81,7 @@ def _solved(worlds: linear_mdp.LinearMDP) -> tuple[jax.Array, jax.Array]:
 
 
 @draws.once
-def train(key: jax.Array, length: int, batch: int, first: int = 0) -> Trained:
+def train(key: jax.Array, length: int, batch: int, first: int = 0, loss: Loss | None = None) -> Trained:
     """Train layers, `SEEDS` for each pool.
 
     Args:
@@ -84,22 +89,23 @@ def train(key: jax.Array, length: int, batch: int, first: int = 0) -> Trained:
         length: N.
         batch: prompts of a gradient step.
         first: pool; 1 leaves the normal features out.
+        loss: of a batch; the squared error when left out.
     """
     key_pools, key_train = draws.keys(key)
     drawn = pools(key_pools)
     keys = draws.keys(key_train, 2 * SEEDS).reshape(2, SEEDS)
-    path = _train(keys[first:], jax.tree.map(lambda x: x[first:], drawn), length, batch)
+    path = _train(keys[first:], jax.tree.map(lambda x: x[first:], drawn), length, batch, loss or squared_error)
     tasks = np.asarray(drawn.tasks)
     second = np.einsum("pti,ptj->pij", tasks, tasks) / POOL
     return Trained(path=np.asarray(path), points=np.asarray(drawn.points[1]), tasks=second)
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3))
-def _train(keys: jax.Array, drawn: Pool, length: int, batch: int) -> jax.Array:
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _train(keys: jax.Array, drawn: Pool, length: int, batch: int, loss: Loss) -> jax.Array:
     """The A = v K^T of independently trained layers, [pools, SEEDS, SHOWN, d, d]."""
     size = drawn.tasks.shape[-1]
     learner = trainer.make(
-        lambda params, key, pool: _loss(params, key, pool, length, batch),
+        lambda params, key, pool: loss(params, key, pool, length, batch),
         optax.adam(optax.cosine_decay_schedule(RATE, STEPS)),
     )
 
@@ -114,7 +120,7 @@ def _train(keys: jax.Array, drawn: Pool, length: int, batch: int) -> jax.Array:
     return jax.vmap(lambda keys, pool: jax.vmap(lambda key: one(key, pool))(keys))(keys, drawn)
 
 
-def _loss(params: Tree, key: jax.Array, pool: Pool, length: int, batch: int) -> jax.Array:
+def squared_error(params: Tree, key: jax.Array, pool: Pool, length: int, batch: int) -> jax.Array:
     """Mean squared error of the library's layer on a batch of prompts."""
     key_index, key_normal = randomness.split(key)
     size, count = pool.tasks.shape[-1], batch * (length + 1)
@@ -123,13 +129,16 @@ def _loss(params: Tree, key: jax.Array, pool: Pool, length: int, batch: int) -> 
     x = pool.points[(index[batch:] * pool.points.shape[0]).astype(jnp.int32)]
     x = x + randomness.normal(key_normal, (count, size)) @ pool.root
     x = x.reshape(batch, length + 1, size)
+    answer = lambda x, task: answers(params, x[:-1], x[:-1] @ task, x[-1:])[0]
+    return jnp.mean((jax.vmap(answer)(x, chosen) - jnp.sum(x[:, -1] * chosen, axis=-1)) ** 2)
+
+
+def answers(params: Tree, x: jax.Array, y: jax.Array, queries: jax.Array) -> jax.Array:
+    """What the library's layer with these v and K answers to queries [Q, d] after a context x [N, d], y [N], [Q]."""
+    size = x.shape[1]
     last = jnp.zeros((size + 1, size + 1), x.dtype).at[-1, -1].set(params["v"])
     weights = constructions.attention_layer(jnp.pad(params["K"], ((0, 1), (0, 1))), last)
     layer = constructions.linear_attention(size + 1)
-
-    def miss(x: jax.Array, task: jax.Array) -> jax.Array:
-        tokens = constructions.regression_prompt(x[:-1], x[:-1] @ task, x[-1])
-        _, cache = layer.prefill(weights, tokens[:-1], length + 1)
-        return layer.step(weights, cache, tokens[-1])[0][-1] - x[-1] @ task
-
-    return jnp.mean(jax.vmap(miss)(x, chosen) ** 2)
+    tokens = jax.vmap(lambda query: constructions.regression_prompt(x, y, query)[-1])(queries)
+    _, cache = layer.prefill(weights, constructions.regression_prompt(x, y, queries[0])[:-1], x.shape[0] + 1)
+    return jax.vmap(lambda token: layer.step(weights, cache, token)[0][-1])(tokens)
