@@ -57,7 +57,7 @@ def overlaps(study: Study, held_out: Task, weights: Tree) -> jax.Array:
         law = jax.nn.softmax(outputs[:, : spaces.actions])
         one = jax.tree.map(lambda x: x[0], query)
         labels = [finetuning.label(finetuning.taught(task, other), one) for other in TEACHERS.values()]
-        return jnp.mean(jnp.sum(jnp.minimum(law, jnp.stack(labels)), axis=-1), axis=-1)
+        return jnp.mean(jnp.sum(jnp.minimum(law[None], jnp.stack(labels)), axis=-1), axis=-1)
 
     keys = jax.random.split(key_of(config, "probe"), config.test_tasks)
     return jnp.mean(jax.vmap(of_task)(keys, held_out), axis=0)

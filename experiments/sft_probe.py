@@ -55,10 +55,10 @@ def probe(study: Study, weights: dict[str, Tree]) -> dict[str, Any]:
         known, asked = (flat(x) for x in (features[:half], features[half : 2 * half]))
         learnt, truth = (flat(x)[:, 0] for x in (target[:half], target[half : 2 * half]))
         centre, mean = jnp.mean(known, axis=0), jnp.mean(learnt)
-        x = known - centre
+        x = known - centre[None]
         gram = x.T @ x
         gram += RIDGE * jnp.trace(gram) / len(gram) * jnp.eye(len(gram), dtype=gram.dtype)
-        guess = mean + (asked - centre) @ jnp.linalg.solve(gram, x.T @ (learnt - mean))
+        guess = mean + (asked - centre[None]) @ jnp.linalg.solve(gram, x.T @ (learnt - mean))
         return 1 - jnp.sum((guess - truth) ** 2) / jnp.sum((truth - jnp.mean(truth)) ** 2)
 
     run = jax.jit(jax.vmap(explained))
