@@ -1,8 +1,8 @@
 """Iterative regret-minimisation fine-tuning: bandits, drifting bandits, online learning, solved worlds, its switches.
 
-Figures: `rmft_training`, `rmft_regret`, `rmft_online`, `rmft_switches`, `rmft_transfer`.
+Figures: `rmft_training`, `rmft_regret`, `rmft_transfer`, `rmft_drift`, `rmft_online`, `rmft_switches`.
 Commands: `python -m experiments.rmft quick`, `... paper`; `... quick --help` lists what can be changed.
-Cost: see the README (quick); the paper preset is meant for one GPU, and has not been timed.
+Cost: quick took 20 minutes on cores busy with other work; paper is meant for one GPU, and has not been timed.
 Expectation: regret below UCB1's and near Thompson's on the training law, on longer horizons and other numbers of arms;
     keeping few of many rollouts ends in a trap; a network after supervised fine-tuning still gains.
 

@@ -35,9 +35,11 @@ def family(key):
 
 BANDIT = games.bandit_game(family, ARMS, LENGTH)
 NET = network(SHAPE, BANDIT.features, BANDIT.outputs)
+NET = NET._replace(init=jax.jit(NET.init))
 SIMPLEX = games.online_game((LAW, losses.uniform), ARMS, LENGTH)
 BALL = games.online_game((LAW,), ARMS, LENGTH, "ball")
 ONLINE_NET = network(dataclasses.replace(SHAPE, attention="linear"), SIMPLEX.features, SIMPLEX.outputs)
+ONLINE_NET = ONLINE_NET._replace(init=jax.jit(ONLINE_NET.init))
 
 
 def linear(features, outputs):
@@ -56,7 +58,7 @@ PLAIN, PLAIN_BANDIT = (linear(game.features, game.outputs) for game in (SIMPLEX,
 
 def start(maker, net, seeds=2):
     keys = jax.random.split(jax.random.key(0), seeds)
-    return jax.vmap(maker.init)(keys, jax.vmap(net.init)(keys))
+    return jax.jit(jax.vmap(maker.init))(keys, jax.vmap(net.init)(keys))
 
 
 def same_bits(one, two):
@@ -117,7 +119,7 @@ def test_playing_a_random_first_arm_for_ever_is_a_fixed_point():
     means = jnp.stack([jnp.roll(jnp.array([0.9, 0.5, 0.3, 0.1]), shift) for shift in range(arms)])
     actions = jnp.broadcast_to(jnp.repeat(jnp.arange(arms), copies)[:, None], (arms * copies, rounds_played))
     of_world = lambda mean: jax.vmap(lambda played: pseudo_regret(bandit.make(mean), played)[-1])(actions)
-    regret = jax.vmap(of_world)(means)
+    regret = jax.jit(jax.vmap(of_world))(means)
     kept = distillation.lowest(regret, keep, "scenario")
     played = np.asarray(jnp.tile(actions, (arms, 1))[kept])
     first = np.bincount(played[:, 0], minlength=arms) / len(played)
@@ -196,13 +198,13 @@ def test_online_decisions_are_the_full_networks(game):
 
 def test_unused_arms_are_never_played_and_never_best():
     game = games.online_game((losses.uniform,), ARMS, LENGTH, used=2, labels="sampled")
-    instance = jax.vmap(lambda key: game.instance(key, ()))(jax.random.split(jax.random.key(0), 30))
+    instance = jax.jit(jax.vmap(lambda key: game.instance(key, ())))(jax.random.split(jax.random.key(0), 30))
     np.testing.assert_array_equal(instance.available.sum(axis=-1), np.full(30, 2))
-    weights = ONLINE_NET.init(jax.random.key(1))
+    weights = PLAIN.init(jax.random.key(1))
 
     def one(key, instance):
         told = game.deploy(weights, jnp.zeros(()), instance)
-        return game.play(key, instance, game.player(ONLINE_NET), told)
+        return game.play(key, instance, game.player(PLAIN), told)
 
     record = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(3), 30), instance)
     assert np.all(record.label[~record.available] == 0)
