@@ -1,13 +1,17 @@
 """How an experiment is started: a preset by name, any field changed on the command line, errors without a trace."""
 
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import tyro
 
 Config = TypeVar("Config")
+Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 
 def preset(presets: Mapping[str, Config], name: str) -> Config:
@@ -35,8 +39,28 @@ def command_line(presets: Mapping[str, Config], run: Callable[[Config], Path], d
         config = tyro.extras.overridable_config_cli(choices, args=arguments, description=description)
         print(run(config))
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _leave(2, f"error: {error}")
     except KeyboardInterrupt:
-        print("interrupted: run the same command again to go on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+        _leave(130, "interrupted: run the same command again to go on from the last checkpoint")
+
+
+def at_once(work: Callable[[Item], Found], items: Iterable[Item], workers: int) -> list[Found]:
+    """`[work(item) for item in items]`, so many at a time; an error or an interruption waits for nobody.
+
+    Raises:
+        ValueError: workers < 1.
+    """
+    if workers < 1:
+        raise ValueError(f"workers: {workers}; expected at least 1")
+    pool = ThreadPoolExecutor(workers)
+    try:
+        return list(pool.map(work, items))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _leave(code: int, message: str) -> NoReturn:
+    """End without waiting for work in other threads: files are written whole or not at all."""
+    print(message, file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(code)

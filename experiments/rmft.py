@@ -10,7 +10,6 @@ Parts run at the same time, each on its own keys; the results do not depend on i
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +37,8 @@ def main(config: Config) -> Path:
     for part in config.parts:
         if part not in PARTS:
             raise ValueError(f"parts: {part!r}; expected some of {', '.join(PARTS)}")
-    metrics: dict[str, Any] = {}
-    with ThreadPoolExecutor(config.workers) as workers:
-        for found in workers.map(lambda part: PARTS[part](config), config.parts):
-            metrics |= found
+    found = launch.at_once(lambda part: PARTS[part](config), config.parts, config.workers)
+    metrics = {name: value for of_part in found for name, value in of_part.items()}
     path = storage.write_result(config.results, "rmft", config, metrics)
     storage.write_claims(path, claims(config, metrics))
     return path

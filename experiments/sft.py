@@ -11,6 +11,7 @@ every control does the opposite. Demonstrations visit part of a room, in part of
 vote) stays far from optimal, and so does planning on what they count.
 """
 
+import functools
 from pathlib import Path
 
 import jax
@@ -29,13 +30,12 @@ from jaxdm.types import Tree
 
 
 def main(config: Config) -> Path:
-    """Every setting in turn, a result each; returns the folder that holds them.
+    """Every setting, a result each; returns the folder that holds them.
 
     Raises:
         ValueError: a field out of range, or a checkpoint of another run.
     """
-    for kind in config.settings:
-        run(config, kind)
+    launch.at_once(functools.partial(run, config), config.settings, config.workers)
     return config.results / "sft"
 
 

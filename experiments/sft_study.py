@@ -15,7 +15,9 @@ class Config:
     name: str = "quick"
     """Of the preset, for the commands in the report."""
     settings: tuple[Kind, ...] = ("mdp", "pomdp", "apomdp")
-    """Kinds of world, studied one after the other."""
+    """Kinds of world."""
+    workers: int = 2
+    """Settings that run at once; the results do not depend on it."""
     side: int = 4
     """Cells along a wall of the rooms of the MDP setting."""
     moody_side: int = 3
@@ -26,7 +28,7 @@ class Config:
     """Demonstrations of a training item."""
     demonstrations: tuple[int, ...] = (0, 1, 2, 4)
     """Demonstrations at test; the training number must be among them."""
-    train_tasks: int = 1000
+    train_tasks: int = 2000
     """Size of the training pool."""
     test_tasks: int = 64
     """Held-out tasks."""
@@ -34,15 +36,15 @@ class Config:
     """Query episodes per held-out task, in each model."""
     seeds: int = 3
     """Training seeds, the unit of every interval."""
-    pretrain_steps: int = 300
+    pretrain_steps: int = 500
     """Gradient steps of pretraining."""
-    sft_steps: int = 600
+    sft_steps: int = 800
     """Gradient steps of fine-tuning, and of training from scratch."""
     further_steps: int = 200
     """Gradient steps of the fine-tuning on fewer tasks and on other teachers."""
     rate: float = 3e-3
     """Peak learning rate."""
-    batch: int = 32
+    batch: int = 48
     """Items of a gradient step."""
     targets: Literal["actions", "all"] = "actions"
     """What fine-tuning predicts."""
@@ -62,7 +64,7 @@ class Config:
     """Axis (shift): chance of a random move."""
     extents: tuple[int, ...] = (3, 4)
     """Axis (shift): cells along a wall in use, where they fit."""
-    pools: tuple[int, ...] = (30, 1000)
+    pools: tuple[int, ...] = (30, 2000)
     """Axis: training tasks, at most `train_tasks`."""
     network: Transformer = dataclasses.field(default_factory=Transformer)
     """Shape of the network."""

@@ -1,6 +1,7 @@
 """The fine-tuning study at toy size, end to end, and the command line's answers to wrong words."""
 
 import dataclasses
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -129,3 +130,34 @@ def test_the_command_line_answers_wrong_words_in_one_line():
     answer = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False)
     assert answer.returncode == 2
     assert answer.stderr.strip() == "error: preset: 'fast'; expected one of quick, paper, toy"
+
+
+def test_parts_run_at_once_and_answer_in_order():
+    assert launch.at_once(lambda x: x * x, range(5), 2) == [0, 1, 4, 9, 16]
+    with pytest.raises(ValueError, match=r"^workers: 0; expected at least 1"):
+        launch.at_once(abs, [1], 0)
+
+
+WAITING = """
+import signal, threading
+from experiments import launch, sft_study
+
+def part(number):
+    print("ready", flush=True)
+    threading.Event().wait(60)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+launch.command_line(sft_study.PRESETS, lambda config: launch.at_once(part, [0], 1), None)
+"""
+
+
+def test_an_interruption_does_not_wait_for_parts_at_work():
+    command = [sys.executable, "-c", WAITING, "toy"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    child = subprocess.Popen(command, cwd=Path(__file__).parent.parent, **pipes)
+    assert child.stdout is not None
+    child.stdout.readline()
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert said.startswith("interrupted: run the same command again")
