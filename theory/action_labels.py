@@ -5,7 +5,7 @@ best under Q*; contexts are as in L7, pairs with their Q*-values. Features on a 
 to all rows of A adds one number to all logits: A's mean row, which no action shows, is left out. What remains is the
 closed form's `W L G^-1` scaled up: actions say what is better and not by how much, and logits grow until they are as
 sure as a context of N pairs lets them be. Of the layer's estimates of Q* the size is lost. This is a finding at these
-sizes, and no theorem; "several times" is taken as twice.
+sizes, and no theorem: that the norm is what to measure, and twice what to ask of it, was settled after a first look.
 
 The refutation says the same of layers trained on Q* themselves.
 
