@@ -206,21 +206,18 @@ def test_oracle_and_random_play_are_the_ends_of_the_scale(kind):
 
 
 def test_demonstrations_of_another_task_are_another_tasks():
-    shown = []
-    inform = lambda task, demos: shown.append(demos.observation) or tasks.guide(task, tasks.play_law(task.lesson))
-    for source in (None, one(5, "pomdp")):
-        evaluation.trial(
-            jax.random.key(0),
-            HIDDEN,
-            one(0, "pomdp"),
-            tasks.informed(),
-            inform,
-            demonstrations=2,
-            episodes=1,
-            source=source,
-        )
+    @jax.jit
+    def seen(task, source):
+        shown = []
+        inform = lambda task, demos: shown.append(demos.observation) or tasks.guide(task, tasks.play_law(task.lesson))
+        agent, sizes = tasks.informed(), {"demonstrations": 2, "episodes": 1}
+        evaluation.trial(jax.random.key(0), HIDDEN, task, agent, inform, source=source, **sizes)
+        return shown[0]
+
+    own, other = one(0, "pomdp"), one(5, "pomdp")
+    shown = [seen(own, None), seen(own, other)]
     key_show = jax.random.split(jax.random.key(0))[0]
-    for observed, task in zip(shown, (one(0, "pomdp"), one(5, "pomdp")), strict=True):
+    for observed, task in zip(shown, (own, other), strict=True):
         np.testing.assert_array_equal(observed, finetuning.demonstrate(key_show, HIDDEN, task, 2).observation)
 
 
