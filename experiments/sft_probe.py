@@ -15,15 +15,17 @@ from jaxdm.models.transformer import network
 from jaxdm.tasks import Task
 from jaxdm.types import Tree
 
-RIDGE = 1e-3
-"""Of the regression, in units of the features' mean square."""
+RIDGE = 0.1
+"""Of the regression, in units of the features' mean variance: tasks are few beside features."""
+PROMPTS = 8
+"""Of every task, each with demonstrations and a query episode of its own."""
 
 
 def probe(study: Study, weights: dict[str, Tree]) -> dict[str, Any]:
     """How much of the mood's belief a linear map of the last layer explains on tasks that it was not fitted to.
 
-    The target is the mean over models of the belief in mood 0, signed by the first mood-revealing direction that the
-    network can know: the belief in the sign's own mood.
+    The target is the belief in the mood that the present sign shows, a mean over models: a network need not know which
+    mood reverses the controls to hold it. Half of the tasks are fitted, the other half explained.
 
     Returns:
         `probe` [networks, seeds], held-out R^2, for the networks named in `probed`.
@@ -46,12 +48,12 @@ def probe(study: Study, weights: dict[str, Tree]) -> dict[str, Any]:
             own = jnp.mean(task.belief, axis=0)[node, one.observation % 2]
             return features[-setting.horizon :], own
 
-        keys = jax.random.split(key_of(config, "probe"), config.test_tasks)
-        return jax.vmap(of_task)(keys, study.held_out)
+        keys = jax.random.split(key_of(config, "probe"), (config.test_tasks, PROMPTS))
+        return jax.vmap(jax.vmap(of_task, in_axes=(0, None)))(keys, study.held_out)
 
     def explained(params: Tree) -> jax.Array:
         features, target = gather(params)
-        flat = lambda x: x.reshape(half * setting.horizon, -1)
+        flat = lambda x: x.reshape(half * PROMPTS * setting.horizon, -1)
         known, asked = (flat(x) for x in (features[:half], features[half : 2 * half]))
         learnt, truth = (flat(x)[:, 0] for x in (target[:half], target[half : 2 * half]))
         centre, mean = jnp.mean(known, axis=0), jnp.mean(learnt)

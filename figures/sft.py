@@ -17,13 +17,13 @@ from jaxdm import storage
 CURVE = "curve_steps_"
 SETTINGS = {"mdp": "MDP", "pomdp": "POMDP", "apomdp": "ambiguous POMDP"}
 LABELS = {
-    "horizon": "horizon, steps",
-    "slip": "chance of a random move",
-    "quality": "observation quality q",
-    "models": "number of models",
+    "horizon": "horizon",
+    "slip": "slip",
+    "quality": "quality q",
+    "models": "models",
     "attitude": "attitude $\\alpha$",
-    "extent": "cells along a wall",
-    "pool": "training tasks",
+    "extent": "side",
+    "pool": "tasks",
 }
 """Axes in the order of their panels."""
 
@@ -66,8 +66,7 @@ def gap(stored: list[storage.Result]) -> Drawn:
         axes.set_xscale("symlog", base=2, linthresh=1, linscale=0.5)
         axes.set_xticks(shown, [str(count) for count in shown])
         axes.minorticks_off()
-        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-        axes.set(xlabel="demonstrations in the context", title=title(result))
+        axes.set(xlabel="demonstrations in the context", title=title(result), ylim=(-0.05, 1.2))
         mean, low, high = style.seed_interval(result.metrics["gap"][:, -1])
         best = int(np.nanargmin(mean))
         ends.append(f"{title(result)}: {methods[best]}, {mean[best]:.3f} [{low[best]:.3f}, {high[best]:.3f}]")
@@ -96,11 +95,16 @@ def axes_of(stored: list[storage.Result]) -> Drawn:
                 style.line(axes, points, of_method, method, order)
             if name == "pool":
                 axes.set_xscale("log")
-            axes.set(xlabel=LABELS[name], ylim=(0, None))
+            else:
+                axes.set_xticks(points)
+            axes.set(xlabel=LABELS[name], ylim=(0, 1.05))
+            axes.tick_params(labelleft=axes is row[0])
         row[0].set_ylabel(f"{title(result)}\noptimality gap")
     style.legend_above(figure, grid[0][0], columns=len(SHOWN))
     caption = (
-        "Optimality gap along every axis, with the demonstrations of training. One network serves all points of an "
+        "Optimality gap along every axis, with the demonstrations of training: steps of an episode, chance of a random "
+        "move, chance that the sign tells the mood, number of models and attitude under ambiguity, cells along a wall, "
+        "tasks to train on. One network serves all points of an "
         "axis, but along training tasks, where it is trained briefly for each point. Look at the distance between "
         "ICL-only and SFT: where it grows, fine-tuning gains more. Bands are 95 % intervals over seeds."
     )
@@ -150,8 +154,8 @@ def learnt(stored: list[storage.Result]) -> Drawn:
         below.set(xlabel="observation at the decision", ylim=(0, 1.02))
         if "probe" in result.metrics:
             found = zip(result.metrics["probed"], result.metrics["probe"].mean(axis=-1), strict=True)
-            lines = "\n".join(f"{name} {value:.2f}" for name, value in found)
-            below.text(0.02, 0.97, f"belief probe, $R^2$\n{lines}", transform=below.transAxes, va="top", fontsize=6)
+            lines = ", ".join(f"{name} {value:.2f}" for name, value in found)
+            below.set_title(f"belief probe, $R^2$: {lines}", fontsize=6)
     grid[0][0].set_ylabel("share optimal")
     grid[1][0].set_ylabel("share optimal")
     style.legend_above(figure, grid[0][0], columns=3)
