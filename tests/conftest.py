@@ -3,15 +3,11 @@
 import jax
 import pytest
 
-# A read that fails leaves orbax with coroutines that complain when they are collected, in whichever test that happens.
-ABANDONED_READ = "ignore:Exception ignored in. <coroutine object _read_array:pytest.PytestUnraisableExceptionWarning"
-
 
 def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_legacy_prng_key", "error")
     config.addinivalue_line("filterwarnings", "error")
-    config.addinivalue_line("filterwarnings", ABANDONED_READ)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Training: exact resume after a kill at any point, checkpoints that are whole or refused, and a loss that falls."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -74,7 +75,7 @@ def test_the_callers_state_survives():
     assert float(state.params["w"].sum()) == 0
 
 
-SCRIPT = """
+RUN = """
     import sys
     from pathlib import Path
     import jax
@@ -84,18 +85,46 @@ SCRIPT = """
 """
 
 
+REFUSED = """
+    import sys
+    from pathlib import Path
+    import jax
+    import jax.numpy as jnp
+    from jaxdm import trainer
+    from test_training import SEEDS, STEPS, EVERY, TRAINER
+
+    keys, width = jax.random.split(jax.random.key(0), SEEDS), int(sys.argv[2])
+    state = jax.vmap(TRAINER.init)(keys, {"w": jnp.zeros((SEEDS, width))})
+    try:
+        data = jnp.zeros((1, width))
+        trainer.fit(TRAINER, state, data, STEPS, every=EVERY, folder=Path(sys.argv[1]), identity="run")
+    except ValueError as error:
+        print(error)
+"""
+
+
+def child(script: str, *arguments: object) -> subprocess.Popen:
+    """A script of this module in a process of its own."""
+    here = Path(__file__).parent
+    command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(here.parent)}
+    return subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, env=environment, text=True)
+
+
+def refusal(folder: Path, width: int) -> str:
+    """What a run of this width says of the folder. Reads that fail leave orbax with threads that complain for long."""
+    return child(REFUSED, folder, width).communicate()[0]
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.2])
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path, unbroken, delay):
-    here = Path(__file__).parent
-    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(tmp_path)]
-    path = {"PYTHONPATH": str(here.parent)}
-    child = subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, env=os.environ | path)
-    assert child.stdout is not None
-    child.stdout.readline()  # after the first checkpoint; then in the midst of a chunk, or of writing one
+    run = child(RUN, tmp_path)
+    assert run.stdout is not None
+    run.stdout.readline()  # after the first checkpoint; then in the midst of a chunk, or of writing one
     time.sleep(delay)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    child.stdout.close()
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    run.stdout.close()
     assert same_bits(fit(folder=tmp_path, identity="run"), unbroken)
 
 
@@ -111,15 +140,12 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
     files = [path for path in (tmp_path / str(EVERY) / "tree").rglob("*") if path.is_file()]
     for path in files:
         path.write_bytes(path.read_bytes()[:10]) if damage == "truncate" else path.unlink()
-    with pytest.raises(ValueError, match=r"(?s)^folder: .* step 5 is damaged .*; delete it to start anew"):
-        fit(folder=tmp_path, identity="run")
+    assert re.match(r"(?s)folder: .* step 5 is damaged .*; delete it to start anew", refusal(tmp_path, 4))
 
 
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
     fit(EVERY, folder=tmp_path, identity="run")
-    wider = jax.vmap(TRAINER.init)(jax.random.split(jax.random.key(0), SEEDS), {"w": jnp.zeros((SEEDS, 5))})
-    with pytest.raises(ValueError, match=r"^folder: "):
-        trainer.fit(TRAINER, wider, jnp.zeros((1, 5)), STEPS, every=EVERY, folder=tmp_path, identity="run")
+    assert refusal(tmp_path, 5).startswith("folder: ")
 
 
 @pytest.mark.parametrize(
