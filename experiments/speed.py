@@ -2,7 +2,7 @@
 
 Table: `results/speed.json`, shown in the report; a ratio above 1 means that we are faster.
 Commands: `make speed`, or `python -m experiments.speed` with the `peers` extra; a missing peer is named and skipped.
-Cost: about three minutes on two CPU cores.
+Cost: about five minutes on two CPU cores.
 Expectation: solvers at least as fast as QuantEcon, simulation at least 3 times gymnax, a cache at least 5 times faster.
 
 Every number is the median of runs that alternate between the two sides, after a first run that compiles.
