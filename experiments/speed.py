@@ -161,7 +161,7 @@ class Reread(NamedTuple):
 
     tokens: jax.Array  # [N + T, F]
     length: jax.Array  # [] int32
-    last: tuple  # previous action, previous reward, whether an episode starts
+    last: tuple  # previous observation, action and reward, and whether an episode starts
 
 
 def rereading_agent(net: Network, spaces: Spaces, length: int) -> Agent:
@@ -169,18 +169,18 @@ def rereading_agent(net: Network, spaces: Spaces, length: int) -> Agent:
 
     def init(key: jax.Array, params: Deployment) -> Reread:
         room = jnp.pad(params.context, ((0, length), (0, 0)))
-        last = (jnp.int32(0), jnp.float32(0), jnp.bool_(True))
+        last = (jnp.int32(0), jnp.int32(0), jnp.float32(0), jnp.bool_(True))
         return Reread(tokens=room, length=jnp.int32(len(params.context)), last=last)
 
     def act(draw: jax.Array, memory: Reread, observation: jax.Array, params: Deployment) -> tuple:
-        now = token(observation, memory.last[0], memory.last[1], memory.last[2], spaces)
+        now = token(observation, memory.last[0], memory.last[1], memory.last[2], memory.last[3], spaces)
         tokens = memory.tokens.at[memory.length].set(now)
         logits = net.apply(params.weights, tokens)[memory.length, : spaces.actions]
         return choose(logits, draw, params.temperature), memory._replace(tokens=tokens, length=memory.length + 1)
 
     def observe(memory: Reread, transition: Transition, params: Deployment) -> Reread:
         start = transition.terminated | transition.truncated
-        return memory._replace(last=(transition.action, transition.reward, start))
+        return memory._replace(last=(transition.observation, transition.action, transition.reward, start))
 
     return Agent(init=init, act=act, observe=observe, draws=uniform_draws)
 

@@ -159,7 +159,7 @@ def batch_loss(
         chosen = jax.random.randint(key_task, (batch,), 0, pool.bound.shape[0])
         items = jax.vmap(lambda k, i: prompt(k, setting, jax.tree.map(lambda x: x[i], pool), supports))
         prompts = items(randomness.split(key_item, batch), chosen)
-        of_one = lambda item: prediction_loss(network.apply(params, item.tokens), item, setting.spaces, targets)
-        return jnp.mean(jax.vmap(of_one)(prompts))
+        of_one = lambda outputs, item: prediction_loss(outputs, item, setting.spaces, targets)
+        return jnp.mean(jax.vmap(of_one)(network.apply(params, prompts.tokens), prompts))
 
     return loss

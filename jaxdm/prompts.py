@@ -1,9 +1,11 @@
 """Prompts: episodes as tokens, one a decision, and what a network is asked to predict at each.
 
-Dimensions: `K` episodes, `T` steps, `N = K T` tokens, `O` observations, `A` actions, `F = O + A + 2` features.
+Dimensions: `K` episodes, `T` steps, `N = K T` tokens, `O` observations, `A` actions, `F = 2 O + A + 2` features.
 
-The token of step t says what is known before acting: one-hot observation `o_t`, one-hot previous action (zeros at the
-start of an episode), previous reward (zero likewise), and whether an episode starts here.
+The token of step t says what is known before acting: one-hot observation `o_t`, the step that led to it as one-hot
+`o_{t-1}`, one-hot `a_{t-1}` and `r_{t-1}` (zeros at the start of an episode), and whether an episode starts here. The
+previous observation is in the token before, too; repeated, it makes a token a whole transition, so that a network can
+look up what was done at an observation without learning first to find the token before (an induction head).
 """
 
 from typing import NamedTuple
@@ -25,7 +27,7 @@ class Spaces(NamedTuple):
     @property
     def features(self) -> int:
         """F, the width of a token."""
-        return self.observations + self.actions + 2
+        return 2 * self.observations + self.actions + 2
 
     @property
     def outputs(self) -> int:
@@ -45,12 +47,18 @@ class Prompt(NamedTuple):
 
 
 def token(
-    observation: jax.Array, last_action: jax.Array, last_reward: jax.Array, start: jax.Array, spaces: Spaces
+    observation: jax.Array,
+    last_observation: jax.Array,
+    last_action: jax.Array,
+    last_reward: jax.Array,
+    start: jax.Array,
+    spaces: Spaces,
 ) -> jax.Array:
     """One token, [F].
 
     Args:
         observation: [] int32.
+        last_observation: [] int32; anything at the start of an episode.
         last_action: [] int32; anything at the start of an episode.
         last_reward: [] reward units; anything at the start of an episode.
         start: [] bool, whether an episode starts here.
@@ -60,6 +68,7 @@ def token(
     return jnp.concatenate(
         [
             jax.nn.one_hot(observation, spaces.observations, dtype=last_reward.dtype),
+            jax.nn.one_hot(last_observation, spaces.observations, dtype=last_reward.dtype) * carried,
             jax.nn.one_hot(last_action, spaces.actions, dtype=last_reward.dtype) * carried,
             jnp.stack([last_reward * carried, 1 - carried]),
         ]
@@ -78,9 +87,10 @@ def encode(episodes: Episode, spaces: Spaces) -> jax.Array:
     """
     start = jnp.broadcast_to(jnp.arange(episodes.reward.shape[1]) == 0, episodes.reward.shape)
     flat = lambda x: x.reshape(-1)
-    encode_one = jax.vmap(token, in_axes=(0, 0, 0, 0, None))
-    last_action, last_reward = jnp.roll(episodes.action, 1, axis=1), jnp.roll(episodes.reward, 1, axis=1)
-    return encode_one(flat(episodes.observation), flat(last_action), flat(last_reward), flat(start), spaces)
+    encode_one = jax.vmap(token, in_axes=(0, 0, 0, 0, 0, None))
+    before = lambda x: flat(jnp.roll(x, 1, axis=1))
+    last = before(episodes.observation), before(episodes.action), before(episodes.reward)
+    return encode_one(flat(episodes.observation), last[0], last[1], last[2], flat(start), spaces)
 
 
 def supervise(episodes: Episode, label: jax.Array, spaces: Spaces) -> Prompt:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.envs.mdp import MDP
@@ -136,13 +137,14 @@ def sample(key: jax.Array, draw: Callable[[jax.Array, Tree], Task], about: Tree,
         raise ValueError(f"count: {count}; expected at least 1")
     with jax.enable_x64(True):
         keys = jax.random.split(key, -(-count // CHUNK) * CHUNK).reshape(-1, CHUNK)
-        solved = [cast_floats(_solve(draw, row, about), jnp.float32) for row in keys]
-        return jax.tree.map(lambda *parts: jnp.concatenate(parts)[:count], *solved)
+        solved = [_solve(draw, row, about) for row in keys]
+    # Put together on the host: on the device this would be compiled anew for every count.
+    return jax.tree.map(lambda *parts: jnp.asarray(np.concatenate(parts)[:count]), *solved)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _solve(draw: Callable[[jax.Array, Tree], Task], keys: jax.Array, about: Tree) -> Task:
-    return jax.vmap(draw, in_axes=(0, None))(keys, about)
+    return cast_floats(jax.vmap(draw, in_axes=(0, None))(keys, about), jnp.float32)
 
 
 def lesson_of(good: jax.Array, dtype: Any = jnp.float32) -> Lesson:

@@ -89,7 +89,8 @@ class Network(NamedTuple):
 
     Fields:
         init: `key -> params`.
-        apply: `(params, tokens [N, F]) -> outputs [N, D]`, causal: output n depends on tokens 0..n.
+        apply: `(params, tokens [..., N, F]) -> outputs [..., N, D]`, causal: output n depends on tokens 0..n. Leading
+            axes are a batch, whose gradients are much faster than through `vmap`.
         prefill: `(params, tokens [N, F], capacity) -> (outputs [N, D], cache)` with room for `capacity >= N` tokens.
         step: `(params, cache, token [F]) -> (output [D], cache)`; equals the next row of `apply` on all tokens so far.
     """

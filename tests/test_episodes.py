@@ -116,10 +116,11 @@ def test_the_soft_oracle_plays_its_law():
 def test_tokens_say_what_was_known_before_acting():
     demos = demonstrations(2)
     tokens = np.asarray(prompts.encode(demos, SPACES)).reshape(2, HORIZON, SPACES.features)
-    observation, last_action, reward, start = np.split(tokens, [STATES, STATES + ACTIONS, -1], axis=-1)
+    borders = [STATES, 2 * STATES, 2 * STATES + ACTIONS, -1]
+    observation, last_observation, last_action, reward, start = np.split(tokens, borders, axis=-1)
     np.testing.assert_array_equal(observation.argmax(-1), demos.observation)
-    assert np.all(last_action[:, 0] == 0)
-    assert np.all(reward[:, 0] == 0)
+    assert np.all(tokens[:, 0, STATES:-1] == 0)
+    np.testing.assert_array_equal(last_observation[:, 1:].argmax(-1), demos.observation[:, :-1])
     np.testing.assert_array_equal(last_action[:, 1:].argmax(-1), demos.action[:, :-1])
     np.testing.assert_array_equal(reward[:, 1:, 0], demos.reward[:, :-1])
     np.testing.assert_array_equal(start[..., 0], [[1] + [0] * (HORIZON - 1)] * 2)

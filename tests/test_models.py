@@ -58,6 +58,21 @@ def test_an_output_depends_on_every_token_up_to_its_own_and_on_none_after(kind, 
     assert np.all(np.diagonal(influence) > 0)
 
 
+@pytest.mark.parametrize(("kind", "position"), [("softmax", "rope"), ("linear", "alibi")])
+def test_a_batch_of_sequences_is_every_sequence_on_its_own(kind, position):
+    net, params, tokens = build(kind, position)
+    batch = jnp.stack([tokens, 2 * tokens[::-1]])
+    together = lambda params: jnp.sum(net.apply(params, batch) ** 3)
+    apart = lambda params: jnp.sum(jax.vmap(lambda one: net.apply(params, one))(batch) ** 3)
+    (one, gradient), (other, expected) = jax.jit(lambda p: [jax.value_and_grad(f)(p) for f in (together, apart)])(
+        params
+    )
+    np.testing.assert_allclose(one, other, rtol=50 * EPS)
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, atol=500 * EPS * float(jnp.abs(y).max())), gradient, expected
+    )
+
+
 @pytest.mark.parametrize("position", get_args(Position))
 def test_softmax_attention_equals_a_loop_in_numpy(position):
     keys = jax.random.split(jax.random.key(2), 3)

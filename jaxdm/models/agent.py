@@ -26,6 +26,7 @@ class NetworkMemory(NamedTuple):
     """The cached context, and what happened since the last decision."""
 
     cache: Tree
+    last_observation: jax.Array  # [] int32
     last_action: jax.Array  # [] int32
     last_reward: jax.Array  # []
     start: jax.Array  # [] bool
@@ -51,15 +52,20 @@ def network_agent(network: Network, spaces: Spaces, length: int) -> Agent:
     def init(key: jax.Array, params: Deployment) -> NetworkMemory:
         _, cache = network.prefill(params.weights, params.context, params.context.shape[0] + length)
         zero = jnp.zeros((), params.context.dtype)
-        return NetworkMemory(cache=cache, last_action=jnp.int32(0), last_reward=zero, start=jnp.bool_(True))
+        none = jnp.int32(0)
+        return NetworkMemory(
+            cache=cache, last_observation=none, last_action=none, last_reward=zero, start=jnp.bool_(True)
+        )
 
     def act(draw: jax.Array, memory: NetworkMemory, observation: jax.Array, params: Deployment) -> tuple:
-        now = token(observation, memory.last_action, memory.last_reward, memory.start, spaces)
+        last = memory.last_observation, memory.last_action, memory.last_reward
+        now = token(observation, last[0], last[1], last[2], memory.start, spaces)
         output, cache = network.step(params.weights, memory.cache, now)
         return choose(output[: spaces.actions], draw, params.temperature), memory._replace(cache=cache)
 
     def observe(memory: NetworkMemory, transition: Transition, params: Deployment) -> NetworkMemory:
         return memory._replace(
+            last_observation=transition.observation,
             last_action=transition.action,
             last_reward=transition.reward.astype(memory.last_reward.dtype),
             start=transition.terminated | transition.truncated,

@@ -1,9 +1,11 @@
 """A decoder behind the pure `Network` boundary. Flax NNX stays in this file.
 
-Dimensions: `T` tokens, `F` features of a token, `D` width, `H` heads, `K = D / H`, `L` layers, `O` outputs.
+Dimensions: `T` tokens, `F` features of a token, `D` width, `H` heads, `K = D / H`, `L` layers, `O` outputs. Arrays may
+have leading axes of sequences where nothing is cached.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -99,14 +101,14 @@ class Decoder(nnx.Module):
         """Draw the weights."""
         self.config = config
         if not config.bare:
-            self.embed = nnx.Linear(features, config.width, rngs=rngs)
+            self.embed = nnx.Linear(features, config.width, dot_general=rows_times, rngs=rngs)
             self.norm = nnx.LayerNorm(config.width, rngs=rngs)
-            self.readout = nnx.Linear(config.width, outputs, rngs=rngs)
+            self.readout = nnx.Linear(config.width, outputs, dot_general=rows_times, rngs=rngs)
         for index in range(config.layers):
             setattr(self, f"block_{index}", Block(config, rngs=rngs))
 
     def __call__(self, tokens_TF: jax.Array) -> jax.Array:
-        """Outputs of every token, [T, O]."""
+        """Outputs of every token, [..., T, O]."""
         return self._run(tokens_TF, None, 0)[0]
 
     def extend(self, tokens_TF: jax.Array, cache: list[KeyValues], first: jax.Array | int) -> tuple:
@@ -139,6 +141,7 @@ class Block(nnx.Module):
             inputs,
             outputs,
             use_bias=False,
+            dot_general=rows_times,
             kernel_init=nnx.initializers.variance_scaling(scale, "fan_in", "truncated_normal"),
             rngs=rngs,
         )
@@ -152,17 +155,37 @@ class Block(nnx.Module):
 
     def __call__(self, x_TD: jax.Array, cached: KeyValues | None, first: jax.Array | int) -> tuple:
         """The residual stream after this layer, and the cache with the new tokens' keys and values in it."""
+        n_TD = x_TD if self.config.bare else self.attention_norm(x_TD)
+        mix = lambda q_TD, k_TD, v_TD: self._mix(q_TD, k_TD, v_TD, cached, first)
+        for _ in x_TD.shape[:-2]:
+            mix = jax.vmap(mix)
+        a_TD, cached = mix(self.query(n_TD), self.key(n_TD), self.value(n_TD))
+        x_TD = x_TD + self.out(a_TD)
+        if not self.config.bare:
+            x_TD = x_TD + self.mlp_out(nnx.gelu(self.mlp_in(self.mlp_norm(x_TD))))
+        return x_TD, cached
+
+    def _mix(
+        self, q_TD: jax.Array, k_TD: jax.Array, v_TD: jax.Array, cached: KeyValues | None, first: jax.Array | int
+    ) -> tuple:
+        """Attention of one sequence, and the cache with its keys and values."""
         config = self.config
-        n_TD = x_TD if config.bare else self.attention_norm(x_TD)
         heads = lambda y_TD: y_TD.reshape(y_TD.shape[0], config.heads, -1).swapaxes(0, 1)
-        q_HTK, k_HTK, v_HTK = heads(self.query(n_TD)), heads(self.key(n_TD)), heads(self.value(n_TD))
+        q_HTK, k_HTK, v_HTK = heads(q_TD), heads(k_TD), heads(v_TD)
         if config.position == "rope":
             q_HTK, k_HTK = attention.rotate(q_HTK, first), attention.rotate(k_HTK, first)
         new = KeyValues(keys=k_HTK, values=v_HTK)
         cached = new if cached is None else attention.extend(cached, new, first)
         from_start = isinstance(first, int) and first == 0
         a_HTK = attention.attend(q_HTK, new if from_start else cached, first, config.attention, config.position)
-        x_TD = x_TD + self.out(a_HTK.swapaxes(0, 1).reshape(x_TD.shape))
-        if not config.bare:
-            x_TD = x_TD + self.mlp_out(nnx.gelu(self.mlp_in(self.mlp_norm(x_TD))))
-        return x_TD, cached
+        return a_HTK.swapaxes(0, 1).reshape(q_TD.shape), cached
+
+
+def rows_times(x: jax.Array, kernel: jax.Array, dimensions: Any, **options: Any) -> jax.Array:
+    """`jax.lax.dot_general` of `x [..., D]` and `kernel [D, E]`, with all leading axes as rows of one matrix.
+
+    The gradient of the kernel is then a product of two matrices too; with two axes to sum over, XLA transposes its
+    operands first, which on CPU takes longer than the product.
+    """
+    flat = jax.lax.dot_general(x.reshape(-1, x.shape[-1]), kernel, (((1,), (0,)), ((), ())), **options)
+    return flat.reshape(*x.shape[:-1], kernel.shape[-1])
