@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxdm import randomness
 from jaxdm.episodes import rollout
 from jaxdm.finetuning import Setting, demonstrate
-from jaxdm.tasks import Task, guide, informed, lesson_of, loss_along, nodes, play_law
+from jaxdm.tasks import Task, guide, informed, lesson_of, loss_along, nodes
 from jaxdm.types import Agent, Episode, Tree
 
 
@@ -95,7 +95,7 @@ def _control(key: jax.Array, setting: Setting, task: Task, model: jax.Array) -> 
     """What the oracle loses in a model, exactly, less what it loses on this key; zero where there is one model."""
     if task.best.shape[0] == 1:
         return jnp.zeros(())
-    known = guide(task, play_law(lesson_of(task.optimal)))
+    known = guide(task, lesson_of(task.optimal))
     episode = rollout(key, setting.env, setting.member(task.world, model), informed(), known, setting.horizon)
     lost = loss_along(task.own[model], task.world.discount, nodes(task, episode), episode)
     return (task.best - task.oracle)[model] - lost

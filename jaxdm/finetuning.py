@@ -17,7 +17,7 @@ from jaxdm import randomness
 from jaxdm.episodes import markov
 from jaxdm.objectives import Targets, prediction_loss
 from jaxdm.prompts import Prompt, Spaces, play, supervise
-from jaxdm.tasks import Lesson, Task, guide, informed, label_law, lesson_of, nodes, play_law
+from jaxdm.tasks import Lesson, Task, guide, informed, label_law, lesson_of, nodes
 from jaxdm.types import Env, Episode, Network, Tree
 
 Teacher = Callable[[Task], Lesson]
@@ -88,14 +88,14 @@ class Setting(NamedTuple):
 
 def demonstrate(key: jax.Array, setting: Setting, task: Task, count: int) -> Episode:
     """The teacher's episodes in a task, leading axes [count, T]."""
-    law = guide(task, play_law(task.lesson))
-    return play(key, setting.env, task.world, informed(), law, setting.horizon, count)
+    known = guide(task, task.lesson)
+    return play(key, setting.env, task.world, informed(), known, setting.horizon, count)
 
 
 def visit(key: jax.Array, setting: Setting, task: Task) -> Episode:
     """The episode on which the network is asked what the teacher would do, leading axes [1, T]."""
-    soft = play_law(task.lesson, setting.visit_exploration)
-    return play(key, setting.env, task.world, informed(), guide(task, soft), setting.horizon, 1)
+    known = guide(task, task.lesson, setting.visit_exploration)
+    return play(key, setting.env, task.world, informed(), known, setting.horizon, 1)
 
 
 def behave(key: jax.Array, setting: Setting, task: Task, count: int) -> Episode:
@@ -108,7 +108,9 @@ def behave(key: jax.Array, setting: Setting, task: Task, count: int) -> Episode:
 
 def label(task: Task, episode: Episode) -> jax.Array:
     """The teacher's law of the action at every step of an episode, [T, A]."""
-    return label_law(task.lesson)[jnp.arange(episode.reward.shape[0]), nodes(task, episode)]
+    time, node = jnp.arange(episode.reward.shape[0]), nodes(task, episode)
+    lesson = task.lesson
+    return label_law(lesson._replace(policy=lesson.policy[time, node], good=lesson.good[time, node]))
 
 
 def behaviour_prompt(key: jax.Array, setting: Setting, task: Task, supports: int) -> Prompt:

@@ -152,14 +152,13 @@ def lesson_of(good: jax.Array, dtype: Any = jnp.float32) -> Lesson:
     return Lesson(policy=jnp.argmax(good, axis=-1).astype(jnp.int32), good=good, exploration=jnp.zeros((), dtype))
 
 
-def play_law(lesson: Lesson, exploration: Any = 0.0) -> jax.Array:
-    """How a teacher plays, [H, N, A], with uniform play mixed in once more."""
-    own = as_law(lesson.policy, lesson.good.shape[-1], lesson.exploration)
-    return (1 - exploration) * own + exploration / own.shape[-1]
+def play_law(lesson: Lesson) -> jax.Array:
+    """How a teacher plays, [H, N, A]."""
+    return as_law(lesson.policy, lesson.good.shape[-1], lesson.exploration)
 
 
 def label_law(lesson: Lesson) -> jax.Array:
-    """What is to be learnt from a teacher, [H, N, A]: uniform over its good actions, mixed with its exploration."""
+    """What is to be learnt from a teacher, [..., A]: uniform over its good actions, mixed with its exploration."""
     good = lesson.good.astype(lesson.exploration.dtype)
     even = good / jnp.sum(good, axis=-1, keepdims=True)
     return (1 - lesson.exploration) * even + lesson.exploration / good.shape[-1]
@@ -170,7 +169,8 @@ class Guide(NamedTuple):
 
     root: jax.Array  # [O] int32
     child: jax.Array  # [N, A, O] int32
-    law: jax.Array  # [H, N, A]
+    policy: jax.Array  # [H, N] int32
+    exploration: jax.Array  # [] chance of a uniform action instead
 
 
 class Place(NamedTuple):
@@ -180,9 +180,10 @@ class Place(NamedTuple):
     time: jax.Array  # [] int32
 
 
-def guide(task: Task, law: jax.Array) -> Guide:
-    """The `Guide` that plays a law [H, N, A] in a task."""
-    return Guide(root=task.root, child=task.child, law=law)
+def guide(task: Task, lesson: Lesson, exploration: Any = 0.0) -> Guide:
+    """The `Guide` that plays as a teacher does, with uniform play mixed in once more."""
+    mixed = 1 - (1 - exploration) * (1 - lesson.exploration)
+    return Guide(root=task.root, child=task.child, policy=lesson.policy, exploration=mixed)
 
 
 def informed() -> Agent:
@@ -193,9 +194,9 @@ def informed() -> Agent:
 
     def act(draw: jax.Array, memory: Place, observation: jax.Array, params: Guide) -> tuple:
         node = jnp.where(memory.time == 0, params.root[observation], memory.node)
-        # Thresholds of the whole table, which XLA moves out of the episode's loop.
-        thresholds = inverse_cdf(params.law)[jnp.minimum(memory.time, params.law.shape[0] - 1), node]
-        action = sample_index(thresholds, uniform_from(draw, dtype=params.law.dtype))
+        own = params.policy[jnp.minimum(memory.time, params.policy.shape[0] - 1), node]
+        law = as_law(own, params.child.shape[1], params.exploration)
+        action = sample_index(inverse_cdf(law), uniform_from(draw, dtype=law.dtype))
         return action, memory._replace(node=node)
 
     def observe(memory: Place, transition: Transition, params: Guide) -> Place:

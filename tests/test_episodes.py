@@ -37,7 +37,7 @@ def agents() -> dict[str, tuple]:
     return {
         "oracle": (markov(HORIZON), as_law(TASK.lesson.policy, ACTIONS)),
         "soft oracle": (markov(HORIZON), LAW),
-        "informed": (tasks.informed(), tasks.guide(TASK, LAW)),
+        "informed": (tasks.informed(), tasks.guide(TASK, TASK.lesson, 0.5)),
         "random": (tabular.random(SPACES), ()),
         "vote": (tabular.vote(SPACES), demos),
         "certainty equivalent": (tabular.certainty_equivalent(SPACES, HORIZON), demos),

@@ -165,7 +165,7 @@ def test_the_gap_estimator_is_exact_in_mean_and_beats_returns():
 
     @jax.jit
     def sample(key):
-        known = tasks.guide(task, law)
+        known = tasks.guide(task, task.lesson, 0.4)
         episodes = prompts.play(key, MDP.env, task.world, tasks.informed(), known, HORIZON, 20_000)
         returns = jnp.sum(episodes.reward, axis=-1)
         loss = lambda e: tasks.loss_along(task.q, task.world.discount, tasks.nodes(task, e), e)
@@ -187,7 +187,7 @@ def test_oracle_and_random_play_are_the_ends_of_the_scale(kind):
 
     @jax.jit
     def play(key, pool, exploration):
-        inform = lambda task, demos: tasks.guide(task, tasks.play_law(task.lesson, exploration))
+        inform = lambda task, demos: tasks.guide(task, task.lesson, exploration)
         one = lambda k, task: evaluation.trial(
             k, setting, task, tasks.informed(), inform, demonstrations=1, episodes=episodes
         )
@@ -209,7 +209,7 @@ def test_demonstrations_of_another_task_are_another_tasks():
     @jax.jit
     def seen(task, source):
         shown = []
-        inform = lambda task, demos: shown.append(demos.observation) or tasks.guide(task, tasks.play_law(task.lesson))
+        inform = lambda task, demos: shown.append(demos.observation) or tasks.guide(task, task.lesson)
         agent, sizes = tasks.informed(), {"demonstrations": 2, "episodes": 1}
         evaluation.trial(jax.random.key(0), HIDDEN, task, agent, inform, source=source, **sizes)
         return shown[0]

@@ -141,9 +141,9 @@ def env(horizon: int | None = None) -> Env:
     def step(key: jax.Array, state: APOMDPState, action: jax.Array, params: APOMDP) -> tuple:
         uniform = uniform_from(key, (2,), params.transition.dtype)
         model = state.model
-        # All thresholds, not one row's: they do not change within an episode, so XLA moves them out of the loop.
-        index = sample_index(inverse_cdf(params.transition)[model, state.state, action], uniform[0])
-        observation = sample_index(inverse_cdf(params.observation)[model, action, index], uniform[1])
+        # One row at a time: a table for every model, of which an episode meets one, costs more than it saves.
+        index = sample_index(inverse_cdf(params.transition[model, state.state, action]), uniform[0])
+        observation = sample_index(inverse_cdf(params.observation[model, action, index]), uniform[1])
         time = state.time + 1
         truncated = jnp.bool_(False) if horizon is None else time >= horizon
         reward = params.reward[state.state, action]
