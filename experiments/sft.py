@@ -28,6 +28,9 @@ from jaxdm.progress import bar
 from jaxdm.tasks import Task
 from jaxdm.types import Tree
 
+EVERY = 50
+"""Steps of a chunk, a divisor of every stage's, so that a stage is one compiled program."""
+
 
 def main(config: Config) -> Path:
     """Every setting, a result each; returns the folder that holds them.
@@ -48,7 +51,8 @@ def run(config: Config, kind: Kind) -> Path:
     start = pretrained.state.params
     tuned = train(study, imitation, "sft", start, config.sft_steps)
     scratch = train(study, imitation, "scratch", fresh, config.sft_steps)
-    trained = (tuned.state.params, scratch.state.params, start)
+    dpt = train(study, imitator(study, config.sft_steps, finetuning.dpt_prompt), "dpt", start, config.sft_steps)
+    trained = (tuned.state.params, scratch.state.params, dpt.state.params, start)
     weights: dict[str, Tree] = dict(zip(NETWORKS, trained, strict=True))
     contests = line_up(config, study.setting, study.network, config.demonstrations)
     metrics = compare(study, contests, weights) | sft_axes.sweep(study, contests, weights)
@@ -58,9 +62,9 @@ def run(config: Config, kind: Kind) -> Path:
         return train(study._replace(pool=pool), short, f"on {name}", start, config.further_steps).state.params
 
     metrics |= sft_axes.fewer_tasks(study, contests[config.supports], again)
-    metrics |= sft_imitation.matrix(study, weights["SFT"], again)
+    metrics |= sft_imitation.matrix(study, again)
     metrics |= sft_probe.probe(study, {"SFT": tuned.state.params, "ICL-only": start, "untrained": fresh})
-    for stage, fit in {"pretrain": pretrained, "sft": tuned, "scratch": scratch}.items():
+    for stage, fit in {"pretrain": pretrained, "sft": tuned, "scratch": scratch, "dpt": dpt}.items():
         steps, curve = windows(fit.losses)
         metrics |= {f"curve_{stage}": curve, f"curve_steps_{stage}": steps, f"seconds_{stage}": fit.seconds}
     path = storage.write_result(config.results, "sft", {"setting": kind, "config": config}, metrics)
@@ -77,13 +81,11 @@ def pretrainer(study: Study) -> trainer.Trainer:
     return trainer.make(loss, trainer.adamw(config.rate, config.pretrain_steps))
 
 
-def imitator(study: Study, steps: int) -> trainer.Trainer:
+def imitator(study: Study, steps: int, prompt: finetuning.Item = finetuning.teacher_prompt) -> trainer.Trainer:
     """Predict the teacher's actions."""
     config = study.config
     sizes = {"supports": config.supports, "batch": config.batch}
-    loss = finetuning.batch_loss(
-        study.network, study.setting, finetuning.teacher_prompt, targets=config.targets, **sizes
-    )
+    loss = finetuning.batch_loss(study.network, study.setting, prompt, targets=config.targets, **sizes)
     return trainer.make(loss, trainer.adamw(config.rate, steps))
 
 
@@ -95,7 +97,8 @@ def train(study: Study, stage: trainer.Trainer, name: str, params: Tree, steps: 
     with bar(f"sft {study.kind} {name}, {config.seeds} seeds", steps) as progress:
         state = jax.vmap(stage.init)(keys, params)
         identity = [config, study.kind, name]
-        return trainer.fit(stage, state, study.pool, steps, folder=folder, identity=identity, progress=progress)
+        settled = {"every": EVERY, "folder": folder, "identity": identity}
+        return trainer.fit(stage, state, study.pool, steps, progress=progress, **settled)
 
 
 def windows(losses: np.ndarray, points: int = 50) -> tuple[np.ndarray, np.ndarray]:

@@ -69,16 +69,18 @@ def judge(contests: dict[str | int, Contest], held_out: Task, study: Study, weig
     return np.stack([of(name).gap for name in SHOWN])
 
 
-def fewer_tasks(study: Study, contest: Contest, tune: Callable[[Task, int], Tree]) -> dict[str, Any]:
+def fewer_tasks(study: Study, contest: Contest, tune: Callable[[Task, object], Tree]) -> dict[str, Any]:
     """SFT's gap after short training on the first few tasks of the pool, `axis_pool` [X], `axis_pool_gap` [1, X, G].
 
     Args:
         study: the study.
         contest: of networks with the demonstrations of training.
-        tune: `(pool, number of tasks) -> weights [G, ...]`.
+        tune: `(pool, name) -> weights [G, ...]`; the whole pool's are those of the oracle's lesson.
     """
     config = study.config
     sizes = [min(size, config.train_tasks) for size in config.pools]
     repeat = lambda size: jax.tree.map(lambda x: x[jnp.arange(config.train_tasks) % size], study.pool)
-    gaps = [contest(study.held_out, tune(repeat(size), size), study.held_out).gap for size in sizes]
+    names = ["oracle" if size == config.train_tasks else size for size in sizes]
+    tuned = [tune(repeat(size), name) for size, name in zip(sizes, names, strict=True)]
+    gaps = [contest(study.held_out, weights, study.held_out).gap for weights in tuned]
     return {"axis_pool": np.array(sizes), "axis_pool_gap": np.stack(gaps)[None]}

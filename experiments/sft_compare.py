@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.sft_contests import NEEDY, NETWORKS, RIVALS, Contest, Score
+from experiments.sft_contests import NEEDY, NETWORKS, RIVALS, Contest, Score, deployed
 from experiments.sft_tasks import Study
+from jaxdm import finetuning
 from jaxdm.types import Tree
 
 
 def compare(study: Study, contests: dict[str | int, Contest], weights: dict[str, Tree]) -> dict[str, Any]:
-    """All methods for every number of demonstrations.
+    """All methods for every number of demonstrations; DPT is shown as many episodes of unlabelled behaviour.
 
     Returns:
         `methods` [m], `demonstrations` [D]; `gap`, `gap_of_value`, `slip` [m, D, G], `agreed` [m, D, G, T], `copied`
@@ -26,7 +27,9 @@ def compare(study: Study, contests: dict[str | int, Contest], weights: dict[str,
     names = NETWORKS + RIVALS
     found: dict[tuple[str, int], Score] = {}
     for column, count in enumerate(config.demonstrations):
-        found |= {(name, column): contests[count](held_out, known, held_out) for name, known in weights.items()}
+        unlabelled = {"DPT": deployed(config, study.setting, study.network, count, finetuning.behave)}
+        for name, known in weights.items():
+            found[name, column] = unlabelled.get(name, contests[count])(held_out, known, held_out)
         able = [name for name in RIVALS if count > 0 or name not in NEEDY]
         counts = jnp.full(config.seeds, count)
         found |= {(name, column): contests[name](held_out, counts, held_out) for name in able}

@@ -11,14 +11,14 @@ import jax.numpy as jnp
 
 from experiments.sft_study import Config
 from experiments.sft_tasks import key_of
-from jaxdm import evaluation, prompts
+from jaxdm import evaluation, finetuning, prompts
 from jaxdm.finetuning import Setting
 from jaxdm.learners import tabular
 from jaxdm.models.agent import deploy, network_agent
 from jaxdm.tasks import Task
-from jaxdm.types import Agent, Network, Tree
+from jaxdm.types import Agent, Episode, Network, Tree
 
-NETWORKS = ("SFT", "SFT from scratch", "ICL-only")
+NETWORKS = ("SFT", "SFT from scratch", "DPT", "ICL-only")
 RIVALS = ("random", "demonstration vote", "certainty-equivalent planner")
 NEEDY = RIVALS[1:3]
 """Rivals that can do nothing without demonstrations."""
@@ -44,6 +44,7 @@ def contest(
     setting: Setting,
     agent: Agent,
     inform: Callable[..., Tree],
+    show: Callable[..., Episode] = finetuning.demonstrate,
 ) -> Contest:
     """A method's contest, compiled once for all tasks of the same size.
 
@@ -52,13 +53,18 @@ def contest(
         setting: kind of world.
         agent: who acts.
         inform: `(known, task, demonstrations) -> agent parameters`.
+        show: `(key, setting, task, count) -> episodes [count, T]`, what it is shown.
     """
-    sizes = {"demonstrations": max(config.demonstrations), "episodes": config.episodes}
+    most = max(config.demonstrations)
 
     def of_seed(held_out: Task, shown: Task, key: jax.Array, known: Tree) -> Score:
         told = lambda task, demos: inform(known, task, demos)
         count = held_out.bound.shape[0]
-        of_task = lambda k, task, source: evaluation.trial(k, setting, task, agent, told, source=source, **sizes)
+
+        def of_task(key: jax.Array, task: Task, source: Task) -> evaluation.Trial:
+            shows = lambda key: show(key, setting, source, most)
+            return evaluation.trial(key, setting, task, agent, told, show=shows, episodes=config.episodes)
+
         trials = jax.vmap(of_task)(jax.random.split(key, count), held_out, shown)
         gap = evaluation.gap(trials.loss, held_out)
         met = jnp.mean(trials.met, axis=0)
@@ -75,11 +81,17 @@ def contest(
     return jax.jit(lambda held, known, shown: jax.lax.map(lambda of: of_seed(held, shown, *of), (keys, known)))
 
 
-def deployed(config: Config, setting: Setting, network: Network, count: int) -> Contest:
-    """The contest of a network that is shown `count` demonstrations; it knows its weights."""
+def deployed(
+    config: Config,
+    setting: Setting,
+    network: Network,
+    count: int,
+    show: Callable[..., Episode] = finetuning.demonstrate,
+) -> Contest:
+    """The contest of a network that is shown `count` episodes; it knows its weights."""
     player = network_agent(network, setting.spaces, setting.horizon)
     told = lambda known, task, demos: deploy(known, prompts.encode(prompts.take(demos, count), setting.spaces))
-    return contest(config, setting, player, told)
+    return contest(config, setting, player, told, show)
 
 
 def rivals(config: Config, setting: Setting) -> dict[str, Contest]:

@@ -40,6 +40,7 @@ def gaps(config: Config, kind: Kind, metrics: Mapping[str, Any]) -> list[dict[st
     order = {name: gap[name] for name in ("SFT", "ICL-only", "random")}
     half = f"SFT leaves at most half of ICL-only's optimality gap, {shown} ({effort})"
     vote = f"SFT's gap over that of the demonstrations' vote, {shown}: below 1 it does more than copy"
+    dpt = "SFT's gap over that of decision pretraining (DPT), which is shown as many unlabelled episodes instead"
     swapped = "Shown another task's demonstrations, SFT's gap is at least ICL-only's: what it gains comes from them"
     line = ", ".join(f"{name} {100 * share[name].mean():.0f} %" for name in order)
     hearsay = f"SFT's share of V* lost, over random play's; here {line}; told of the paper: 15 % of 30 % of 50 %"
@@ -47,6 +48,7 @@ def gaps(config: Config, kind: Kind, metrics: Mapping[str, Any]) -> list[dict[st
     return [
         ordered("order", PAPER, f"Optimality gap: SFT < ICL-only < random, {shown}", order, command),
         below("half", "ours, after paper 1", half, gap["SFT"] / gap["ICL-only"], 0.5, command),
+        below("dpt", OURS, dpt, gap["SFT"] / gap["DPT"], 1.0, command),
         below("vote", OURS, vote, gap["SFT"] / gap["demonstration vote"], 1.0, command),
         above("control", OURS, swapped, metrics["swapped"] - gap["ICL-only"], 0.0, command),
         below("second-hand", "second-hand, of paper 1", hearsay, share["SFT"] / share["random"], 0.3, command),
@@ -73,8 +75,10 @@ def learnt(config: Config, kind: Kind, metrics: Mapping[str, Any]) -> list[dict[
     command = f"python -m experiments.sft {config.name}"
     overlap = metrics["imitation"]
     own = np.diagonal(overlap).T
-    others = np.where(np.eye(len(overlap), dtype=bool)[..., None], -np.inf, overlap).max(axis=1)
-    nearest = "Each network's law overlaps most with its own teacher's: the smallest lead over another teacher"
+    others = np.where(np.eye(len(overlap), dtype=bool)[..., None], -np.inf, overlap).max(axis=0)
+    nearest = (
+        "In each teacher's episodes the network it taught overlaps most with it: the smallest lead over the others"
+    )
     rows = [above("imitation", PAPER, nearest, (own - others).min(axis=0), 0.0, command)]
     column = config.demonstrations.index(config.supports)
     new = dict(zip(metrics["methods"], metrics["copied"][:, column, :, 0], strict=True))

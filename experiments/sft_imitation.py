@@ -1,6 +1,6 @@
 """Does a network imitate whoever taught it? Teachers, and the overlap of a network's law with theirs.
 
-Dimensions: `E` teachers, `G` training seeds, `T` steps, `A` actions.
+Dimensions: `E` teachers, `G` training seeds.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.sft_tasks import Study, key_of
-from jaxdm import finetuning, prompts
+from jaxdm import finetuning
 from jaxdm.finetuning import Teacher
 from jaxdm.tasks import Task
 from jaxdm.types import Tree
@@ -24,40 +24,36 @@ TEACHERS: dict[str, Teacher] = {
 }
 
 
-def matrix(study: Study, tuned: Tree, tune: Callable[[Task, str], Tree]) -> dict[str, Any]:
-    """How much of each teacher's law each network's law covers on held-out tasks.
+def matrix(study: Study, tune: Callable[[Task, str], Tree]) -> dict[str, Any]:
+    """How much of each teacher's law each network's law covers on held-out tasks, all in the teacher's own episodes.
+
+    Teachers with more ties are easier to overlap with, so networks are compared on the same teacher, not teachers on
+    the same network.
 
     Returns:
-        `teachers` [E], and `imitation` [E, E, G]: row i was taught, and is shown demonstrations, by teacher i.
+        `teachers` [E], and `imitation` [E, E, G]: taught by the first, shown and asked about episodes of the second.
 
     Args:
         study: the study.
-        tuned: weights [G, ...] of the network that the oracle taught in full.
-        tune: `(pool with that teacher, its name) -> weights [G, ...]`, for the other teachers.
+        tune: `(pool with that teacher, its name) -> weights [G, ...]`, equally long for all.
     """
-    of_seeds = jax.jit(jax.vmap(lambda weights, held: overlaps(study, held, weights), in_axes=(0, None), out_axes=1))
-    rows = []
-    for name, teacher in TEACHERS.items():
-        lesson = jax.jit(jax.vmap(lambda task, by=teacher: finetuning.taught(task, by)))
-        weights = tuned if name == "oracle" else tune(lesson(study.pool), name)
-        rows.append(of_seeds(weights, lesson(study.held_out)))
+    covered = jax.jit(jax.vmap(lambda weights, task: overlap(study, task, weights), in_axes=(0, None)))
+    lessons = [jax.jit(jax.vmap(lambda task, by=by: finetuning.taught(task, by))) for by in TEACHERS.values()]
+    taught = [tune(lesson(study.pool), name) for name, lesson in zip(TEACHERS, lessons, strict=True)]
+    asked = [lesson(study.held_out) for lesson in lessons]
+    rows = [np.stack([covered(weights, task) for task in asked]) for weights in taught]
     return {"teachers": np.array(list(TEACHERS)), "imitation": np.stack(rows)}
 
 
-def overlaps(study: Study, held_out: Task, weights: Tree) -> jax.Array:
-    """Mean over query decisions of `sum_a min(p(a), l(a))`: p is the network's law, l each teacher's label; [E]."""
+def overlap(study: Study, held_out: Task, weights: Tree) -> jax.Array:
+    """Mean over query decisions of `sum_a min(p(a), l(a))`: p is the network's law, l the teacher's label; []."""
     config, setting, spaces = study.config, study.setting, study.setting.spaces
 
     def of_task(key: jax.Array, task: Task) -> jax.Array:
-        key_show, key_query = jax.random.split(key)
-        shown = finetuning.demonstrate(key_show, setting, task, config.supports)
-        query = finetuning.visit(key_query, setting, task)
-        episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), shown, query)
-        outputs = study.network.apply(weights, prompts.encode(episodes, spaces))[-setting.horizon :]
+        asked = finetuning.teacher_prompt(key, setting, task, config.supports)
+        outputs = study.network.apply(weights, asked.tokens)[-setting.horizon :]
         law = jax.nn.softmax(outputs[:, : spaces.actions])
-        one = jax.tree.map(lambda x: x[0], query)
-        labels = [finetuning.label(finetuning.taught(task, other), one) for other in TEACHERS.values()]
-        return jnp.mean(jnp.sum(jnp.minimum(law[None], jnp.stack(labels)), axis=-1), axis=-1)
+        return jnp.mean(jnp.sum(jnp.minimum(law, asked.label[-setting.horizon :]), axis=-1))
 
     keys = jax.random.split(key_of(config, "probe"), config.test_tasks)
-    return jnp.mean(jax.vmap(of_task)(keys, held_out), axis=0)
+    return jnp.mean(jax.vmap(of_task)(keys, held_out))

@@ -28,7 +28,7 @@ class Config:
     """Demonstrations of a training item."""
     demonstrations: tuple[int, ...] = (0, 1, 2, 4)
     """Demonstrations at test; the training number must be among them."""
-    train_tasks: int = 2000
+    train_tasks: int = 1000
     """Size of the training pool."""
     test_tasks: int = 64
     """Held-out tasks."""
@@ -39,12 +39,12 @@ class Config:
     pretrain_steps: int = 500
     """Gradient steps of pretraining."""
     sft_steps: int = 800
-    """Gradient steps of fine-tuning, and of training from scratch."""
-    further_steps: int = 200
+    """Gradient steps of fine-tuning, of training from scratch, and of decision pretraining."""
+    further_steps: int = 150
     """Gradient steps of the fine-tuning on fewer tasks and on other teachers."""
     rate: float = 3e-3
     """Peak learning rate."""
-    batch: int = 48
+    batch: int = 40
     """Items of a gradient step."""
     targets: Literal["actions", "all"] = "actions"
     """What fine-tuning predicts."""
@@ -64,7 +64,7 @@ class Config:
     """Axis (shift): chance of a random move."""
     extents: tuple[int, ...] = (3, 4)
     """Axis (shift): cells along a wall in use, where they fit."""
-    pools: tuple[int, ...] = (30, 2000)
+    pools: tuple[int, ...] = (30, 1000)
     """Axis: training tasks, at most `train_tasks`."""
     network: Transformer = dataclasses.field(default_factory=Transformer)
     """Shape of the network."""

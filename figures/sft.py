@@ -126,12 +126,12 @@ def imitation(stored: list[storage.Result]) -> Drawn:
         axes.set_xticks(ticks, teachers, rotation=40, ha="right")
         axes.set_yticks(ticks, teachers if axes is panels[0] else [""] * len(teachers))
         axes.grid(visible=False)
-        axes.set(xlabel="plays like", title=title(result))
+        axes.set(xlabel="shown, and compared with", title=title(result))
     panels[0].set_ylabel("taught by")
     caption = (
-        "Overlap of each network's law of actions with each teacher's, on held-out tasks: 1 is the same law. Look at "
-        "the diagonal: it is largest in its row where a network imitates its own teacher and no other. Means "
-        "over seeds."
+        "Overlap of each network's law of actions with each teacher's, in that teacher's episodes of held-out tasks: 1 "
+        "is the same law. Look at the diagonal: it is largest in its column where a teacher is imitated best by the "
+        "network it taught. Columns differ by how many ties a teacher has. Means over seeds."
     )
     return Drawn(name="sft_imitation", figure=figure, caption=caption)
 

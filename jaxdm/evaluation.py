@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxdm import randomness
 from jaxdm.episodes import rollout
-from jaxdm.finetuning import Setting, demonstrate
+from jaxdm.finetuning import Setting
 from jaxdm.tasks import Task, guide, informed, lesson_of, loss_along, nodes
 from jaxdm.types import Agent, Episode, Tree
 
@@ -40,31 +40,29 @@ def trial(
     agent: Agent,
     inform: Callable[[Task, Episode], Tree],
     *,
-    demonstrations: int,
+    show: Callable[[jax.Array], Episode],
     episodes: int,
-    source: Task | None = None,
 ) -> Trial:
-    """Let an agent that is shown K demonstrations play in one task, under each model in turn.
+    """Let an agent that is shown K episodes play in one task, under each model in turn.
 
-    On one key every agent is shown the same demonstrations and faces the same randomness, and fewer demonstrations
-    are a prefix of more. Losses are those of `tasks.loss_along`; under ambiguity the loss of the recursion's own oracle
-    on the same keys is known to be `best - oracle`, and serves as a control.
+    On one key every agent is shown the same demonstrations and faces the same randomness. Losses are those of
+    `tasks.loss_along`; under ambiguity the loss of the recursion's own oracle on the same keys is known to be
+    `best - oracle`, and serves as a control.
 
     Args:
         key: random key.
         setting: kind of world.
         task: the held-out task.
         agent: who acts.
-        inform: `(task, demonstrations [K, T]) -> agent parameters`.
-        demonstrations: K >= 0.
+        inform: `(task, shown [K, T]) -> agent parameters`.
+        show: `key -> episodes [K, T]` that the agent is shown: `finetuning.demonstrate`, or a control.
         episodes: query episodes to average, in each model.
-        source: the task that the demonstrations come from; `task` itself when left out. Another is a control.
 
     Returns:
         Trial, losses in reward units.
     """
     key_show, key_play = randomness.split(key)
-    shown = demonstrate(key_show, setting, task if source is None else source, demonstrations)
+    shown = show(key_show)
     known = inform(task, shown)
     visited = jnp.zeros(setting.spaces.observations, jnp.int32).at[shown.observation.reshape(-1)].set(1)
     discount, time = task.world.discount, jnp.arange(setting.horizon)

@@ -86,6 +86,10 @@ class Setting(NamedTuple):
     behaviour_scale: float
 
 
+Item = Callable[[jax.Array, Setting, Task, int], Prompt]
+"""`(key, setting, task, K) -> Prompt`: what a gradient step learns from."""
+
+
 def demonstrate(key: jax.Array, setting: Setting, task: Task, count: int) -> Episode:
     """The teacher's episodes in a task, leading axes [count, T]."""
     known = guide(task, task.lesson)
@@ -121,8 +125,23 @@ def behaviour_prompt(key: jax.Array, setting: Setting, task: Task, supports: int
 
 def teacher_prompt(key: jax.Array, setting: Setting, task: Task, supports: int) -> Prompt:
     """An item for fine-tuning: K demonstrations and a query episode, each action labelled by the teacher."""
+    return _asked(key, setting, task, supports, demonstrate)
+
+
+def dpt_prompt(key: jax.Array, setting: Setting, task: Task, supports: int) -> Prompt:
+    """An item for decision pretraining: K episodes of behaviour and a query episode, labelled by the teacher.
+
+    The published one labels a single query state; here every step is labelled, as in fine-tuning.
+
+    Reference: Lee et al., Supervised pretraining can learn in-context reinforcement learning (DPT), NeurIPS 2023.
+    """
+    return _asked(key, setting, task, supports, behave)
+
+
+def _asked(key: jax.Array, setting: Setting, task: Task, supports: int, show: Callable[..., Episode]) -> Prompt:
+    """Episodes in a task and a query episode, each action labelled by the teacher."""
     key_support, key_query = randomness.split(key)
-    support = demonstrate(key_support, setting, task, supports)
+    support = show(key_support, setting, task, supports)
     query = visit(key_query, setting, task)
     episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), support, query)
     labels = jax.vmap(lambda episode: label(task, episode))(episodes)
@@ -132,7 +151,7 @@ def teacher_prompt(key: jax.Array, setting: Setting, task: Task, supports: int) 
 def batch_loss(
     network: Network,
     setting: Setting,
-    prompt: Callable[[jax.Array, Setting, Task, int], Prompt],
+    prompt: Item,
     *,
     supports: int,
     batch: int,
@@ -145,7 +164,7 @@ def batch_loss(
     Args:
         network: with `setting.spaces.features` features and `setting.spaces.outputs` outputs.
         setting: kind of world.
-        prompt: `behaviour_prompt` or `teacher_prompt`.
+        prompt: `behaviour_prompt`, `teacher_prompt` or `dpt_prompt`.
         supports: K >= 0 demonstrations of an item.
         batch: items of a step.
         targets: what is predicted, see `jaxdm.objectives`.

@@ -62,7 +62,19 @@ def test_training_and_held_out_tasks_are_disjoint_by_their_keys():
 
 def test_the_study_states_its_claims(stored):
     claims = storage.read_claims(stored / "claims.json")
-    names = ["order", "half", "vote", "control", "second-hand", "horizon", "quality", "imitation", "beyond", "belief"]
+    names = [
+        "order",
+        "half",
+        "dpt",
+        "vote",
+        "control",
+        "second-hand",
+        "horizon",
+        "quality",
+        "imitation",
+        "beyond",
+        "belief",
+    ]
     assert {claim["id"] for claim in claims} <= {f"SFT-POMDP-{name}" for name in names}
     assert {"SFT-POMDP-order", "SFT-POMDP-quality", "SFT-POMDP-belief"} <= {claim["id"] for claim in claims}
     assert {claim["verdict"] for claim in claims} <= {"holds", "differs"}

@@ -188,9 +188,11 @@ def test_oracle_and_random_play_are_the_ends_of_the_scale(kind):
     @jax.jit
     def play(key, pool, exploration):
         inform = lambda task, demos: tasks.guide(task, task.lesson, exploration)
-        one = lambda k, task: evaluation.trial(
-            k, setting, task, tasks.informed(), inform, demonstrations=1, episodes=episodes
-        )
+
+        def one(key, task):
+            show = lambda key: finetuning.demonstrate(key, setting, task, 1)
+            return evaluation.trial(key, setting, task, tasks.informed(), inform, show=show, episodes=episodes)
+
         trials = jax.vmap(one)(jax.random.split(key, 12), pool)
         return trials, evaluation.gap(trials.loss, pool)
 
@@ -205,20 +207,16 @@ def test_oracle_and_random_play_are_the_ends_of_the_scale(kind):
     np.testing.assert_allclose(worst.met.sum(axis=-1), 1, rtol=1e-6)
 
 
-def test_demonstrations_of_another_task_are_another_tasks():
-    @jax.jit
-    def seen(task, source):
-        shown = []
-        inform = lambda task, demos: shown.append(demos.observation) or tasks.guide(task, task.lesson)
-        agent, sizes = tasks.informed(), {"demonstrations": 2, "episodes": 1}
-        evaluation.trial(jax.random.key(0), HIDDEN, task, agent, inform, source=source, **sizes)
-        return shown[0]
-
-    own, other = one(0, "pomdp"), one(5, "pomdp")
-    shown = [seen(own, None), seen(own, other)]
-    key_show = jax.random.split(jax.random.key(0))[0]
-    for observed, task in zip(shown, (own, other), strict=True):
-        np.testing.assert_array_equal(observed, finetuning.demonstrate(key_show, HIDDEN, task, 2).observation)
+def test_decision_pretraining_shows_behaviour_and_is_labelled_by_the_oracle():
+    task, other = one(0), one(0)._replace(lesson=finetuning.contrarian(one(0)))
+    make = jax.jit(lambda key, task: finetuning.dpt_prompt(key, MDP, task, 2))
+    item, asked = make(jax.random.key(1), task), make(jax.random.key(1), other)
+    np.testing.assert_array_equal(
+        item.tokens[: 2 * HORIZON], asked.tokens[: 2 * HORIZON]
+    )  # no teacher in what is shown
+    time = np.tile(np.arange(HORIZON), 3)
+    seen = np.asarray(item.tokens[:, : SPACES.observations]).argmax(-1)
+    np.testing.assert_allclose(item.label, np.asarray(tasks.label_law(task.lesson))[time, seen], rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
