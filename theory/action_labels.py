@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxdm import randomness, statistics
 from jaxdm.types import Tree
-from theory import deployment, draws, regression, training
+from theory import deployment, draws, pools, regression, training
 from theory.claim import DIFFERS, HOLDS, Claim, near
 
 LENGTH, LEAST = 4, 2.0
@@ -53,18 +53,18 @@ def _scaled(statement: str, found: np.ndarray, closed: np.ndarray) -> Claim:
 @draws.once
 def layers(key: jax.Array, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What actions show of A: layers trained on Q* and on actions, two [SEEDS, d, d], and the closed form [d, d]."""
-    squares, actions = (training.train(key, LENGTH, batch, 1, loss) for loss in (None, cross_entropy))
-    law, tasks = deployment.law(jnp.asarray(squares.points)), jnp.asarray(squares.tasks[1])
+    squares, actions = (training.train(key, LENGTH, batch, pools.linear_mdps, loss) for loss in (None, cross_entropy))
+    law, tasks = deployment.law(jnp.asarray(squares.points)), jnp.asarray(squares.tasks)
     shown = np.eye(law.moment.shape[0]) - 1 / law.moment.shape[0]
     closed = shown @ np.asarray(regression.optimum(law, tasks, LENGTH))
-    return shown @ squares.path[0, :, -1], shown @ actions.path[0, :, -1], closed
+    return shown @ squares.preconditioner[:, -1], shown @ actions.preconditioner[:, -1], closed
 
 
-def cross_entropy(params: Tree, key: jax.Array, pool: training.Pool, length: int, batch: int) -> jax.Array:
+def cross_entropy(params: Tree, key: jax.Array, pool: pools.Pool, length: int, batch: int) -> jax.Array:
     """Of the best action at a random state, with the layer's answers as logits."""
-    states, actions, size, _ = training.SIZE
+    states, actions, size, _ = pools.SIZE
     index = randomness.uniform(key, (batch * (length + 2),))
-    tasks = pool.tasks[(index[:batch] * training.POOL).astype(jnp.int32)]
+    tasks = pool.tasks[(index[:batch] * pools.POOL).astype(jnp.int32)]
     menu = pool.points.reshape(states, actions, size)[(index[batch : 2 * batch] * states).astype(jnp.int32)]
     x = pool.points[(index[2 * batch :] * (states * actions)).astype(jnp.int32)].reshape(batch, length, size)
 
