@@ -125,7 +125,8 @@ def reached(key: jax.Array, samples: int, form: Form) -> Ends:
         b, u = jnp.zeros_like(b).at[..., -1].set(DEVIATION), jnp.pad(u, ((0, 0), (0, 0), (0, 1), (0, 0)))
     drawn = [np.stack(x) for x in zip(*(moments(length, form) for length in LENGTHS), strict=True)]
     found = _reached(draws.keys(key, samples), {"b": b, "U": u}, drawn)
-    return Ends(*(np.asarray(x) for x in found))
+    risk, slope, curvature = (np.asarray(x) for x in found)
+    return Ends(risk=risk, slope=slope, curvature=curvature)
 
 
 @jax.jit
