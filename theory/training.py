@@ -17,7 +17,7 @@ import optax
 
 from jaxdm import randomness, trainer
 from jaxdm.models import constructions
-from jaxdm.types import Tree
+from jaxdm.types import Network, Tree
 from theory import draws, pools
 
 SEEDS = 5
@@ -90,21 +90,34 @@ def _train(keys: jax.Array, pool: pools.Pool, length: int, batch: int, loss: Los
     return jax.vmap(one)(keys)
 
 
-def squared_error(params: Tree, key: jax.Array, pool: pools.Pool, length: int, batch: int) -> jax.Array:
+def squared_error(
+    params: Tree,
+    key: jax.Array,
+    pool: pools.Pool,
+    length: int,
+    batch: int,
+    kind: Callable[[int], Network] = constructions.linear_attention,
+) -> jax.Array:
     """Mean squared error of the library's layer on a batch of prompts."""
     key_task, key_features = randomness.split(key)
     chosen = pool.tasks[(randomness.uniform(key_task, (batch,)) * pools.POOL).astype(jnp.int32)]
     x = pools.features(key_features, pool, batch * (length + 1)).reshape(batch, length + 1, -1)
-    answer = lambda x, task: answers(params, x[:-1], x[:-1] @ task, x[-1:])[0]
+    answer = lambda x, task: answers(params, x[:-1], x[:-1] @ task, x[-1:], kind)[0]
     return jnp.mean((jax.vmap(answer)(x, chosen) - jnp.sum(x[:, -1] * chosen, axis=-1)) ** 2)
 
 
-def answers(params: Tree, x: jax.Array, y: jax.Array, queries: jax.Array) -> jax.Array:
+def answers(
+    params: Tree,
+    x: jax.Array,
+    y: jax.Array,
+    queries: jax.Array,
+    kind: Callable[[int], Network] = constructions.linear_attention,
+) -> jax.Array:
     """What the library's layer with these v and K answers to queries [Q, d] after a context x [N, d], y [N], [Q]."""
     size = x.shape[1]
     last = jnp.zeros((size + 1, size + 1), x.dtype).at[-1, -1].set(params["v"])
     weights = constructions.attention_layer(jnp.pad(params["K"], ((0, 1), (0, 1))), last)
-    layer = constructions.linear_attention(size + 1)
+    layer = kind(size + 1)
     tokens = jax.vmap(lambda query: constructions.regression_prompt(x, y, query)[-1])(queries)
     _, cache = layer.prefill(weights, constructions.regression_prompt(x, y, queries[0])[:-1], x.shape[0] + 1)
     return jax.vmap(lambda token: layer.step(weights, cache, token)[0][-1])(tokens)
