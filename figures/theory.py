@@ -1,8 +1,9 @@
-"""The theorems on linear attention as curves: rates, the two terms of the bound, preconditioners, covariate shift."""
+"""The theorems on linear attention as curves: rates, the two terms of the bound, preconditioners, where it stops."""
 
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from figures import style
 from figures.style import Drawn
@@ -20,6 +21,7 @@ def draw(results: Path) -> list[Drawn]:
     if {"L5-M", "L5-N"} <= stored.keys():
         drawn.append(rates(stored["L5-M"], stored["L5-N"]))
     makers = {"L6b": two_terms, "L7b": deployed, "L7": preconditioner, "L8": shift}
+    makers |= {"L8b": on_policy, "L8c": softmax, "L8d": actions}
     return drawn + [make(stored[id]) for id, make in makers.items() if id in stored]
 
 
@@ -121,16 +123,10 @@ def preconditioner(result: storage.Result) -> Drawn:
     )
     figure, panels = style.panels(2 * len(names) + 1, width=style.PAGE, height=2.4)
     for index, name in enumerate(names):
-        scale = np.abs(closed[index]).max()
         for axes, matrix, kind in zip(
             panels[2 * index :], (trained[index], closed[index]), ("trained", "exact"), strict=False
         ):
-            axes.imshow(matrix, cmap="RdBu", vmin=-scale, vmax=scale)
-            for (row, column), value in np.ndenumerate(matrix):
-                colour = "white" if abs(value) > 0.6 * scale else "black"
-                axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6, color=colour)
-            axes.set(title=f"{kind},\n{name}", xticks=[], yticks=[])
-            axes.grid(visible=False)
+            _matrix(axes, matrix, np.abs(closed[index]).max(), f"{kind},\n{name}")
         style.line(panels[-1], metrics["steps"], metrics["excess"][index].T, name, index, marked=False)
     panels[-1].set_yscale("log")
     panels[-1].set_ylim(bottom=metrics["excess"].mean(axis=1).min() / 3)
@@ -163,3 +159,98 @@ def shift(result: storage.Result) -> Drawn:
         f"least squares does not notice (result {result.path.name})."
     )
     return Drawn(name="theory_shift", figure=figure, caption=caption)
+
+
+def on_policy(result: storage.Result) -> Drawn:
+    """By how much the error on contexts of optimal play differs from L5's. Metrics `factors [MDPs]`."""
+    factors = np.sort(result.metrics["factors"])
+    figure, (axes,) = style.panels(1)
+    axes.step(factors, np.arange(1, len(factors) + 1) / len(factors), where="post", color=style.PALETTE[0])
+    axes.axvline(1, color="#8c8c8c", linestyle=":", linewidth=1, label="as L5 gives")
+    axes.set_ylim(0, 1)
+    axes.set(xlabel="squared error / that of contexts from the data law", ylabel="share of MDPs")
+    axes.legend(loc="lower right")
+    caption = (
+        "The layer's error on contexts of state-action pairs that optimal play visits, over what L5 gives for pairs of "
+        f"the data law, in {len(factors)} random linear MDPs. Look at how far the step is from the dotted line: half "
+        f"of the MDPs lie between {np.quantile(factors, 0.25):.2f} and {np.quantile(factors, 0.75):.2f}, the extremes "
+        f"are {factors[0]:.2f} and {factors[-1]:.2f} (result {result.path.name})."
+    )
+    return Drawn(name="theory_on_policy", figure=figure, caption=caption)
+
+
+def softmax(result: storage.Result) -> Drawn:
+    """Softmax layers beside linear ones, against M and against the scale of test features.
+
+    Metrics `lengths [N]`, `contexts [M]`, `softmax [N, M, seeds]`, `linear [N, M]`, `softmax_limit [N, seeds]`,
+    `scales [C]`, `softmax_scaled [C, seeds]`, `linear_scaled [C]`.
+    """
+    metrics = result.metrics
+    lengths, x, scales = metrics["lengths"], metrics["contexts"], metrics["scales"]
+    figure, panels = style.panels(2, width=style.PAGE, height=2.6)
+    for order, length in enumerate(lengths):
+        label, colour = f"N = {length:g}", style.PALETTE[order]
+        style.line(panels[0], x, metrics["softmax"][order], f"softmax, {label}", order)
+        panels[0].plot(x, metrics["linear"][order], color=colour, linestyle="--", label=f"linear, {label}")
+        panels[0].axhline(metrics["softmax_limit"][order].mean(), color=colour, linestyle=":", linewidth=1)
+    panels[0].set_xscale("log", base=2)
+    style.line(panels[1], scales, metrics["softmax_scaled"], f"softmax, N = {lengths[-1]:g}", len(lengths) - 1)
+    colour = style.PALETTE[len(lengths) - 1]
+    panels[1].plot(scales, metrics["linear_scaled"], color=colour, linestyle="--", label=f"linear, N = {lengths[-1]:g}")
+    panels[1].axhline(1, color="#8c8c8c", linestyle=":", linewidth=1, label="answering 0")
+    panels[0].set(xlabel="context length M at test", ylabel="mean squared error")
+    panels[1].set(xlabel="scale of test features", ylabel="squared error, relative")
+    for axes in panels:
+        axes.set_yscale("log")
+        axes.legend()
+    limit, least = (style.listed([f"{x:.2g}" for x in values]) for values in _ends(metrics))
+    caption = (
+        "Softmax attention trained on N pairs of linear MDPs, beside the best linear layer. Left, look at the turn: "
+        f"past M = N the error of softmax layers rises, to the dotted lines, {limit} where it was {least}; that of "
+        "linear ones only falls. Right, with test features c times those of training the linear layer's answers grow "
+        "by c^2 beyond the truth's, those of softmax attention are averages of labels: look at both ends. Bands are "
+        f"95 % intervals over {metrics['softmax'].shape[-1]} training seeds (result {result.path.name})."
+    )
+    return Drawn(name="theory_softmax", figure=figure, caption=caption)
+
+
+def _ends(metrics: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Errors for M to infinity and the least on the way, one a training length."""
+    return metrics["softmax_limit"].mean(axis=1), metrics["softmax"].mean(axis=2).min(axis=1)
+
+
+def actions(result: storage.Result) -> Drawn:
+    """What training on actions makes of the preconditioner.
+
+    Metrics `steps [X]`, `labels [2]`, `norms [2, seeds, X]`, `trained [2, seeds, d, d]`, `closed [d, d]`.
+    """
+    metrics = result.metrics
+    names, closed = [str(name) for name in metrics["labels"]], metrics["closed"]
+    figure, panels = style.panels(4, width=style.PAGE, height=2.4)
+    shown = {"exact, W L G^-1": closed, **dict(zip(names, metrics["trained"].mean(axis=1), strict=True))}
+    for axes, (name, matrix) in zip(panels, shown.items(), strict=False):
+        _matrix(axes, matrix, np.abs(matrix).max(), name if matrix is closed else f"trained on\n{name}")
+    for order, name in enumerate(names):
+        style.line(panels[-1], metrics["steps"], metrics["norms"][order].T, f"on {name}", order, marked=False)
+    panels[-1].axhline(1, color="#8c8c8c", linestyle=":", linewidth=1)
+    panels[-1].set_ylim(bottom=0)
+    panels[-1].set(xlabel="gradient step", title="norm / exact norm")
+    panels[-1].legend()
+    end = metrics["norms"][:, :, -1].mean(axis=1)
+    caption = (
+        "What actions show of the preconditioner (its rows less their mean) after training on Q* and on the best "
+        "action, mean over seeds, each matrix on a colour scale of its own. Look at the numbers: the pattern is the "
+        f"same, the size {end[1]:.1f} times that of the exact form against {end[0]:.1f} for training on Q*. Bands are "
+        f"95 % intervals over {metrics['norms'].shape[1]} seeds (result {result.path.name})."
+    )
+    return Drawn(name="theory_actions", figure=figure, caption=caption)
+
+
+def _matrix(axes: Axes, matrix: np.ndarray, scale: float, title: str) -> None:
+    """A small matrix with its entries."""
+    axes.imshow(matrix, cmap="RdBu", vmin=-scale, vmax=scale)
+    for (row, column), value in np.ndenumerate(matrix):
+        colour = "white" if abs(value) > 0.6 * scale else "black"
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6, color=colour)
+    axes.set(title=title, xticks=[], yticks=[])
+    axes.grid(visible=False)

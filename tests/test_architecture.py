@@ -1,6 +1,7 @@
 """The house rules that a machine can check: reading order, sizes, and records built by keyword."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def test_files_and_functions_are_small(path):
             assert (node.end_lineno or 0) - node.lineno + 1 <= 60, node.name
 
 
+@functools.cache
 def classes(path: Path) -> dict[str, bool]:
     """Classes defined in a file, and whether each is a NamedTuple."""
     found = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]

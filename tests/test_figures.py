@@ -250,12 +250,20 @@ def synthetic_theory(root):
     errors = np.array([[1.0, 0.0], [4.0, 0.0]])
     metrics = {"scales": np.array([1.0, 2.0]), "errors": errors, "methods": np.array(["layer", "least squares"])}
     storage.write_result(root, "theory", {"id": "L8"}, metrics)
+    storage.write_result(root, "theory", {"id": "L8b"}, {"factors": np.array([2.0, 0.5, 1.0])})
+    metrics = {"lengths": np.array([4, 16]), "contexts": x, "softmax": np.full((2, 5, 5), 0.5)}
+    metrics |= {"linear": np.full((2, 5), 0.25), "softmax_limit": np.stack([np.full(5, 0.75), np.ones(5)])}
+    metrics |= {"scales": np.array([1.0, 2.0]), "softmax_scaled": np.ones((2, 5)), "linear_scaled": np.ones(2)}
+    storage.write_result(root, "theory", {"id": "L8c"}, metrics)
+    metrics = {"labels": np.array(["a", "b"]), "steps": np.arange(1, 5), "closed": np.eye(3)}
+    metrics |= {"norms": np.stack([np.ones((5, 4)), np.full((5, 4), 6.0)]), "trained": np.ones((2, 5, 3, 3))}
+    storage.write_result(root, "theory", {"id": "L8d"}, metrics)
 
 
 def test_theory_figures_show_what_is_stored(tmp_path):
     synthetic_theory(tmp_path)
     drawn = {item.name: item for item in theory.draw(tmp_path)}
-    names = ("rates", "two_terms", "trained_play", "preconditioner", "shift")
+    names = ("rates", "two_terms", "trained_play", "preconditioner", "shift", "on_policy", "softmax", "actions")
     assert list(drawn) == [f"theory_{name}" for name in names]
     for id, slope in (("L5-M", -1), ("L5-N", -2)):
         result = by_id(tmp_path)[id]
@@ -270,6 +278,9 @@ def test_theory_figures_show_what_is_stored(tmp_path):
     shown = [float(text.get_text()) for text in drawn["theory_preconditioner"].figure.axes[0].texts]
     assert shown == np.eye(3).ravel().tolist()
     assert "4 at c = 2" in drawn["theory_shift"].caption
+    assert "the extremes are 0.50 and 2.00" in drawn["theory_on_policy"].caption
+    assert "0.75 and 1 where it was 0.5 and 0.5" in drawn["theory_softmax"].caption
+    assert "6.0 times that of the exact form against 1.0" in drawn["theory_actions"].caption
     assert theory.draw(tmp_path / "nowhere") == []
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from jaxdm import storage
 from theory import __main__ as runner
-from theory import claim, draws, error_bound, mutations, records, regression
+from theory import claim, draws, error_bound, mutations, records, regression, softmax_answers, training
 
 SAMPLES, KEYS = 30, (1, 2, 3, 4, 5)
 FEWEST = {"L3": 2, "L4": 10, "L5": 8000, "L5-M": 60, "L5-N": 1000, "L6a": 500, "L6b": 20, "L7b": 6}
@@ -88,6 +88,26 @@ def test_fourth_moments_are_those_of_the_samples(double):
         for values, exact in ((product, law.moment), (product @ tasks[None] @ product, law.fourth(tasks))):
             error = 5 * jnp.std(values, axis=0) / len(x) ** 0.5
             assert jnp.all(jnp.abs(jnp.mean(values, axis=0) - exact) <= error)
+
+
+def test_errors_of_softmax_layers_are_those_of_all_contexts(double):
+    """One pair: the mean over the contexts that are drawn is near that over all, from the closed form."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(4, 3))
+    points, tasks = rng.dirichlet(np.ones(3), size=5), rows.T @ rows
+    made = training.Trained(last=np.ones((1, 1)), key_query=rng.normal(size=(1, 1, 3, 3)), points=points, tasks=tasks)
+    params = {"v": made.last[0, 0], "K": made.key_query[0, 0]}
+    read = [
+        [
+            softmax_answers.stated(params, x[None], jnp.ones(1), query, 1.0, softmax_answers.STATED) * x - query
+            for x in points
+        ]
+        for query in points
+    ]
+    exact = np.einsum("qci,ij,qcj->qc", read, tasks, read).mean()
+    found = softmax_answers.errors(made, jax.random.key(0), 1, 2000)[:, 0]
+    assert abs(found.mean() - exact) <= 5 * found.std() / len(found) ** 0.5
+    np.testing.assert_allclose(softmax_answers.nothing(made, 2.0), 4 * np.trace(tasks @ points.T @ points) / 5)
 
 
 def constant(verdict, refuted_verdict):

@@ -19,6 +19,7 @@ from theory import (
     attention_ftrl,
     context_rate,
     covariate_shift,
+    dense_start,
     equilibrium,
     error_bound,
     error_split,
@@ -33,6 +34,7 @@ from theory import (
     preconditioned_regression,
     realisability,
     records,
+    softmax_layer,
     trained_layer,
     trained_play,
     training_optimum,
@@ -45,6 +47,7 @@ CLAIMS: dict[str, ModuleType] = {
     "L1": realisability,
     "L2": preconditioned_regression,
     "L3": training_optimum,
+    "L3b": dense_start,
     "L4": any_features,
     "L5": error_split,
     "L5-M": context_rate,
@@ -56,6 +59,7 @@ CLAIMS: dict[str, ModuleType] = {
     "L7b": trained_play,
     "L8": covariate_shift,
     "L8b": on_policy,
+    "L8c": softmax_layer,
     "L8d": action_labels,
     "N1": attention_ftrl,
     "N2": ftrl_regret,
@@ -85,21 +89,16 @@ class Config:
 
 
 def run(id: str, config: Config) -> Claim:
-    """Check one claim and its refutation, in float64.
+    """Check one claim and its refutation, in float64 and on the same draws.
 
     Raises:
         ValueError: no such claim, no samples, or samples for a claim that draws none.
     """
-    options, (key_check, key_refute) = _options(id, config), _keys(config)
+    options, key = _options(id, config), jax.random.key(config.seed)
     with jax.enable_x64(True):
-        claim = CLAIMS[id].check(key_check, **options)
-        refuted = CLAIMS[id].refute(key_refute, **options).verdict != HOLDS
+        claim = CLAIMS[id].check(key, **options)
+        refuted = CLAIMS[id].refute(key, **options).verdict != HOLDS
     return claim._replace(refuted=refuted, command=f"python -m theory {id}")
-
-
-def _keys(config: Config) -> jax.Array:
-    """For check and refutation."""
-    return jax.random.split(jax.random.key(config.seed))
 
 
 def _options(id: str, config: Config) -> dict[str, int]:
@@ -117,7 +116,7 @@ def main(config: Config) -> int:
     for id in ids:
         start = time.perf_counter()
         claim = run(id, config)
-        table = records.store(config.results, claim, CLAIMS[id], _keys(config)[0], **_options(id, config))
+        table = records.store(config.results, claim, CLAIMS[id], jax.random.key(config.seed), **_options(id, config))
         passed = [row.wrong for row in table if not row.rejected]
         good &= claim.verdict == HOLDS and bool(claim.refuted) and not passed
         colour = "green" if claim.verdict == HOLDS and claim.refuted else "red"

@@ -24,7 +24,7 @@ from jaxdm import randomness
 from jaxdm.envs.online import SIMPLEX
 from jaxdm.learners.online import Rate, follow_leader, ftrl, hedge, hedge_rate, rate
 from jaxdm.oracles.regret import external
-from jaxdm.types import Agent, Transition
+from jaxdm.types import Agent, Transition, Tree
 from theory.attention_ftrl import attend, ftrl_layer
 from theory.claim import Claim, at_most
 
@@ -38,21 +38,21 @@ def self_play(key: jax.Array, games: jax.Array, agent: Agent, params: Rate) -> t
     """Two copies of a learner in a game: decisions and losses, each [2, T, K]."""
     off, none = jnp.bool_(False), jnp.zeros(0)
 
-    def step(memories: tuple, _: None) -> tuple:
-        acts = [agent.act(none, memory, none, params) for memory in memories]
-        (x, first), (y, second) = acts
-        losses = (games[0] @ y, games[1].T @ x)
-        after = []
-        for memory, action, loss in ((first, x, losses[0]), (second, y, losses[1])):
+    def step(memory: Tree, _: None) -> tuple:
+        actions, memory = jax.vmap(lambda memory: agent.act(none, memory, none, params))(memory)
+        losses = jnp.stack([games[0] @ actions[1], games[1].T @ actions[0]])
+
+        def observe(memory: Tree, action: jax.Array, loss: jax.Array) -> Tree:
             paid = -jnp.dot(loss, action)
             transition = Transition(
                 observation=loss, action=action, reward=paid, next_observation=loss, terminated=off, truncated=off
             )
-            after.append(agent.observe(memory, transition, params))
-        return tuple(after), (jnp.stack([x, y]), jnp.stack(losses))
+            return agent.observe(memory, transition, params)
 
-    first, second = (agent.init(key, params) for key in jax.random.split(key))
-    decisions, losses = jax.lax.scan(step, (first, second), length=ROUNDS)[1]
+        return jax.vmap(observe)(memory, actions, losses), (actions, losses)
+
+    memory = jax.vmap(lambda key: agent.init(key, params))(jax.random.split(key))
+    decisions, losses = jax.lax.scan(step, memory, length=ROUNDS)[1]
     return jnp.swapaxes(decisions, 0, 1), jnp.swapaxes(losses, 0, 1)
 
 

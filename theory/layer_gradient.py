@@ -26,18 +26,25 @@ def at(key_query: np.ndarray, last: float, spectrum: tuple[float, float]) -> tup
 
 
 @jax.jit
+def risk(key_query: jax.Array, projection_value: jax.Array, nodes: jax.Array, weights: jax.Array) -> jax.Array:
+    """The exact risk of a layer with any `W^KQ` and `W^PV` [3, 3], [], for what `prompts` returned."""
+    return weights @ jax.vmap(_error, (None, 0))((key_query, projection_value), nodes)
+
+
+@jax.jit
 def _largest(merged: tuple, nodes: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Largest entries of the gradient and of the mean modulus of a prompt's."""
-    layer = constructions.linear_attention(3)
-
-    def error(merged: tuple[jax.Array, jax.Array], node: jax.Array) -> jax.Array:
-        task, x = node[0], node[1:]
-        tokens = constructions.regression_prompt(x[:-1], x[:-1] @ task, x[-1])
-        return (layer.apply(constructions.attention_layer(*merged), tokens)[-1, -1] - x[-1] @ task) ** 2
-
-    slopes = jax.vmap(jax.grad(error), (None, 0))(merged, nodes)
+    slopes = jax.vmap(jax.grad(_error), (None, 0))(merged, nodes)
     largest = lambda part: jnp.stack([jnp.max(jnp.abs(jnp.tensordot(weights, part(slope), 1))) for slope in slopes])
     return jnp.max(largest(lambda slope: slope)), jnp.max(largest(jnp.abs))
+
+
+def _error(merged: tuple[jax.Array, jax.Array], node: jax.Array) -> jax.Array:
+    """Squared error of the layer on one prompt."""
+    task, x = node[0], node[1:]
+    tokens = constructions.regression_prompt(x[:-1], x[:-1] @ task, x[-1])
+    answer = constructions.linear_attention(3).apply(constructions.attention_layer(*merged), tokens)[-1, -1]
+    return (answer - x[-1] @ task) ** 2
 
 
 def prompts(spectrum: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:

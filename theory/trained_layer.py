@@ -12,13 +12,11 @@ The refutation claims that the layer ends at the optimum for infinitely long con
 Source: that training ends there is paper 1's for normal features, and ours for others.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from theory import any_features, deployment, regression, training
+from theory import any_features, pools, regression, training
 from theory.any_features import Form
 from theory.claim import Claim, at_most
 
@@ -43,8 +41,7 @@ def check(key: jax.Array, samples: int = 64, form: Form = any_features.STATED) -
         samples: prompts in a batch.
         form: what is claimed.
     """
-    trained = training.train(key, LENGTH, samples)
-    shares = [np.asarray(excess(trained, pool, form))[:, -1].max() for pool in range(2)]
+    shares = [np.asarray(excess(each, form))[:, -1].max() for each in layers(key, samples)]
     statement = "The trained layer's excess risk over A = W L G^-1, normal and linear-MDP features (share of the risk)"
     return at_most("L7", statement, "paper 1 (normal); ours", float(max(shares)), LEFT)
 
@@ -56,37 +53,33 @@ def refute(key: jax.Array, samples: int = 64) -> Claim:
 
 def curves(key: jax.Array, samples: int = 64) -> dict[str, np.ndarray]:
     """What training ends at beside the closed form, and the excess risk on the way."""
-    trained = training.train(key, LENGTH, samples)
+    trained = layers(key, samples)
     closed = [
-        any_features.stated(law(trained, pool), jnp.asarray(trained.tasks[pool]), LENGTH, any_features.STATED)
-        for pool in range(2)
+        any_features.stated(pools.law(jnp.asarray(each.points)), jnp.asarray(each.tasks), LENGTH, any_features.STATED)
+        for each in trained
     ]
     return {
         "steps": np.arange(1, training.SHOWN + 1) * (training.STEPS // training.SHOWN),
         "pools": np.asarray(["normal features", "linear-MDP features"]),
-        "excess": np.stack([excess(trained, pool) for pool in range(2)]),  # [pools, SEEDS, steps]
-        "trained": trained.path[:, :, -1],  # [pools, SEEDS, d, d]
+        "excess": np.stack([excess(each) for each in trained]),  # [pools, SEEDS, steps]
+        "trained": np.stack([each.preconditioner[:, -1] for each in trained]),  # [pools, SEEDS, d, d]
         "closed": np.stack(closed),  # [pools, d, d]
     }
 
 
-def law(trained: training.Trained, pool: int) -> regression.Law:
-    """The features of a pool."""
-    return deployment.law(jnp.asarray(trained.points)) if pool else _normal()
+def layers(key: jax.Array, samples: int) -> list[training.Trained]:
+    """Trained on normal features, and on those of linear MDPs."""
+    return [training.train(key, LENGTH, samples, draw) for draw in (pools.normal_pool, pools.linear_mdps)]
 
 
-def _normal() -> regression.Law:
-    return regression.gaussian(jnp.diag(jnp.asarray(training.SPECTRUM)))
-
-
-def excess(trained: training.Trained, pool: int, form: Form = any_features.STATED) -> jax.Array:
+def excess(trained: training.Trained, form: Form = any_features.STATED) -> jax.Array:
     """Excess risk over the stated A, as a share of the least risk, all along training, [SEEDS, SHOWN]."""
-    return _excess(trained.path[pool], trained.points, trained.tasks[pool], pool, form)
+    return _excess(trained.preconditioner, trained.points, trained.tasks, form)
 
 
-@functools.partial(jax.jit, static_argnums=3)
-def _excess(path: jax.Array, points: jax.Array, tasks: jax.Array, pool: int, form: Form) -> jax.Array:
-    x = deployment.law(points) if pool else _normal()
+@jax.jit
+def _excess(path: jax.Array, points: jax.Array, tasks: jax.Array, form: Form) -> jax.Array:
+    x = pools.law(points)
     off = path - any_features.stated(x, tasks, LENGTH, form)[None, None]
     repeated = (1 - 1 / LENGTH) * x.moment @ tasks @ x.moment + x.fourth(tasks) / LENGTH
     parts = regression.split(x, regression.optimum(x, tasks, LENGTH), tasks)

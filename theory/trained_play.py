@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.envs.linear_mdp import LinearMDP
-from theory import deployment, draws, greedy_play, training, two_terms
+from theory import deployment, draws, greedy_play, pools, training, two_terms
 from theory.claim import FAILS, Claim, at_most
 from theory.two_terms import STATED, Terms
 
@@ -95,9 +95,11 @@ def curves(key: jax.Array, samples: int = 20) -> dict[str, np.ndarray]:
 def measure(key: jax.Array, samples: int, lengths: tuple[int, ...]) -> Found:
     """Train, deploy and bound."""
     key_train, key_worlds, key_contexts = draws.keys(key, 3)
-    trained = [training.train(key_train, length, BATCH, 1) for length in lengths]
-    worlds = _instances(training.worlds(key_worlds, training.SEEDS * samples), trained[0].points)
-    layers = [worlds._replace(preconditioner=np.repeat(each.path[0, :, -1], samples, axis=0)) for each in trained]
+    trained = [training.train(key_train, length, BATCH) for length in lengths]
+    worlds = _instances(pools.worlds(key_worlds, training.SEEDS * samples), trained[0].points)
+    layers = [
+        worlds._replace(preconditioner=np.repeat(each.preconditioner[:, -1], samples, axis=0)) for each in trained
+    ]
     gaps, squares = [], []
     for context in CONTEXTS:
         chosen = greedy_play.contexts(key_contexts, worlds, (training.SEEDS * samples, MEETINGS, context))

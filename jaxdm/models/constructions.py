@@ -8,6 +8,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from jaxdm.models.attention import Kind
 from jaxdm.models.transformer import Transformer, network
 from jaxdm.types import Network, Tree
 
@@ -20,7 +21,7 @@ def attention_layer(key_query: jax.Array, projection_value: jax.Array) -> Tree:
         projection_value: [D, D] `W^PV`.
 
     Returns:
-        Parameters for `linear_attention(D)`.
+        Parameters for `linear_attention(D)` or `softmax_attention(D)`.
 
     Reference: Zhang, Frei, Bartlett, Trained transformers learn linear models in-context, JMLR 25, 2024, section 3.
     """
@@ -32,7 +33,17 @@ def attention_layer(key_query: jax.Array, projection_value: jax.Array) -> Tree:
 @functools.lru_cache
 def linear_attention(width: int) -> Network:
     """One layer of linear attention and nothing else, on tokens of `width` features."""
-    config = Transformer(width=width, layers=1, heads=1, attention="linear", position="none", bare=True)
+    return _attention("linear", width)
+
+
+@functools.lru_cache
+def softmax_attention(width: int) -> Network:
+    """The same with softmax attention: scores are divided by `sqrt(width)`, and a token attends to itself too."""
+    return _attention("softmax", width)
+
+
+def _attention(kind: Kind, width: int) -> Network:
+    config = Transformer(width=width, layers=1, heads=1, attention=kind, position="none", bare=True)
     return network(config, width, width)
 
 

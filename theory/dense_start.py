@@ -1,0 +1,143 @@
+"""L3b. From dense random weights, instead of the theorem's, training ends at the optimum or in a minimum above it.
+
+The risk of the library's layer is a polynomial in all entries of both matrices (`dense_risk`), exact for any N; for
+N = 2 it is compared with that of the layer itself, summed over whole prompts.
+
+Gradient steps on it by the library's trainer end where the gradient vanishes and no direction leads down: either at
+the optimum of L3, values reading labels and scores reading features, or where these have changed places. Then values
+read one feature and scores the labels, and for N = 2 the layer is, exactly, `A = Gamma^-1` with all but one direction
+left out: one row and one column multiply to a matrix of rank one. How often is a finding for d = 2, and no theorem.
+
+The refutation says the same of layers that start as the theorem asks: those all reach the optimum.
+
+Source: ours.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+
+from jaxdm import statistics, trainer
+from jaxdm.types import Tree
+from theory import dense_risk, draws, regression
+from theory.claim import DIFFERS, FAILS, HOLDS, Claim, near
+
+LENGTHS = (2, 20)
+"""N; whole prompts are summed over for the first."""
+DEVIATION, STEPS, RATE = 0.3, 4000, 0.05
+"""Of the initial weights; gradient steps and their first size."""
+LEAST = 0.1
+"""Share of starts that counts as often."""
+AT_REST, ROUNDING = 1e-6, 1e-9
+"""Largest slope, and curvature downwards, of a point of rest; relative error of sums over 11,664 prompts."""
+
+
+class Form(NamedTuple):
+    """What is stated, with its constants."""
+
+    own: float = 1.0  # weight of the query in H
+    tokens: float = 0.0  # H divides by N + tokens
+    left: float = 1.0  # times the A with directions left out
+    above: float = 1.0  # whether there are minima above the optimum
+    structured: bool = False  # start as in L3
+
+
+class Ends(NamedTuple):
+    """Where training from random starts ends."""
+
+    risk: np.ndarray  # [N, samples]
+    slope: np.ndarray  # [N, samples] largest entry of the gradient
+    curvature: np.ndarray  # [N, samples] least eigenvalue of the Hessian
+
+
+STATED = Form()
+WRONG = {
+    "the theorem's start": Form(structured=True),
+    "no query in H": Form(own=0.0),
+    "N + 1 for N": Form(tokens=1.0),
+    "A with directions left out x 0.5": Form(left=0.5),
+    "A with directions left out x 2": Form(left=2.0),
+    "nothing but the optimum": Form(above=0.0),
+}
+
+
+def check(key: jax.Array, samples: int = 500, form: Form = STATED) -> Claim:
+    """The share of dense random starts, with its interval, from which training ends above the least risk.
+
+    Args:
+        key: random key.
+        samples: starts for each N.
+        form: what is claimed.
+    """
+    ends = reached(key, samples, form)
+    kept = np.stack([risks(length, form) for length in LENGTHS])
+    above = ends.risk > 1.01 * kept[:, :1]
+    share = statistics.mean_interval(above.ravel())
+    statement = (
+        f"From dense random weights training ends above the least risk, at {ends.risk[-1].max() / kept[-1, 0]:.2g} "
+        f"times it for N = {LENGTHS[-1]}, in a share of starts of"
+    )
+    claim = near("L3b", statement, "ours", float(share.estimate), LEAST, 0.0)
+    distance = np.min(np.abs(ends.risk[0][:, None] - kept[0][None]), axis=1) / kept[0, 0]
+    sound = (
+        dense_risk.summed(key, moments(LENGTHS[0], form)) <= ROUNDING
+        and ends.slope.max() <= AT_REST
+        and ends.curvature.min() >= -AT_REST
+        and distance.max() <= AT_REST
+        and np.all(ends.risk >= (1 - ROUNDING) * kept[:, :1])
+    )
+    verdict = (HOLDS if share.low > LEAST else DIFFERS) if sound else FAILS
+    return claim._replace(low=float(share.low), high=float(share.high), target=f"> {LEAST:g}", verdict=verdict)
+
+
+def refute(key: jax.Array, samples: int = 500) -> Claim:
+    """The same from the initialisation of L3."""
+    return check(key, samples, WRONG["the theorem's start"])
+
+
+def risks(length: int, form: Form) -> np.ndarray:
+    """Of `A = Gamma^-1`, and of that with one direction kept, [1 + d]."""
+    law, size = regression.gaussian(jnp.diag(jnp.asarray(dense_risk.SPECTRUM))), len(dense_risk.SPECTRUM)
+    best = regression.gaussian_optimum(law.moment, length)
+    layers = [best] + [form.left * best * jnp.eye(size)[i][None] for i in range(size) if form.above]
+    parts = [regression.split(law, layer, jnp.eye(size)) for layer in layers]
+    return np.asarray([float(part.estimation / length + part.bias) for part in parts])
+
+
+def moments(length: int, form: Form) -> tuple[np.ndarray, np.ndarray, float]:
+    """Of the risk that is claimed."""
+    return dense_risk.moments(length, form.own, form.tokens)
+
+
+@draws.once
+def reached(key: jax.Array, samples: int, form: Form) -> Ends:
+    """Where training from random starts ends."""
+    rows = DEVIATION * draws.normal(key, (len(LENGTHS), samples, 3, 3))
+    b, u = rows[..., 0], rows[..., 1:]
+    if form.structured:
+        square = u[..., :2, :] @ jnp.swapaxes(u[..., :2, :], -1, -2)
+        u = DEVIATION * square / jnp.linalg.norm(square, axis=(-1, -2), keepdims=True)
+        b, u = jnp.zeros_like(b).at[..., -1].set(DEVIATION), jnp.pad(u, ((0, 0), (0, 0), (0, 1), (0, 0)))
+    drawn = [np.stack(x) for x in zip(*(moments(length, form) for length in LENGTHS), strict=True)]
+    found = _reached(draws.keys(key, samples), {"b": b, "U": u}, drawn)
+    risk, slope, curvature = (np.asarray(x) for x in found)
+    return Ends(risk=risk, slope=slope, curvature=curvature)
+
+
+@jax.jit
+@functools.partial(jax.vmap, in_axes=(None, 0, 0))
+@functools.partial(jax.vmap, in_axes=(0, 0, None))
+def _reached(key: jax.Array, start: Tree, drawn: Tree) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Risk, largest slope and least curvature at the end."""
+    learner = trainer.make(
+        lambda params, _, drawn: dense_risk.risk(params, *drawn), optax.adam(optax.cosine_decay_schedule(RATE, STEPS))
+    )
+    end = learner.run(learner.init(key, start), drawn, STEPS)[0].params
+    flat, unflatten = ravel_pytree(end)
+    at = lambda flat: dense_risk.risk(unflatten(flat), *drawn)
+    return at(flat), jnp.max(jnp.abs(jax.grad(at)(flat))), jnp.min(jnp.linalg.eigvalsh(jax.hessian(at)(flat)))
