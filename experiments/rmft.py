@@ -15,7 +15,7 @@ from typing import Any
 
 from experiments import launch, rmft_ablations, rmft_bandit, rmft_drift, rmft_online, rmft_solved
 from experiments.rmft_findings import claims
-from experiments.rmft_study import PRESETS, Config, validate
+from experiments.rmft_study import PRESETS, Config
 from jaxdm import storage
 
 PARTS: dict[str, Callable[[Config], dict[str, Any]]] = {
@@ -25,6 +25,14 @@ PARTS: dict[str, Callable[[Config], dict[str, Any]]] = {
     "solved": rmft_solved.study,
     "ablations": rmft_ablations.study,
 }
+
+
+def validate(config: Config) -> None:
+    """Raise a ValueError that names the field where a size is too small for the study."""
+    limits = {"seeds": 2, "train_length": 2, "runs": 2, "length": 6, "stretch": 2, "online_length": 3, "tasks": 8}
+    for field, least in limits.items():
+        if getattr(config, field) < least:
+            raise ValueError(f"{field}: {getattr(config, field)}; expected at least {least}")
 
 
 def main(config: Config) -> Path:

@@ -7,14 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.rmft_online import game as online_game
+from experiments.rmft_online_worlds import game as online_game
 from experiments.rmft_study import Config
 from experiments.rmft_training import distil, start
 from jaxdm import games
 from jaxdm.distillation import Distillation
 from jaxdm.envs import drifts
 from jaxdm.models.transformer import network
-from jaxdm.types import Tree
 
 ARMS = 3
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)
@@ -22,24 +21,22 @@ SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)
 
 
 def variants(base: Distillation) -> dict[str, Distillation]:
-    """The default, every share of kept rollouts, and every other switch alone."""
+    """The default, every share of kept rollouts, and every other switch alone; steps see as many rollouts in all."""
     change = functools.partial(dataclasses.replace, base)
     kept = {f"k/L = {share:g}": change(keep=max(1, round(share * base.rollouts))) for share in SHARES if share != 0.5}
     # As many gradient steps, on batches of the same size, all on rollouts of the network at round 0.
     wider = max(1, base.rounds // 4)
-    passes = base.rounds // wider
-    sizes = {"scenarios": wider * base.scenarios, "passes": passes, "steps": wider * passes * base.steps}
-    single = change(rounds=2, **sizes)
+    single = change(rounds=2, scenarios=wider * base.scenarios, steps=base.rounds * base.steps)
     return {
         "default": base,
         **kept,
         "pooled": change(unit="pool"),
-        "fresh luck": change(sequences="fresh"),
         "by reward": change(select="reward"),
         "Adam reset": change(memory="reset"),
         "weight decay 0.1": change(decay=0.1),
-        "labels are laws, noise 1": change(exploration=1.0),
         "sampled, noise 1": change(exploration=1.0),
+        "labels are laws, noise 1": change(exploration=1.0),
+        "fresh luck": change(sequences="fresh"),
         "one round": single,
     }
 
@@ -54,15 +51,20 @@ def study(config: Config) -> dict[str, Any]:
     laws = games.bandit_game(family, ARMS, config.ablated_length, "law")
     net = network(config.ablated_network, sampled.features, sampled.outputs)
     fresh, courses = start(config, net), {}
-    for name, how in variants(config.ablated).items():
-        game = laws if name.startswith("labels") else sampled
-        courses[name] = distil(config, f"ablation {name}".replace("/", " of "), how, game, net, fresh).losses
+    hows = variants(config.ablated)
+    alone = ("labels are laws, noise 1", "fresh luck", "one round")  # each a program of its own
+    groups = [[name for name in hows if name not in alone], *([name] for name in alone)]
+    for names in groups:
+        game = laws if names[0].startswith("labels") else sampled
+        runs = {name: (hows[name], fresh) for name in names}
+        fits = distil(config, f"ablation {names[0]}", runs, game, net)
+        courses |= {name: fit.losses for name, fit in fits.items()}
     last = lambda course: course[:, -max(1, course.shape[1] // 12) :].mean(axis=1)
-    regret = np.stack([courses["one round"][:, 1] if name == "one round" else last(c) for name, c in courses.items()])
+    regret = [courses[name][:, 1] if name == "one round" else last(courses[name]) for name in hows]
     shares = ["default" if share == 0.5 else f"k/L = {share:g}" for share in SHARES]
     return {
-        "ablation_names": list(courses),
-        "ablation_regret": regret,
+        "ablation_names": list(hows),
+        "ablation_regret": np.stack(regret),
         "ablation_shares": SHARES,
         "ablation_courses": np.stack([courses[name] for name in shares]),
         "ablation_start": courses["default"][:, 0],
@@ -72,11 +74,10 @@ def study(config: Config) -> dict[str, Any]:
 
 def identical(config: Config) -> bool:
     """Whether selection by reward trains the same bits as by regret, in online learning on shared sequences."""
-    small = dataclasses.replace(config.simplex, rounds=4)
+    base = dataclasses.replace(config.simplex, rounds=4)
     game = online_game("simplex", config.online_length, ("uniform", "random_mean"), labels="sampled")
     net = network(config.online_network, game.features, game.outputs)
-    ends: list[Tree] = []
-    for select in ("regret", "reward"):
-        how = dataclasses.replace(small, select=select)
-        ends.append(distil(config, f"identity by {select}", how, game, net, start(config, net)).state.params)
+    fresh = start(config, net)
+    runs = {select: (dataclasses.replace(base, select=select), fresh) for select in ("regret", "reward")}
+    ends = [fit.state.params for fit in distil(config, "identity", runs, game, net).values()]
     return jax.tree.all(jax.tree.map(lambda x, y: bool((x == y).all()), *ends))

@@ -1,21 +1,23 @@
 """Bandits in the regret-minimisation study: trained on gaps of 0.2 to 0.5, judged there and elsewhere."""
 
+import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from experiments.rmft_compare import Judged, explored, join, judge_learner, judge_networks
+from experiments.rmft_compare import Judged, join, judge_learner, judge_networks
 from experiments.rmft_study import ARMS, Config
+from experiments.rmft_teachers import teachers
 from experiments.rmft_training import distil, imitate, start
-from jaxdm import distillation, games, randomness
+from jaxdm import exploration, games, randomness, rivals
 from jaxdm.envs import bandit
 from jaxdm.envs.bandit import Bandit
 from jaxdm.learners import bandit as tallies
 from jaxdm.learners import thompson
 from jaxdm.models.transformer import network
-from jaxdm.numerics import inverse_cdf, sample_index
-from jaxdm.types import Agent, Network, Tree
+from jaxdm.types import Network, Tree
 
 LAWS = ("training law", "K=5, gap 0.2", "K=4, gap 0.5", "K=3, gap 0.4", "K=6, gap 0.4", "uniform means, K=5")
 SIZES = [5, 5, 4, 3, 6, 5]
@@ -44,33 +46,28 @@ def game(config: Config, longer: int = 1) -> games.Game:
     return made._replace(instance=draw)
 
 
-def wanderer() -> Agent:
-    """The behaviour that optimal-arm labels are learnt on: each episode has its own random law of arms."""
-
-    def act(draw: jax.Array, memory: jax.Array, observation: jax.Array, params: Tree) -> tuple:
-        law = jnp.where(observation, memory, 0)
-        return sample_index(inverse_cdf(law / jnp.sum(law)), draw), memory
-
-    init = lambda key, params: jax.nn.softmax(2 * randomness.normal(key, (ARMS,)))
-    observe = lambda memory, transition, params: memory
-    return Agent(init=init, act=act, observe=observe, draws=lambda key, length: randomness.uniform(key, (length,)))
-
-
 def study(config: Config) -> dict[str, Any]:
     """Train, compare, and judge elsewhere; metrics are named `bandit_*`."""
     trained_on = games.bandit_game(lambda key: draw(key, jnp.int32(0)), ARMS, config.train_length)
     net = network(config.bandit_network, trained_on.features, trained_on.outputs)
     fresh, how = start(config, net), config.bandit
-    fit = distil(config, "bandit", how, trained_on, net, fresh)
+    runs = {"RMFT": how}
+    if config.rivals:
+        reinforce = dataclasses.replace(how, keep=how.rollouts, credit="advantage")
+        runs |= {f"REINFORCE, rate {x:g}": dataclasses.replace(reinforce, rate=x) for x in config.reinforce}
+    fits = distil(config, "bandit", {name: (one, fresh) for name, one in runs.items()}, trained_on, net)
+    fit = fits.pop("RMFT")
     weights = {"round 0": fresh, "RMFT": fit.state.params}
     found: dict[str, Any] = {"bandit_rounds": fit.losses, "bandit_seconds": fit.seconds}
     if config.rivals:
-        reinforce = distillation.Distillation(**{**vars(how), "keep": how.rollouts, "credit": "advantage"})
-        rival = distil(config, "bandit REINFORCE", reinforce, trained_on, net, fresh)
+        last = {name: float(rival.losses[:, -max(1, how.rounds // 10) :].mean()) for name, rival in fits.items()}
+        rival = fits[min(last, key=last.__getitem__)]
         weights["REINFORCE"] = rival.state.params
-        found["bandit_rounds_reinforce"] = rival.losses
+        found |= {"bandit_rounds_reinforce": rival.losses, "bandit_reinforce_rates": config.reinforce}
+        found["bandit_reinforce_ends"] = list(last.values())
         for name, (teacher, rates, labels) in teachers().items():
-            loss = distillation.imitation_loss(trained_on, net, teacher, rates, config.teacher_batch, labels)
+            told = lambda instance, rates=rates: rates
+            loss = rivals.imitation_loss(trained_on, net, teacher, told, config.teacher_batch, labels)
             weights[name] = imitate(config, f"bandit {name}", loss, fresh).state.params
     everywhere = game(config)
     judged = join([judge_networks(config, everywhere, net, weights, len(LAWS)), *classics(config, everywhere)])
@@ -81,15 +78,6 @@ def study(config: Config) -> dict[str, Any]:
         if not config.rivals
         else found | further(config, net, {name: weights[name] for name in ("round 0", "RMFT")})
     )
-
-
-def teachers() -> dict[str, tuple[Agent, Any, Any]]:
-    """Whom other networks imitate: who plays, its rates, and whose decisions are the labels."""
-    return {
-        "distilled UCB1": (tallies.ucb(ARMS), tallies.UCB(), "own"),
-        "distilled Thompson": (thompson.beta_thompson(ARMS), thompson.BetaPrior(), "own"),
-        "optimal-arm labels": (wanderer(), (), "best"),
-    }
 
 
 def classics(config: Config, where: games.Game, laws: int = len(LAWS)) -> list[Judged]:
@@ -112,3 +100,15 @@ def further(config: Config, net: Network, weights: dict[str, Tree]) -> dict[str,
     rival = judge_learner(config, where, tallies.ucb(ARMS), [tallies.UCB()], len(DEVIATIONS))
     gaussian = join([known, rival]).course[..., -1]
     return {"bandit_longer": longer, "bandit_gaussian": gaussian, "bandit_deviations": DEVIATIONS}
+
+
+def explored(judged: Judged, arms: list[int], length: int) -> dict[str, np.ndarray]:
+    """SuffFailFreq at half time, `K MinFrac` at the end, both [W, Q, N], and how often play was right [W, Q, N, T]."""
+    best = np.zeros(judged.right.shape[:-1], int)
+    never = exploration.suffix_failure((judged.right < 0.5).astype(int), best, length // 2)
+    least = [exploration.min_fraction(judged.rank[:, q], arms[q])[..., -1].mean(axis=-1) for q in range(len(arms))]
+    return {
+        "never_best": never.mean(axis=-1),
+        "min_fraction": np.stack(least, axis=1),
+        "right": judged.right.mean(axis=3),
+    }

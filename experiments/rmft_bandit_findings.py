@@ -38,7 +38,9 @@ def claims(config: Config, metrics: Mapping[str, Any], command: str) -> list[dic
     for rival in ("REINFORCE", "distilled UCB1"):
         if rival in final:
             pair = {"RMFT": tuned[0], rival: final[rival][0]}
-            rows.append(ordered(f"RMFT-{rival}", "ours", f"Regret, training law: RMFT < {rival}", pair, command))
+            steps = ", as many environment steps, its best rate" if rival == "REINFORCE" else ""
+            statement = f"Regret, training law: RMFT < {rival}{steps}"
+            rows.append(ordered(f"RMFT-{rival}", "ours", statement, pair, command))
     return rows + (_elsewhere(config, metrics, tuned / before, command) if "bandit_longer" in metrics else [])
 
 

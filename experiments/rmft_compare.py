@@ -11,9 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.rmft_study import Config
-from jaxdm import exploration, randomness
+from jaxdm import randomness
 from jaxdm.games import Game
+from jaxdm.numerics import in_pieces
 from jaxdm.types import Agent, Network, Tree
+
+TUNED, JUDGED = 4, 3
+"""Streams of keys: worlds in which rates are chosen, and those in which everyone is compared."""
+PIECE = 32
+"""Runs played at once on a CPU."""
 
 
 class Judged(NamedTuple):
@@ -32,8 +38,9 @@ def judge(
     known: Tree,
     laws: int = 1,
     runs: int | None = None,
-) -> Judged:
-    """Play one agent with W sets of parameters in Q laws; one compilation.
+    streams: tuple[int, ...] = (JUDGED,),
+) -> list[Judged]:
+    """Play one agent with W sets of parameters in Q laws, on the worlds of each stream; one compilation.
 
     Args:
         config: sizes.
@@ -43,9 +50,8 @@ def judge(
         known: leading axes [W, N].
         laws: Q.
         runs: R; that of the configuration when left out.
+        streams: whose worlds differ.
     """
-    stream = jax.random.fold_in(jax.random.key(config.seed), 3)
-    keys = jax.random.split(stream, (config.seeds, config.runs if runs is None else runs))
 
     def run(key: jax.Array, law: jax.Array, known: Tree) -> tuple:
         key_instance, key_play = randomness.split(key)
@@ -57,43 +63,56 @@ def judge(
         return record.course, jnp.sum(record.label * record.best, axis=-1), rank
 
     def of_seed(law: jax.Array, inputs: tuple) -> tuple:
-        course, right, rank = jax.vmap(run, (0, None, None))(inputs[0], law, inputs[1])
+        course, right, rank = in_pieces(lambda key: run(key, law, inputs[1]), inputs[0], PIECE)
         return jnp.mean(course, axis=0), right, rank
 
-    def of_law(law: jax.Array, known: Tree) -> tuple:
+    def of_law(keys: jax.Array, law: jax.Array, known: Tree) -> tuple:
         return jax.lax.map(lambda inputs: of_seed(law, inputs), (keys, known))
 
-    everyone = lambda known: jax.lax.map(lambda law: of_law(law, known), jnp.arange(laws))
-    course, right, rank = jax.jit(lambda known: jax.lax.map(everyone, known))(known)
-    return Judged(course=np.asarray(course), right=np.asarray(right), rank=np.asarray(rank))
+    @jax.jit
+    def everyone(keys: jax.Array, known: Tree) -> tuple:
+        return jax.lax.map(lambda one: jax.lax.map(lambda law: of_law(keys, law, one), jnp.arange(laws)), known)
+
+    judged = []
+    for stream in streams:
+        key = jax.random.fold_in(jax.random.key(config.seed), stream)
+        keys = jax.random.split(key, (config.seeds, config.runs if runs is None else runs))
+        course, right, rank = (np.asarray(x) for x in everyone(keys, known))
+        judged.append(Judged(course=course, right=right, rank=rank))
+    return judged
 
 
 def judge_networks(config: Config, game: Game, network: Network, weights: dict[str, Tree], laws: int = 1) -> Judged:
     """Networks of one shape, without exploration noise, in the order given."""
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *weights.values())
     silent = jnp.zeros(())
-    return judge(config, game, game.player(network), lambda w, i: game.deploy(w, silent, i), stacked, laws)
+    return judge(config, game, game.player(network), lambda w, i: game.deploy(w, silent, i), stacked, laws)[0]
 
 
-def judge_learner(config: Config, game: Game, agent: Agent, rates: list[Any], laws: int = 1) -> Judged:
-    """A classical learner with W choices of its rates."""
+def judge_learner(
+    config: Config,
+    game: Game,
+    agent: Agent,
+    rates: list[Any],
+    laws: int = 1,
+    told: Callable[[Tree, Tree], Tree] = lambda rate, instance: rate,
+) -> Judged:
+    """A classical learner; of several choices of its rates, each law gets the one of least regret in other worlds.
+
+    Returns:
+        Judged with W = 1.
+    """
     spread = lambda *leaves: jnp.broadcast_to(jnp.stack([jnp.asarray(x) for x in leaves])[:, None], shape)
     shape = (len(rates), config.seeds)
-    return judge(config, game, agent, lambda known, instance: known, jax.tree.map(spread, *rates), laws)
+    streams = (TUNED, JUDGED) if len(rates) > 1 else (JUDGED,)
+    known = jax.tree.map(spread, *rates)
+    *tuned, judged = judge(config, game, agent, told, known, laws, streams=streams)
+    if not tuned:
+        return judged
+    best = tuned[0].course[..., -1].mean(axis=-1).argmin(axis=0)
+    return Judged(**{name: getattr(judged, name)[best, np.arange(laws)][None] for name in Judged._fields})
 
 
 def join(parts: list[Judged]) -> Judged:
     """Competitors of several calls as one list."""
     return Judged(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in Judged._fields})
-
-
-def explored(judged: Judged, arms: list[int], length: int) -> dict[str, np.ndarray]:
-    """SuffFailFreq at half time, `K MinFrac` at the end, both [W, Q, N], and how often play was right [W, Q, N, T]."""
-    best = np.zeros(judged.right.shape[:-1], int)
-    never = exploration.suffix_failure((judged.right < 0.5).astype(int), best, length // 2)
-    least = [exploration.min_fraction(judged.rank[:, q], arms[q])[..., -1].mean(axis=-1) for q in range(len(arms))]
-    return {
-        "never_best": never.mean(axis=-1),
-        "min_fraction": np.stack(least, axis=1),
-        "right": judged.right.mean(axis=3),
-    }

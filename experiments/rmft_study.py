@@ -9,15 +9,15 @@ from jaxdm.models.transformer import Transformer
 ARMS = 6
 """Slots of a bandit; training leaves some of them unavailable, at random places."""
 
-BANDIT = Distillation(rounds=60, scenarios=64, rollouts=8, keep=4, steps=8, passes=2, rate=5e-3)
+BANDIT = Distillation(rounds=80, scenarios=64, rollouts=8, keep=4, steps=8, batch=64, rate=5e-3)
 BANDIT_NETWORK = Transformer(width=32, layers=1, heads=1, position="none", mlp_ratio=2)
 DRIFT_NETWORK = Transformer(width=32, layers=1, heads=2, position="alibi", mlp_ratio=2)
-SIMPLEX = Distillation(rounds=160, scenarios=64, rollouts=16, keep=8, steps=8, rate=5e-3)
-BALL = dataclasses.replace(SIMPLEX, exploration=0.3, decay=0.01)
-ONLINE_NETWORK = Transformer(width=16, layers=1, heads=1, attention="linear", position="none", mlp_ratio=2)
-SOLVED = Distillation(rounds=40, scenarios=32, rollouts=8, keep=4, steps=4, rate=2e-3)
+SIMPLEX = Distillation(rounds=320, scenarios=64, rollouts=16, keep=4, steps=8, batch=64, rate=5e-3, exploration=3.0)
+BALL = dataclasses.replace(SIMPLEX, rounds=240, exploration=1.0)
+ONLINE_NETWORK = Transformer(width=32, layers=1, heads=1, position="none", mlp_ratio=2)
+SOLVED = Distillation(rounds=40, scenarios=32, rollouts=8, keep=4, steps=4, batch=32, rate=2e-3)
 SOLVED_NETWORK = Transformer(width=32, layers=2, heads=2, mlp_ratio=2)
-ABLATED = Distillation(rounds=60, scenarios=16, rollouts=16, keep=8, steps=4, rate=1e-2)
+ABLATED = Distillation(rounds=60, scenarios=16, rollouts=16, keep=8, steps=4, batch=32, rate=1e-2)
 ABLATED_NETWORK = Transformer(width=16, layers=1, heads=1, position="none", mlp_ratio=1)
 
 
@@ -38,25 +38,28 @@ class Config:
     stretch: int = 4
     """How many times longer the longest judged horizon is."""
     bandit: Distillation = BANDIT
-    """Fine-tuning on bandits that stand still; its network has a single layer of softmax attention."""
+    """Fine-tuning on bandits that stand still."""
     bandit_network: Transformer = BANDIT_NETWORK
     drift: Distillation = BANDIT
     """Fine-tuning on bandits whose means are all drawn anew, three times an episode in expectation."""
     drift_network: Transformer = DRIFT_NETWORK
-    """A single layer that knows what is recent."""
     online_length: int = 25
     """Rounds of online learning."""
     simplex: Distillation = SIMPLEX
-    """Fine-tuning on losses in [0, 1], three arms; one drawn arm is played and imitated."""
+    """Fine-tuning on losses in [0, 1], three arms of five; noisy outputs make laws, and are imitated."""
     ball: Distillation = BALL
-    """Fine-tuning on losses in the unit ball, two coordinates; noisy decisions are played and imitated."""
+    """Likewise on losses in the unit ball, two coordinates of four."""
     online_network: Transformer = ONLINE_NETWORK
-    """A single layer of linear attention."""
+    """A single layer of softmax attention."""
+    attacks: int = 16
+    """Sequences from which a network is attacked; the worst that is found counts."""
+    attack_steps: int = 100
+    """Steps of gradient ascent."""
     solved: Distillation = SOLVED
-    """Fine-tuning on dark rooms, with regret from the oracle's values and no labels of actions."""
+    """Fine-tuning on rooms, with regret from the oracle's values and no labels of actions."""
     solved_network: Transformer = SOLVED_NETWORK
     side: int = 3
-    """Cells along a wall of the room."""
+    """Cells along a wall of a dark room, and of one with hidden moods."""
     horizon: int = 6
     """Steps of an episode."""
     tasks: int = 1000
@@ -66,10 +69,13 @@ class Config:
     ablated: Distillation = ABLATED
     """Fine-tuning in the smallest world, where switches are turned one at a time."""
     ablated_length: int = 20
-    """Its rounds."""
     ablated_network: Transformer = ABLATED_NETWORK
     teacher_steps: int = 300
     """Gradient steps of rivals that imitate someone else, or descend regret."""
+    teacher_rate: float = 5e-3
+    """Their peak learning rate."""
+    reinforce: tuple[float, ...] = (5e-4, 1.5e-3, 5e-3)
+    """Learning rates that REINFORCE is tuned over, by the regret of its last rounds."""
     teacher_batch: int = 64
     """Episodes of such a step."""
     rivals: bool = True
@@ -84,17 +90,9 @@ class Config:
     """Where results go."""
 
 
-def validate(config: Config) -> None:
-    """Raise a ValueError that names the field where a size is too small for the study."""
-    limits = {"seeds": 2, "train_length": 2, "runs": 2, "length": 6, "stretch": 2, "online_length": 3, "tasks": 8}
-    for field, least in limits.items():
-        if getattr(config, field) < least:
-            raise ValueError(f"{field}: {getattr(config, field)}; expected at least {least}")
-
-
-TINY = Distillation(rounds=2, scenarios=2, rollouts=4, keep=2, steps=2)
+TINY = Distillation(rounds=2, scenarios=2, rollouts=4, keep=2, steps=2, batch=2)
 SPECK = dataclasses.replace(ABLATED_NETWORK, width=8)
-LONG = dataclasses.replace(BANDIT, rounds=600, scenarios=256, rollouts=16, keep=8, steps=16, rate=3e-3)
+LONG = dataclasses.replace(BANDIT, rounds=600, scenarios=256, rollouts=16, keep=8, steps=16, batch=256, rate=3e-3)
 
 PRESETS = {
     "quick": Config(),
@@ -109,7 +107,8 @@ PRESETS = {
     ),
     "toy": Config(
         name="toy", rivals=False, parts=("bandit", "online"), seeds=2, runs=4, train_length=4, length=6, stretch=2,
-        online_length=4, side=2, horizon=3, tasks=8, sft_steps=2, ablated_length=4, teacher_steps=2, teacher_batch=2,
+        online_length=4, attacks=2, attack_steps=2, side=3, reinforce=(5e-3,), horizon=3, tasks=8, sft_steps=2,
+        ablated_length=4, teacher_steps=2, teacher_batch=2,
         bandit=TINY, drift=TINY, simplex=TINY, ball=TINY, solved=TINY, ablated=TINY, bandit_network=SPECK,
         drift_network=SPECK, online_network=SPECK, solved_network=SPECK, ablated_network=SPECK,
     ),

@@ -38,8 +38,10 @@ CURVES = {
     "drift_rounds": ("drifting bandits", "RMFT"),
     "simplex_rounds": ("losses, simplex", "RMFT"),
     "ball_rounds": ("losses, ball", "RMFT"),
-    "solved_rounds": ("dark rooms", "RMFT"),
-    "solved_rounds_after": ("dark rooms", "RMFT after SFT"),
+    "mdp_rounds": ("dark rooms", "RMFT"),
+    "mdp_rounds_after": ("dark rooms", "RMFT after SFT"),
+    "pomdp_rounds": ("moody rooms", "RMFT"),
+    "pomdp_rounds_after": ("moody rooms", "RMFT after SFT"),
 }
 
 
@@ -60,7 +62,7 @@ def training(result: storage.Result) -> Drawn:
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles))
     caption = (
         "Mean regret of the rollouts of each round, exploration noise included. Look for curves that fall and stay "
-        "down: each network learns from nothing but which of its own rollouts had least regret. Dark rooms: as a "
+        "down: each network learns from nothing but which of its own rollouts had least regret. Rooms: as a "
         f"share of what random play loses. Bands are 95 % intervals over seeds (result {result.path.name})."
     )
     return Drawn(name="rmft_training", figure=figure, caption=caption)
@@ -136,11 +138,13 @@ def drift(result: storage.Result) -> Drawn:
     right.set(title="one change, at half time", xlabel="round", ylabel="best arm played, share of runs", ylim=(0, 1))
     style.legend_above(figure, left)
     waited = dict(zip(methods, metrics["drift_switch"].mean(axis=-1), strict=True))
+    settled = dict(zip(methods, metrics["drift_settled"].mean(axis=-1), strict=True))
     caption = (
         "Bandits whose means move. Left: dynamic regret on the training law. Right: one arm pays 0.9, and after "
         "half time another one: look at how fast each line comes back. Until the new best arm is first played "
-        f"{style.listed([f'{name} waits {value:.1f} rounds' for name, value in waited.items()])}. Bands are 95 % "
-        f"intervals over seeds (result {result.path.name})."
+        f"{style.listed([f'{name} waits {value:.1f} rounds' for name, value in waited.items()])}; until it is "
+        f"played in four of five rounds, {style.listed([f'{name} {value:.1f}' for name, value in settled.items()])}. "
+        f"Bands are 95 % intervals over seeds (result {result.path.name})."
     )
     return Drawn(name="rmft_drift", figure=figure, caption=caption)
 
@@ -164,7 +168,8 @@ def online(result: storage.Result) -> Drawn:
     style.legend_above(figure, panels[0], columns=3)
     caption = (
         "Regret against the best fixed decision, on every law of losses; stars mark the laws of training. "
-        "Classical: Hedge on the simplex and FTRL on the ball, each with the best of seven rates for that law. "
+        "Classical: Hedge on the simplex and FTRL on the ball, each with its best rate for that law, chosen in "
+        "other worlds. "
         "Look for laws where the fine-tuned network is right of it: it learnt to predict its training losses, and "
         "an adversary that reacts, or losses that alternate, need not be like them. Lines are 95 % intervals over "
         f"seeds (result {result.path.name})."

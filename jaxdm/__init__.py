@@ -70,7 +70,9 @@ Learning
     trainer                 fused training steps; exact resume
     finetuning              pretraining and supervised fine-tuning: teachers, settings, items, stage losses
     games                   families of worlds with a regret, and the record of one rollout
-    distillation            iterative regret-minimisation fine-tuning; its rivals' losses
+    solved_games            solved worlds as such a game: regret from the oracle's values
+    distillation            iterative regret-minimisation fine-tuning
+    rivals                  losses of its rivals: imitating other players, descending regret
 
 Judgement
     statistics              intervals over seeds, exponents, the trend test, anytime-valid intervals; no jax

@@ -1,13 +1,14 @@
 """Iterative regret-minimisation fine-tuning: roll out, keep the decisions of least regret, imitate them, repeat.
 
-Dimensions: `M` scenarios, `L` rollouts of each, `k` kept of each, `n` gradient steps of a round.
+Dimensions: `M` scenarios, `L` rollouts of each, `k` kept of each, `n` gradient steps of a round, on `B` rollouts each.
 
     play        M instances, L rollouts each by the network itself          scored by regret, which the trainer knows
     keep        the k of least regret of every scenario, or M k of the pool
     imitate     n gradient steps on the cost of not deciding as the kept rollouts did
 
 A round is one step of a `jaxdm.trainer.Trainer`, whose loss is the mean regret of the round's rollouts: chunks,
-checkpoints, seeds and exact resume are `jaxdm.trainer.fit`'s.
+checkpoints, seeds and exact resume are `jaxdm.trainer.fit`'s. Sizes are compiled; switches that are data travel in the
+state, so that runs of one size that differ in nothing else are one more axis of one program.
 
 Reference: Park, Chen, Ozdaglar, Zhang, Post-training LLMs as better decision-making agents, arXiv 2511.04393: the loop.
     Its sizes are not known; every default, and what the switches offer beside the loop, is ours.
@@ -24,15 +25,18 @@ import optax
 
 from jaxdm import randomness
 from jaxdm.games import Game, Record, seeded
-from jaxdm.objectives import regret_loss
+from jaxdm.numerics import in_pieces
 from jaxdm.trainer import Trainer, TrainState
-from jaxdm.types import Agent, Network, Tree
+from jaxdm.types import Network, Tree
 
 Unit = Literal["scenario", "pool"]
 Sequences = Literal["shared", "fresh"]
 Select = Literal["regret", "reward"]
 Credit = Literal["equal", "advantage"]
 Memory = Literal["keep", "reset"]
+
+PIECE = 4
+"""Scenarios played at once on a CPU, so that their caches stay in its own."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,8 +63,8 @@ class Distillation:
     """Standard deviation of the noise on the outputs of rollouts."""
     steps: int = 4
     """n, gradient steps of a round."""
-    passes: int = 1
-    """How often a round's kept rollouts are gone through; a step sees `passes M k / n` of them."""
+    batch: int = 32
+    """B, kept rollouts of a step: all of them in a random order, again from the first where n B is more."""
     rate: float = 3e-3
     """Peak learning rate of Adam."""
     decay: float = 0.0
@@ -69,27 +73,48 @@ class Distillation:
     """Whether the moments of Adam outlive a round."""
 
 
-class Kept(NamedTuple):
-    """What a round imitates."""
+SWITCHES = ("keep", "unit", "select", "credit", "exploration", "rate", "decay", "memory")
+"""Fields of a configuration that are data."""
 
-    place: jax.Array  # [M k] int32, among M L rollouts counted scenario by scenario
-    weight: jax.Array  # [M k]
+
+class Switches(NamedTuple):
+    """What runs of one program may differ in."""
+
+    keep: jax.Array  # [] int32 k
+    pooled: jax.Array  # [] bool
+    by_reward: jax.Array  # [] bool
+    advantage: jax.Array  # [] bool
+    forgetful: jax.Array  # [] bool, whether every round starts with new moments
+    exploration: jax.Array  # []
+    rate: jax.Array  # []
+    decay: jax.Array  # []
+
+
+class Optimiser(NamedTuple):
+    """What the state of a run holds beside weights."""
+
+    moments: Tree
+    switches: Switches
+
+
+class Ranked(NamedTuple):
+    """All M L rollouts in the order in which they are kept: the first M k are."""
+
+    place: jax.Array  # [M L] int32, among the rollouts counted scenario by scenario
+    weight: jax.Array  # [M L]
 
 
 def validate(config: Distillation) -> None:
     """Check a configuration.
 
     Raises:
-        ValueError: a size below one, k > L, a batch that does not come out even, or an unknown name.
+        ValueError: a size below one, k > L, a number out of range, or an unknown name.
     """
-    for name in ("rounds", "scenarios", "rollouts", "keep", "steps", "passes"):
+    for name in ("rounds", "scenarios", "rollouts", "keep", "steps", "batch"):
         if getattr(config, name) < 1:
             raise ValueError(f"{name}: {getattr(config, name)}; expected at least 1")
     if config.keep > config.rollouts:
         raise ValueError(f"keep: {config.keep}; expected at most rollouts = {config.rollouts}")
-    if config.passes * config.scenarios * config.keep % config.steps:
-        kept = config.passes * config.scenarios * config.keep
-        raise ValueError(f"steps: {config.steps}; expected a divisor of passes * scenarios * keep = {kept}")
     for name, low in (("exploration", 0.0), ("decay", 0.0), ("rate", math.ulp(0.0))):
         if not low <= getattr(config, name) < math.inf:
             raise ValueError(f"{name}: {getattr(config, name)}; expected a finite number, at least {low:.3g}")
@@ -104,8 +129,25 @@ def validate(config: Distillation) -> None:
             raise ValueError(f"{name}: {getattr(config, name)!r}; expected one of {', '.join(get_args(kind))}")
 
 
+def switches(config: Distillation) -> Switches:
+    """The part of a configuration that is data."""
+    number = lambda value: jnp.asarray(value, jnp.result_type(float))
+    return Switches(
+        keep=jnp.int32(config.keep),
+        pooled=jnp.bool_(config.unit == "pool"),
+        by_reward=jnp.bool_(config.select == "reward"),
+        advantage=jnp.bool_(config.credit == "advantage"),
+        forgetful=jnp.bool_(config.memory == "reset"),
+        exploration=number(config.exploration),
+        rate=number(config.rate),
+        decay=number(config.decay),
+    )
+
+
 def make(config: Distillation, game: Game, network: Network) -> Trainer:
     """The trainer whose steps are rounds; its losses are the mean regret of each round's rollouts.
+
+    States of trainers whose configurations agree but for `SWITCHES` can be run by either of them.
 
     Args:
         config: sizes and switches.
@@ -116,31 +158,34 @@ def make(config: Distillation, game: Game, network: Network) -> Trainer:
         ValueError: as `validate`.
     """
     validate(config)
-    optimiser = optax.chain(
-        optax.clip_by_global_norm(1.0), optax.scale_by_adam(), optax.add_decayed_weights(config.decay)
-    )
+    adam = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
 
     def init(key: jax.Array, params: Tree) -> TrainState:
-        return TrainState(params=params, optimiser=optimiser.init(params), step=jnp.int32(0), key=key)
+        inner = Optimiser(moments=adam.init(params), switches=switches(config))
+        return TrainState(params=params, optimiser=inner, step=jnp.int32(0), key=key)
 
     def one_round(state: TrainState, data: Tree) -> tuple[TrainState, jax.Array]:
+        how = state.optimiser.switches
         key_play, key_order = randomness.split(randomness.fold_in(state.key, state.step))
-        played = collect(key_play, config, game, network, state.params, data)
+        played = collect(key_play, config, how.exploration, game, network, state.params, data)
         regret = played.course[..., -1]
-        kept = choose(config, regret, played.reward)
+        ranked = rank(how, regret, played.reward)
         flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), played)
-        rate = config.rate * (0.55 + 0.45 * jnp.cos(jnp.pi * state.step / config.rounds))
+        rate = how.rate * (0.55 + 0.45 * jnp.cos(jnp.pi * state.step / config.rounds))
 
         def imitate(carry: tuple, chosen: jax.Array) -> tuple:
-            params, inner = carry
-            batch = jax.tree.map(lambda x: x[kept.place[chosen]], flat)
-            gradient = jax.grad(cost_of(game, network))(params, batch, kept.weight[chosen])
-            direction, inner = optimiser.update(gradient, inner, params)
-            return (optax.apply_updates(params, jax.tree.map(lambda x: -rate * x, direction)), inner), None
+            params, moments = carry
+            batch = jax.tree.map(lambda x: x[ranked.place[chosen]], flat)
+            gradient = jax.grad(cost_of(game, network))(params, batch, ranked.weight[chosen])
+            direction, moments = adam.update(gradient, moments)
+            params = jax.tree.map(lambda x, change: x - rate * (change + how.decay * x), params, direction)
+            return (params, moments), None
 
-        inner = optimiser.init(state.params) if config.memory == "reset" else state.optimiser
-        order = batches(key_order, config, kept.place.shape[0])
-        (params, inner), _ = jax.lax.scan(imitate, (state.params, inner), order)
+        start = adam.init(state.params)
+        moments = jax.tree.map(lambda new, old: jnp.where(how.forgetful, new, old), start, state.optimiser.moments)
+        order = batches(key_order, config, how.keep)
+        (params, moments), _ = jax.lax.scan(imitate, (state.params, moments), order)
+        inner = Optimiser(moments=moments, switches=how)
         return TrainState(params=params, optimiser=inner, step=state.step + 1, key=state.key), jnp.mean(regret)
 
     def run(state: TrainState, data: Tree, steps: int) -> tuple[TrainState, jax.Array]:
@@ -149,18 +194,27 @@ def make(config: Distillation, game: Game, network: Network) -> Trainer:
     return Trainer(init=init, run=run)
 
 
-def collect(key: jax.Array, config: Distillation, game: Game, network: Network, params: Tree, data: Tree) -> Record:
+def collect(
+    key: jax.Array,
+    config: Distillation,
+    exploration: jax.Array,
+    game: Game,
+    network: Network,
+    params: Tree,
+    data: Tree,
+) -> Record:
     """M scenarios by L rollouts of the network, leading axes [M, L], labelled with what is to be imitated.
 
     Args:
         key: random key.
-        config: sizes and switches.
+        config: sizes, and whether luck is shared.
+        exploration: [] standard deviation of the noise on the outputs.
         game: what is played.
         network: who plays.
         params: its weights.
         data: what instances are drawn from.
     """
-    agent, exploration = game.player(network), jnp.asarray(config.exploration, jnp.result_type(float))
+    agent = game.player(network)
 
     def scenario(key: jax.Array) -> Record:
         key_instance, key_world, key_agent = randomness.split(key, 3)
@@ -178,46 +232,41 @@ def collect(key: jax.Array, config: Distillation, game: Game, network: Network, 
         agents = randomness.split(key_agent, config.rollouts)
         return jax.vmap(one, (None if shared else 0, 0))(worlds, agents)
 
-    return jax.vmap(scenario)(randomness.split(key, config.scenarios))
+    return in_pieces(scenario, randomness.split(key, config.scenarios), PIECE)
 
 
-def choose(config: Distillation, regret: jax.Array, reward: jax.Array) -> Kept:
-    """Who is imitated, and with what weight; ties go to the earlier rollout.
+def rank(how: Switches, regret: jax.Array, reward: jax.Array) -> Ranked:
+    """In what order rollouts are kept, and with what weight; ties go to the earlier rollout.
+
+    The best of every scenario come first, then the second of every scenario, and so on; in a pool, the best of all.
 
     Args:
-        config: sizes and switches.
+        how: switches.
         regret: [M, L].
         reward: [M, L].
     """
-    score = regret if config.select == "regret" else -reward
-    place = lowest(score, config.keep, config.unit)
-    if config.credit == "equal":
-        return Kept(place=place, weight=jnp.ones(place.shape, score.dtype))
+    scenarios, rollouts = regret.shape
+    score = jnp.where(how.by_reward, -reward, regret)
+    within = jnp.argsort(score, axis=1) + rollouts * jnp.arange(scenarios)[:, None]
+    place = jnp.where(how.pooled, jnp.argsort(score.reshape(-1)), within.T.reshape(-1)).astype(jnp.int32)
     ahead = jnp.mean(score, axis=1, keepdims=True) - score
     spread = jnp.sqrt(jnp.mean(ahead**2))
-    return Kept(place=place, weight=(ahead / jnp.where(spread > 0, spread, 1)).reshape(-1)[place])
+    credit = (ahead / jnp.where(spread > 0, spread, 1)).reshape(-1)[place]
+    return Ranked(place=place, weight=jnp.where(how.advantage, credit, 1))
 
 
-def lowest(score: jax.Array, keep: int, unit: Unit) -> jax.Array:
-    """Places of the k lowest of every row, or of the M k lowest of all, in the flattened score, [M k] int32.
+def batches(key: jax.Array, config: Distillation, keep: jax.Array) -> jax.Array:
+    """For every gradient step the ranks of the rollouts that it sees, [n, B] below M k, in a random order.
 
     Args:
-        score: [M, L].
-        keep: k.
-        unit: "scenario" or "pool".
+        key: random key.
+        config: sizes.
+        keep: [] k.
     """
-    scenarios, rollouts = score.shape
-    if unit == "pool":
-        return jax.lax.top_k(-score.reshape(-1), scenarios * keep)[1]
-    places = jax.lax.top_k(-score, keep)[1]
-    return (places + rollouts * jnp.arange(scenarios, dtype=jnp.int32)[:, None]).reshape(-1)
-
-
-def batches(key: jax.Array, config: Distillation, kept: int) -> jax.Array:
-    """For every gradient step the kept rollouts that it sees, [n, passes * kept / n]: each pass in a fresh order."""
-    keys = randomness.split(key, config.passes)
-    orders = jax.vmap(lambda key: jax.random.permutation(key, kept))(keys)
-    return orders.reshape(config.steps, -1)
+    kept = config.scenarios * keep
+    rank = jnp.arange(config.scenarios * config.rollouts)
+    order = jnp.argsort(jnp.where(rank < kept, randomness.uniform(key, rank.shape), 2))
+    return order[jnp.arange(config.steps * config.batch) % kept].reshape(config.steps, config.batch)
 
 
 def cost_of(game: Game, network: Network) -> Callable[[Tree, Record, jax.Array], jax.Array]:
@@ -228,72 +277,3 @@ def cost_of(game: Game, network: Network) -> Callable[[Tree, Record, jax.Array],
         return jnp.mean(weight * costs)
 
     return cost
-
-
-def imitation_loss(
-    game: Game, network: Network, teacher: Agent, rates: Tree, batch: int, labels: Literal["own", "best"] = "own"
-) -> Callable[[Tree, jax.Array, Tree], jax.Array]:
-    """The loss `(params, key, data) -> []` of imitating another agent, for `jaxdm.trainer.make`.
-
-    With its own decisions as labels this is algorithm distillation, with the oracle's it is a decision-pretrained
-    transformer.
-
-    Args:
-        game: what the teacher plays.
-        network: who learns.
-        teacher: who plays.
-        rates: the teacher's parameters.
-        batch: rollouts of a step.
-        labels: the teacher's decisions or the oracle's.
-
-    Raises:
-        ValueError: batch < 1 or unknown labels.
-
-    Reference: Laskin et al., In-context reinforcement learning with algorithm distillation, 2022; Lee et al.,
-        Supervised pretraining can learn in-context reinforcement learning, 2023.
-    """
-    if batch < 1 or labels not in ("own", "best"):
-        raise ValueError(f"batch, labels: {batch}, {labels!r}; expected at least 1, and 'own' or 'best'")
-
-    def one(key: jax.Array, data: Tree) -> Record:
-        key_instance, key_play = randomness.split(key)
-        record = game.play(key_play, game.instance(key_instance, data), teacher, rates)
-        return record if labels == "own" else record._replace(label=record.best)
-
-    def loss(params: Tree, key: jax.Array, data: Tree) -> jax.Array:
-        records = jax.vmap(lambda key: one(key, data))(randomness.split(key, batch))
-        return cost_of(game, network)(params, records, jnp.ones(batch, records.reward.dtype))
-
-    return loss
-
-
-def regret_training_loss(
-    game: Game, network: Network, batch: int, sharpness: float = 0.0
-) -> Callable[[Tree, jax.Array, Tree], jax.Array]:
-    """The loss `(params, key, data) -> []` of `jaxdm.objectives.regret_loss` on the network's own play.
-
-    For games whose decisions are differentiable: points and laws, not drawn arms.
-
-    Args:
-        game: what is played.
-        network: who learns.
-        batch: sequences of a step.
-        sharpness: of the weight on the worst of them.
-
-    Raises:
-        ValueError: batch < 1.
-    """
-    if batch < 1:
-        raise ValueError(f"batch: {batch}; expected at least 1")
-    agent = game.player(network)
-
-    def loss(params: Tree, key: jax.Array, data: Tree) -> jax.Array:
-        def one(key: jax.Array) -> jax.Array:
-            key_instance, key_play = randomness.split(key)
-            instance = game.instance(key_instance, data)
-            told = game.deploy(params, jnp.zeros((), jnp.result_type(float)), instance)
-            return game.play(key_play, instance, agent, told).course[-1]
-
-        return regret_loss(jax.vmap(one)(randomness.split(key, batch)), sharpness)
-
-    return loss

@@ -1,6 +1,6 @@
 """Games: families of worlds with a regret, as iterative fine-tuning plays them.
 
-Dimensions: `T` rounds, `A` arms or coordinates, `N` tokens, `F` features, `K` demonstrations.
+Dimensions: `T` rounds, `A` arms or coordinates, `N` tokens, `F` features.
 
 A game draws an instance, lets any agent play it, and returns the record that imitation needs. Everything random of the
 world comes from one key, so that rollouts may share it; the agent has its own.
@@ -13,19 +13,15 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm import prompts, randomness
+from jaxdm import randomness
 from jaxdm.envs import bandit, online
 from jaxdm.envs.online import BALL, SIMPLEX
 from jaxdm.episodes import rollout
-from jaxdm.finetuning import Setting, demonstrate, label
 from jaxdm.models import player as numeric
-from jaxdm.models.agent import deploy as deploy_network
-from jaxdm.models.agent import network_agent
 from jaxdm.models.player import Decisions, Labels, Player
 from jaxdm.numerics import masked_mean
 from jaxdm.oracles.bandit import pseudo_regret
 from jaxdm.oracles.regret import external
-from jaxdm.tasks import Task, loss_along, nodes
 from jaxdm.types import Agent, Network, Tree
 
 
@@ -74,13 +70,6 @@ class Losses(NamedTuple):
     reacting: jax.Array  # [] bool, whether each loss is turned against the decision that it meets
 
 
-class Prompted(NamedTuple):
-    """An instance of a solved world: the task, and the demonstrations that the player is shown."""
-
-    task: Task
-    shown: Any  # Episode, leading axes [K, T]
-
-
 def seeded(agent: Agent, key: jax.Array) -> Agent:
     """The agent with randomness of its own, whatever key the episode has."""
     return agent._replace(draws=lambda _, length: agent.draws(key, length))
@@ -106,7 +95,9 @@ def bandit_game(
         ValueError: unknown labels or rewards, or sizes below one.
     """
     numeric.check("simplex", labels)
-    _check_sizes(arms=arms, length=length)
+    check_sizes(arms=arms, length=length)
+    if labels == "output":
+        raise ValueError("labels: 'output'; expected 'sampled' or 'law' where an arm is drawn")
     if rewards not in ("bernoulli", "gaussian"):
         raise ValueError(f"rewards: {rewards!r}; expected 'bernoulli' or 'gaussian'")
     env = bandit.bernoulli() if rewards == "bernoulli" else bandit.gaussian()
@@ -151,23 +142,28 @@ def online_game(
     decisions: Decisions = "simplex",
     labels: Labels = "law",
     used: int | None = None,
+    adversary: bool = False,
 ) -> Game:
     """Full-information online learning; regret is `jaxdm.oracles.regret.external`, against the best fixed decision.
+
+    Means of noisy laws, and of projected noisy points, lie inside the set, however sure a player is: what imitates
+    outputs can become surer than what imitates decisions.
 
     Args:
         laws: of losses, each `(key, length=, dimension=) -> [T, d]` in [0, 1] or in the unit ball; one is drawn.
         dimension: d.
         length: T.
         decisions: the set.
-        labels: on the simplex, whether one drawn arm is played and imitated, or the law.
+        labels: what is played and imitated; no drawn arms on the ball.
         used: how many coordinates count, at random places; all when left out.
+        adversary: whether instances may react. Without, rollouts on the same losses share all that a network reads.
 
     Raises:
         ValueError: unknown decisions or labels, sizes below one, or more coordinates used than there are.
     """
     numeric.check(decisions, labels)
     used = dimension if used is None else used
-    _check_sizes(dimension=dimension, length=length, used=used)
+    check_sizes(dimension=dimension, length=length, used=used)
     if used > dimension:
         raise ValueError(f"used: {used}; expected at most dimension = {dimension}")
 
@@ -177,19 +173,23 @@ def online_game(
         available = randomness.places(key_place, dimension) < used
         return Losses(law=law, available=available, reacting=jnp.bool_(False))
 
+    def relabel(outputs: jax.Array, draws: jax.Array, record: Record, exploration: jax.Array) -> jax.Array:
+        return outputs[:, :dimension] + exploration * draws[:, 1:] if labels == "output" else record.label
+
+    drawn = [functools.partial(law, length=length, dimension=dimension) for law in laws]
     return Game(
         features=numeric.online_features(dimension),
         outputs=dimension,
         player=lambda network: numeric.online_player(network, dimension, length, decisions, labels),
         instance=instance,
         deploy=_deploy,
-        play=_online_play([functools.partial(law, length=length, dimension=dimension) for law in laws], decisions),
-        relabel=lambda outputs, draws, record, exploration: record.label,
-        cost=point_cost if decisions == "ball" else law_cost,
+        play=_online_play(drawn, decisions, adversary),
+        relabel=relabel,
+        cost=point_cost if decisions == "ball" or labels == "output" else law_cost,
     )
 
 
-def _online_play(draw: list[Callable[..., jax.Array]], decisions: Decisions) -> Callable:
+def _online_play(draw: list[Callable[..., jax.Array]], decisions: Decisions, adversary: bool) -> Callable:
     """`Game.play` of online learning.
 
     Unused arms of the simplex lose one in every round, so that they are never best; unused coordinates of the ball are
@@ -203,7 +203,8 @@ def _online_play(draw: list[Callable[..., jax.Array]], decisions: Decisions) -> 
         drawn = jax.lax.switch(instance.law, draw, key_losses)
         plan = jnp.where(instance.available, drawn, unused)
         answer = lambda loss, total, action: jnp.where(instance.reacting, against(loss, total, action), loss)
-        played = rollout(key_play, online.env(answer), plan, agent, agent_params, plan.shape[0])
+        env = online.env(answer) if adversary else online.env()
+        played = rollout(key_play, env, plan, agent, agent_params, plan.shape[0])
         losses = played.next_observation
         return Record(
             tokens=numeric.online_tokens(losses, instance.available),
@@ -222,63 +223,6 @@ def _deploy(weights: Tree, exploration: jax.Array, instance: Any) -> Player:
     return Player(weights=weights, exploration=exploration, available=instance.available)
 
 
-def oracle_game(setting: Setting, demonstrations: int) -> Game:
-    """Solved worlds; regret is `jaxdm.tasks.loss_along`, which needs the oracle's values and none of its actions.
-
-    Data are a pool of tasks whose teacher is the oracle, leading axis [tasks], of a single model each; rollouts are
-    query episodes after K demonstrations.
-    The player samples its network's law, its only exploration.
-
-    Args:
-        setting: kind of world.
-        demonstrations: K >= 0.
-
-    Raises:
-        ValueError: demonstrations < 0.
-    """
-    if demonstrations < 0:
-        raise ValueError(f"demonstrations: {demonstrations}; expected at least 0")
-    spaces = setting.spaces
-
-    def instance(key: jax.Array, data: Task) -> Prompted:
-        key_task, key_show = randomness.split(key)
-        index = jax.random.randint(key_task, (), 0, data.bound.shape[0])
-        task = jax.tree.map(lambda x: x[index], data)
-        return Prompted(task=task, shown=demonstrate(key_show, setting, task, demonstrations))
-
-    def play(key: jax.Array, instance: Prompted, agent: Agent, agent_params: Tree) -> Record:
-        played = rollout(key, setting.env, instance.task.world, agent, agent_params, setting.horizon)
-        episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y[None]]), instance.shown, played)
-        task = instance.task
-        acted = jax.nn.one_hot(episodes.action, spaces.actions, dtype=played.reward.dtype)
-        best = jax.vmap(lambda episode: label(task, episode))(episodes)
-        flat = lambda x: x.reshape(-1, spaces.actions)
-        own = jnp.arange(demonstrations + 1)[:, None] == demonstrations
-        return Record(
-            tokens=prompts.encode(episodes, spaces),
-            label=flat(acted),
-            best=flat(best),
-            available=jnp.ones((episodes.reward.size, spaces.actions), bool),
-            mask=(episodes.mask & own).reshape(-1),
-            course=loss_along(task.q, task.world.discount, nodes(task, played), played)[None],
-            reward=jnp.sum(jnp.where(played.mask, played.reward, 0)),
-        )
-
-    def deploy(weights: Tree, exploration: jax.Array, instance: Prompted) -> Tree:
-        return deploy_network(weights, prompts.encode(instance.shown, spaces), jnp.ones_like(exploration))
-
-    return Game(
-        features=spaces.features,
-        outputs=spaces.outputs,
-        player=lambda network: network_agent(network, spaces, setting.horizon),
-        instance=instance,
-        deploy=deploy,
-        play=play,
-        relabel=lambda outputs, draws, record, exploration: record.label,
-        cost=law_cost,
-    )
-
-
 def law_cost(outputs: jax.Array, record: Record) -> jax.Array:
     """Mean cross-entropy `-sum_a label(a) log softmax(z)(a)` over the available arms, [] nats."""
     arms = record.label.shape[-1]
@@ -293,7 +237,8 @@ def point_cost(outputs: jax.Array, record: Record) -> jax.Array:
     return masked_mean(jnp.sum(error**2, axis=-1) / 2, record.mask)
 
 
-def _check_sizes(**sizes: int) -> None:
+def check_sizes(**sizes: int) -> None:
+    """Raise a ValueError that names the first size below one."""
     for name, value in sizes.items():
         if value < 1:
             raise ValueError(f"{name}: {value}; expected at least 1")

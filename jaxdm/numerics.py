@@ -3,6 +3,7 @@
 Dimensions: `S` outcomes of a categorical law.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -71,6 +72,21 @@ def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
     """Mean of `values` where `mask` (same shape) is true; zero when it is nowhere true."""
     weight = mask.astype(values.dtype)
     return jnp.sum(values * weight) / jnp.maximum(jnp.sum(weight), 1)
+
+
+def in_pieces(function: Callable[[Any], Any], inputs: Any, size: int) -> Any:
+    """`jax.vmap(function)(inputs)`; on a CPU a piece at a time, so that what a piece needs fits the processor's cache.
+
+    Args:
+        function: of one input.
+        inputs: leading axis [n].
+        size: largest piece, at least 1; pieces are equal, of a divisor of n.
+    """
+    if jax.default_backend() != "cpu":
+        return jax.vmap(function)(inputs)
+    count = jax.tree.leaves(inputs)[0].shape[0]
+    size = next(piece for piece in range(min(size, count), 0, -1) if count % piece == 0)
+    return jax.lax.map(function, inputs, batch_size=size)
 
 
 def cast_floats(tree: Any, dtype: Any) -> Any:

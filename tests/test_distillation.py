@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from reference_distillation import lowest, mean_lowest_normal
 
-from jaxdm import distillation, finetuning, games, objectives, prompts, tasks, trainer
+from jaxdm import distillation, finetuning, games, objectives, prompts, rivals, solved_games, tasks, trainer
 from jaxdm.distillation import Distillation
 from jaxdm.envs import bandit, families, losses, mdp
 from jaxdm.episodes import rollout
@@ -23,7 +23,7 @@ from jaxdm.types import Network
 
 ARMS, LENGTH = 3, 8
 SHAPE = Transformer(width=8, layers=1, heads=1, position="none", mlp_ratio=1)
-SMALL = Distillation(rounds=4, scenarios=4, rollouts=6, keep=3, steps=2, rate=0.01)
+SMALL = Distillation(rounds=4, scenarios=4, rollouts=6, keep=3, steps=2, batch=6, rate=0.01)
 LAW = functools.partial(losses.random_mean, spread=0.5)
 UNKNOWN = cast(Any, "words")
 
@@ -37,6 +37,7 @@ BANDIT = games.bandit_game(family, ARMS, LENGTH)
 NET = network(SHAPE, BANDIT.features, BANDIT.outputs)
 NET = NET._replace(init=jax.jit(NET.init))
 SIMPLEX = games.online_game((LAW, losses.uniform), ARMS, LENGTH)
+REACTING = games.online_game((LAW, losses.uniform), ARMS, LENGTH, adversary=True)
 BALL = games.online_game((LAW,), ARMS, LENGTH, "ball")
 ONLINE_NET = network(dataclasses.replace(SHAPE, attention="linear"), SIMPLEX.features, SIMPLEX.outputs)
 ONLINE_NET = ONLINE_NET._replace(init=jax.jit(ONLINE_NET.init))
@@ -56,6 +57,15 @@ def linear(features, outputs):
 PLAIN, PLAIN_BANDIT = (linear(game.features, game.outputs) for game in (SIMPLEX, BANDIT))
 
 
+SILENT = jnp.zeros(())
+
+
+def kept(config, regret, reward):
+    """Places of the M k rollouts that are imitated."""
+    ranked = distillation.rank(distillation.switches(config), regret, reward)
+    return np.asarray(ranked.place)[: regret.shape[0] * config.keep]
+
+
 def start(maker, net, seeds=2):
     keys = jax.random.split(jax.random.key(0), seeds)
     return jax.jit(jax.vmap(maker.init))(keys, jax.vmap(net.init)(keys))
@@ -69,41 +79,43 @@ def same_bits(one, two):
 def test_the_lowest_are_kept_and_ties_go_to_the_earlier(unit):
     rng = np.random.default_rng(0)
     for score in (rng.normal(size=(5, 7)), rng.integers(0, 3, (5, 7)).astype(float), np.zeros((5, 7))):
-        found = np.asarray(distillation.lowest(jnp.asarray(score, jnp.float32), 3, unit))
+        found = kept(dataclasses.replace(SMALL, unit=unit), jnp.asarray(score, jnp.float32), jnp.zeros((5, 7)))
         assert len(found) == 15
         assert set(found.tolist()) == lowest(score, 3, unit)
 
 
 def test_on_a_shared_sequence_regret_and_reward_select_the_same_rollouts_elsewhere_not():
     config = dataclasses.replace(SMALL, scenarios=64, exploration=1.0)
-    kept = {}
+    chosen = {}
     for sequences in ("shared", "fresh"):
         switched = dataclasses.replace(config, sequences=sequences)
         weights = PLAIN.init(jax.random.key(0))
-        play = lambda key, how=switched, known=weights: distillation.collect(key, how, SIMPLEX, PLAIN, known, ())
+        play = lambda key, how=switched, known=weights: distillation.collect(
+            key, how, jnp.ones(()), SIMPLEX, PLAIN, known, ()
+        )
         found = jax.jit(play)(jax.random.key(1))
         for select in ("regret", "reward"):
             for unit in ("scenario", "pool"):
                 how = dataclasses.replace(switched, select=select, unit=unit)
-                place = distillation.choose(how, found.course[..., -1], found.reward).place
-                kept[sequences, select, unit] = np.asarray(place)
-    np.testing.assert_array_equal(kept["shared", "regret", "scenario"], kept["shared", "reward", "scenario"])
+                chosen[sequences, select, unit] = kept(how, found.course[..., -1], found.reward)
+    np.testing.assert_array_equal(chosen["shared", "regret", "scenario"], chosen["shared", "reward", "scenario"])
     for sequences, unit in (("shared", "pool"), ("fresh", "scenario"), ("fresh", "pool")):
-        assert set(kept[sequences, "regret", unit]) != set(kept[sequences, "reward", unit])
+        assert set(chosen[sequences, "regret", unit]) != set(chosen[sequences, "reward", unit])
 
 
 def test_the_noise_of_kept_rollouts_predicts_the_next_loss():
     """`E[xi_t | kept] = z_{k,L} l_t / |l|_F`; the noise is too faint to leave the ball."""
-    config = dataclasses.replace(SMALL, scenarios=512, rollouts=16, keep=4, exploration=0.01)
+    config, noise = dataclasses.replace(SMALL, scenarios=512, rollouts=16, keep=4), jnp.full((), 0.01)
     silent = jax.tree.map(jnp.zeros_like, PLAIN.init(jax.random.key(0)))
-    found = jax.jit(lambda key: distillation.collect(key, config, BALL, PLAIN, silent, ()))(jax.random.key(1))
-    index = distillation.choose(config, found.course[..., -1], found.reward).place
-    noise = np.asarray(found.label, np.float64).reshape(-1, LENGTH, ARMS)[np.asarray(index)] / config.exploration
-    loss = np.asarray(found.tokens, np.float64).reshape(-1, LENGTH, BALL.features)[np.asarray(index)]
+    found = jax.jit(lambda key: distillation.collect(key, config, noise, BALL, PLAIN, silent, ()))(jax.random.key(1))
+    ranked = kept(config, found.course[..., -1], found.reward)
+    index = ranked.reshape(4, 512).T.ravel()
+    drawn = np.asarray(found.label, np.float64).reshape(-1, LENGTH, ARMS)[index] / float(noise)
+    loss = np.asarray(found.tokens, np.float64).reshape(-1, LENGTH, BALL.features)[index]
     loss = loss[:, 1:, ARMS : 2 * ARMS] / player.LOUDNESS  # a token tells of the loss before it; the last is not told
-    along = np.sum(noise[:, :-1] * loss, axis=(1, 2)).reshape(512, 4).mean(axis=1)
+    along = np.sum(drawn[:, :-1] * loss, axis=(1, 2)).reshape(512, 4).mean(axis=1)
     # The total loss of a scenario over its rounds is needed for the scale: here regret gives it, as the centre costs 0.
-    total = np.asarray(found.reward, np.float64).std(axis=1, ddof=1) / config.exploration
+    total = np.asarray(found.reward, np.float64).std(axis=1, ddof=1) / float(noise)
     told = np.sqrt(np.sum(loss**2, axis=(1, 2))).reshape(512, 4)[:, 0]
     z, error = mean_lowest_normal(4, 16)
     predicted = z * told**2 / total
@@ -120,8 +132,8 @@ def test_playing_a_random_first_arm_for_ever_is_a_fixed_point():
     actions = jnp.broadcast_to(jnp.repeat(jnp.arange(arms), copies)[:, None], (arms * copies, rounds_played))
     of_world = lambda mean: jax.vmap(lambda played: pseudo_regret(bandit.make(mean), played)[-1])(actions)
     regret = jax.jit(jax.vmap(of_world))(means)
-    kept = distillation.lowest(regret, keep, "scenario")
-    played = np.asarray(jnp.tile(actions, (arms, 1))[kept])
+    chosen = kept(dataclasses.replace(SMALL, keep=keep), regret, regret)
+    played = np.asarray(jnp.tile(actions, (arms, 1))[chosen])
     first = np.bincount(played[:, 0], minlength=arms) / len(played)
     np.testing.assert_array_equal(first, np.full(arms, 1 / arms))
     np.testing.assert_array_equal(played, np.repeat(played[:, :1], rounds_played, axis=1))
@@ -148,8 +160,44 @@ def test_a_run_is_compiled_once_and_resumes_to_the_same_bits(tmp_path):
     assert np.all(np.isfinite(whole.losses))
 
 
+def test_every_kept_rollout_is_seen_before_any_is_seen_again():
+    seen = jax.jit(lambda key, keep: distillation.batches(key, SMALL, keep).ravel())
+    for keep in (1, 2, 3):
+        rank = np.asarray(seen(jax.random.key(keep), keep))
+        count, times = SMALL.scenarios * keep, SMALL.steps * SMALL.batch
+        assert sorted(rank[:count].tolist()) == sorted(range(count))[: min(count, times)]
+        assert np.bincount(rank).max() == -(-times // count)
+    assert not np.array_equal(seen(jax.random.key(0), 3), seen(jax.random.key(1), 3))
+
+
+def test_runs_that_differ_in_switches_share_a_program_and_end_as_they_do_alone():
+    switched: Any = {"keep": 6, "credit": "advantage", "select": "reward", "unit": "pool", "memory": "reset"}
+    hows = [SMALL, dataclasses.replace(SMALL, exploration=1.0, rate=0.02, decay=0.1, **switched)]
+    makers = [distillation.make(how, BANDIT, PLAIN_BANDIT) for how in hows]
+    alone = [trainer.fit(maker, start(maker, PLAIN_BANDIT), (), 2, every=2) for maker in makers]
+    states = jax.tree.map(lambda *x: jnp.concatenate(x), *[start(maker, PLAIN_BANDIT) for maker in makers])
+    together = trainer.fit(makers[0], states, (), 2, every=2)
+    np.testing.assert_array_equal(together.losses, np.concatenate([fit.losses for fit in alone]))
+    ends = jax.tree.map(lambda *x: jnp.concatenate(x), *[fit.state.params for fit in alone])
+    assert same_bits(ends, together.state.params)
+    assert not same_bits(alone[0].state.params, alone[1].state.params)
+
+
+def test_outputs_are_imitated_as_they_were_before_projection():
+    weights, loud = PLAIN.init(jax.random.key(0)), jnp.full((), 2.0)
+    game = games.online_game((LAW,), ARMS, LENGTH, "ball", "output")
+    found = jax.jit(lambda key: distillation.collect(key, SMALL, loud, game, PLAIN, weights, ()))(jax.random.key(1))
+    loss = np.asarray(found.tokens[..., 1:, ARMS : 2 * ARMS], np.float64) / player.LOUDNESS
+    label = np.asarray(found.label, np.float64)[..., :-1, :]
+    length = np.linalg.norm(label, axis=-1, keepdims=True)
+    assert np.mean(length > 1) > 0.5
+    paid = np.sum(loss * label / np.maximum(length, 1), axis=(-2, -1))
+    regret = paid + np.linalg.norm(loss.sum(axis=-2), axis=-1)
+    np.testing.assert_allclose(found.course[..., -2], regret, rtol=1e-5, atol=1e-5)
+
+
 def test_rounds_teach_a_bandit_player_to_prefer_what_paid():
-    config = dataclasses.replace(SMALL, rounds=40, scenarios=16, rollouts=8, keep=4, steps=4, passes=2)
+    config = dataclasses.replace(SMALL, rounds=40, scenarios=16, rollouts=8, keep=4, steps=4, batch=32)
     maker = distillation.make(config, BANDIT, NET)
     regret = trainer.fit(maker, start(maker, NET), (), config.rounds, every=config.rounds).losses
     assert np.all(regret[:, -5:].mean(axis=1) < 0.8 * regret[:, :5].mean(axis=1))
@@ -217,8 +265,8 @@ def test_an_adversary_charges_the_preferred_arm_where_the_instance_reacts():
 
     @jax.jit
     def one(key, reacting):
-        instance = SIMPLEX.instance(key, ())._replace(reacting=reacting)
-        record = SIMPLEX.play(key, instance, SIMPLEX.player(PLAIN), SIMPLEX.deploy(weights, jnp.zeros(()), instance))
+        instance = REACTING.instance(key, ())._replace(reacting=reacting)
+        record = REACTING.play(key, instance, REACTING.player(PLAIN), REACTING.deploy(weights, SILENT, instance))
         return record.tokens[1:, ARMS : 2 * ARMS] / player.LOUDNESS, record.label[:-1]
 
     loss, decision = one(jax.random.key(0), True)
@@ -245,10 +293,10 @@ def test_solved_worlds_are_played_after_demonstrations_and_learnt_on_own_decisio
     setting = finetuning.Setting(mdp.env(3), spaces, 3, lambda world, model: world, 0.0, 1.0)
     solve = lambda key, about: tasks.solve_mdp(families.dark_room(key, side=2), 3)
     pool = tasks.sample(jax.random.key(0), solve, (), 6)
-    game = games.oracle_game(setting, 1)
+    game = solved_games.oracle_game(setting, 1)
     net = linear(game.features, game.outputs)
     config = dataclasses.replace(SMALL, scenarios=2)
-    found = jax.jit(lambda key, pool: distillation.collect(key, config, game, net, net.init(key), pool))(
+    found = jax.jit(lambda key, pool: distillation.collect(key, config, SILENT, game, net, net.init(key), pool))(
         jax.random.key(1), pool
     )
     assert found.tokens.shape == (2, 6, 6, spaces.features)
@@ -261,10 +309,10 @@ def test_solved_worlds_are_played_after_demonstrations_and_learnt_on_own_decisio
 def test_reinforce_weighs_by_what_is_ahead_of_the_mean():
     config = dataclasses.replace(SMALL, keep=6, credit="advantage")
     regret = jnp.asarray(np.random.default_rng(0).normal(size=(4, 6)), jnp.float32)
-    kept = distillation.choose(config, regret, -regret)
+    ranked = distillation.rank(distillation.switches(config), regret, -regret)
     ahead = np.asarray(regret.mean(axis=1, keepdims=True) - regret)
-    expected = (ahead / np.sqrt(np.mean(ahead**2))).ravel()[np.asarray(kept.place)]
-    np.testing.assert_allclose(kept.weight, expected, rtol=1e-5, atol=1e-6)
+    expected = (ahead / np.sqrt(np.mean(ahead**2))).ravel()[np.asarray(ranked.place)]
+    np.testing.assert_allclose(ranked.weight, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_regret_loss_goes_from_the_mean_to_the_maximum():
@@ -274,11 +322,11 @@ def test_regret_loss_goes_from_the_mean_to_the_maximum():
 
 
 def test_rivals_losses_have_gradients():
-    own = distillation.imitation_loss(BANDIT, PLAIN_BANDIT, tallies.ucb(ARMS), tallies.UCB(), 3)
-    best = distillation.imitation_loss(
-        SIMPLEX, PLAIN, learners.hedge(ARMS), learners.hedge_rate(ARMS), 3, labels="best"
+    own = rivals.imitation_loss(BANDIT, PLAIN_BANDIT, tallies.ucb(ARMS), lambda instance: tallies.UCB(), 3)
+    best = rivals.imitation_loss(
+        SIMPLEX, PLAIN, learners.hedge(ARMS), lambda instance: learners.hedge_rate(ARMS), 3, labels="best"
     )
-    regret = distillation.regret_training_loss(SIMPLEX, PLAIN, 3, 1.0)
+    regret = rivals.regret_training_loss(SIMPLEX, PLAIN, 3, 1.0)
     for loss, net in ((own, PLAIN_BANDIT), (best, PLAIN), (regret, PLAIN)):
         gradient = jax.jit(jax.grad(loss))(net.init(jax.random.key(0)), jax.random.key(1), ())
         assert any(bool(jnp.any(leaf != 0)) for leaf in jax.tree.leaves(gradient))
@@ -291,7 +339,7 @@ def test_rivals_losses_have_gradients():
         ({"keep": 7}, "keep: 7; expected at most rollouts = 6"),
         ({"keep": 0}, "keep: 0; expected at least 1"),
         ({"rounds": 0}, "rounds: 0; expected at least 1"),
-        ({"steps": 5}, "steps: 5; expected a divisor of .* = 12"),
+        ({"batch": 0}, "batch: 0; expected at least 1"),
         ({"exploration": -0.1}, "exploration: -0.1; expected a finite number"),
         ({"decay": float("nan")}, "decay: nan; expected a finite number"),
         ({"rate": 0.0}, "rate: 0.0; expected a finite number"),
@@ -309,13 +357,14 @@ def test_bad_configurations_name_the_field(change, message):
     [
         (lambda: games.bandit_game(family, 0, 5), "arms: 0; expected at least 1"),
         (lambda: games.bandit_game(family, 2, 5, UNKNOWN), "labels: 'words'"),
+        (lambda: games.bandit_game(family, 2, 5, "output"), "labels: 'output'; expected 'sampled' or 'law'"),
         (lambda: games.bandit_game(family, 2, 5, rewards=UNKNOWN), "rewards: 'words'"),
         (lambda: games.online_game((losses.uniform,), 2, 5, UNKNOWN), "decisions: 'words'"),
         (lambda: games.online_game((losses.uniform,), 2, 5, "ball", "sampled"), "labels: 'sampled'; expected 'law'"),
         (lambda: games.online_game((losses.uniform,), 2, 5, used=3), "used: 3; expected at most dimension = 2"),
-        (lambda: games.oracle_game(cast(Any, None), -1), "demonstrations: -1; expected at least 0"),
-        (lambda: distillation.imitation_loss(BANDIT, NET, tallies.ucb(2), (), 0), "batch, labels: 0"),
-        (lambda: distillation.regret_training_loss(SIMPLEX, NET, 0), "batch: 0; expected at least 1"),
+        (lambda: solved_games.oracle_game(cast(Any, None), -1), "demonstrations: -1; expected at least 0"),
+        (lambda: rivals.imitation_loss(BANDIT, NET, tallies.ucb(2), lambda instance: (), 0), "batch, labels: 0"),
+        (lambda: rivals.regret_training_loss(SIMPLEX, NET, 0), "batch: 0; expected at least 1"),
     ],
 )
 def test_bad_games_and_losses_name_the_field(call, message):

@@ -99,3 +99,13 @@ def test_is_concrete_knows_traced_arrays():
     look(jnp.ones(2))
     assert seen == [False]
     assert numerics.is_concrete(jnp.ones(2), 3, np.ones(1))
+
+
+def test_pieces_are_the_whole():
+    inputs = jnp.arange(12.0).reshape(6, 2)
+    function = lambda row: (jnp.sum(row**2), row[::-1])
+    whole = jax.vmap(function)(inputs)
+    for size in (1, 4, 6, 50):
+        pieces = jax.jit(lambda rows, size=size: numerics.in_pieces(function, rows, size))(inputs)
+        np.testing.assert_array_equal(pieces[0], whole[0])
+        np.testing.assert_array_equal(pieces[1], whole[1])

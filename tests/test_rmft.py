@@ -6,8 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import rmft, rmft_ablations, rmft_bandit, rmft_drift, rmft_online, rmft_solved
-from experiments.rmft_compare import Judged, explored
+from experiments import rmft, rmft_ablations, rmft_bandit, rmft_drift, rmft_online_worlds, rmft_solved
+from experiments.rmft_bandit import explored
+from experiments.rmft_compare import Judged
 from experiments.rmft_findings import claims
 from experiments.rmft_study import ARMS, PRESETS, Config
 from figures import rmft as figure
@@ -41,16 +42,19 @@ def synthetic() -> dict:
     found |= {"bandit_course": course([9, 2, 3, 4, 5, 3], 6), "bandit_longer": course([9, 2, 5, 3], 1)[:, 0]}
     found |= {"bandit_gaussian": course([9, 2, 5], 2)[..., -1], "bandit_deviations": (0.5, 1.0)}
     found |= {"bandit_never_best": 0.01 * noise(6, 6, seeds), "bandit_min_fraction": 0.3 * noise(6, 6, seeds)}
-    levels = [9, 2, 5, 4, 3, 3, 3]
+    levels = [9, 2, 5, 4, 3]
     found |= {"drift_methods": rmft_drift.METHODS, "drift_laws": rmft_drift.LAWS, "drift_course": course(levels, 4)}
-    found |= {"drift_switch": np.asarray(levels)[:, None] * noise(7, seeds), "drift_right": noise(7, seeds, 16) / 2}
+    found |= {"drift_switch": np.asarray(levels)[:, None] * noise(5, seeds), "drift_right": noise(5, seeds, 16) / 2}
+    found |= {"drift_settled": found["drift_switch"]}
     for place in ("simplex", "ball"):
-        laws = [*rmft_online.TRAINED[place], *rmft_online.ELSEWHERE, "reacting"]
+        laws = rmft_online_worlds.place(place).names
         found |= {f"{place}_methods": ["round 0", "RMFT", "Hedge, tuned", "follow the leader"], f"{place}_laws": laws}
         found |= {f"{place}_{horizon}": course([9, 2, 2, 3], len(laws)) for horizon in ("course", "longer")}
-        found |= {f"{place}_trained": len(rmft_online.TRAINED[place])}
-    gaps = np.asarray([1, 0.5, 0.4, 0.2, 0.3])[:, None] * noise(5, seeds)
-    found |= {"solved_methods": rmft_solved.METHODS, "solved_gap": gaps}
+        found |= {f"{place}_trained": len(rmft_online_worlds.TRAINED[place]), f"{place}_attacked": noise(2, seeds)}
+        found |= {f"{place}_other_networks": ["two layers"], f"{place}_others": noise(1, len(laws), seeds)}
+    for kind in rmft_solved.KINDS:
+        gaps = np.asarray([1, 0.5, 0.4, 0.2, 0.3])[:, None] * noise(5, seeds)
+        found |= {f"{kind}_methods": rmft_solved.METHODS, f"{kind}_gap": gaps}
     names = list(rmft_ablations.variants(TOY.ablated))
     regret = np.where(np.asarray(names) == "default", 1.0, 3.0)[:, None] * noise(len(names), seeds)
     found |= {"ablation_names": names, "ablation_regret": regret, "ablation_shares": rmft_ablations.SHARES}

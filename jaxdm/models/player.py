@@ -22,8 +22,9 @@ from jaxdm.envs.online import BALL
 from jaxdm.numerics import inverse_cdf, sample_index
 from jaxdm.types import Agent, Episode, Network, Transition, Tree
 
-Labels = Literal["sampled", "law"]
-"""What a rollout plays and later imitates where it has the choice: one drawn arm, or the whole law."""
+Labels = Literal["sampled", "law", "output"]
+"""What a rollout plays and later imitates where it has the choice: one drawn arm, or the decision itself; or it plays
+the decision and imitates the noisy output behind it, by least squares."""
 
 Decisions = Literal["simplex", "ball"]
 """Sets of decisions of online learning."""
@@ -90,7 +91,7 @@ def online_player(
         dimension: d.
         length: T, the largest number of decisions.
         decisions: the set; on the ball the available coordinates are used.
-        labels: on the simplex, whether it plays one drawn arm or the law.
+        labels: on the simplex, with "sampled" it plays one drawn arm, else the law.
 
     Raises:
         ValueError: unknown decisions or labels, or drawn arms on the ball.
@@ -103,7 +104,7 @@ def online_player(
         if decisions == "ball":
             return ball_point(output, params.available, draw[1:], params.exploration), memory
         law = arm_law(output, params.available, draw[1:], params.exploration)
-        if labels == "law":
+        if labels != "sampled":
             return law, memory
         return jax.nn.one_hot(sample_index(inverse_cdf(law), draw[0]), dimension, dtype=law.dtype), memory
 
@@ -124,7 +125,7 @@ def check(decisions: str, labels: str) -> None:
         if value not in names:
             raise ValueError(f"{field}: {value!r}; expected one of {', '.join(names)}")
     if decisions == "ball" and labels == "sampled":
-        raise ValueError("labels: 'sampled'; expected 'law' on the ball, where a decision is a point")
+        raise ValueError("labels: 'sampled'; expected 'law' or 'output' on the ball, where a decision is a point")
 
 
 def arm_law(output: jax.Array, available: jax.Array, noise: jax.Array, exploration: jax.Array) -> jax.Array:
