@@ -273,7 +273,7 @@ def cost_of(game: Game, network: Network) -> Callable[[Tree, Record, jax.Array],
     """`(params, records [n], weight [n]) -> []`: the weighted mean cost of not deciding as the records did."""
 
     def cost(params: Tree, records: Record, weight: jax.Array) -> jax.Array:
-        costs = jax.vmap(lambda record: game.cost(network.apply(params, record.tokens), record))(records)
+        costs = jax.vmap(game.cost)(network.apply(params, records.tokens), records)
         return jnp.mean(weight * costs)
 
     return cost
