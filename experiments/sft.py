@@ -51,7 +51,7 @@ def run(config: Config, kind: Kind) -> Path:
     start = pretrained.state.params
     tuned = train(study, imitation, "sft", start, config.sft_steps)
     scratch = train(study, imitation, "scratch", fresh, config.sft_steps)
-    dpt = train(study, imitator(study, config.sft_steps, finetuning.dpt_prompt), "dpt", start, config.sft_steps)
+    dpt = train(study, imitator(study, config.dpt_steps, finetuning.dpt_prompt), "dpt", start, config.dpt_steps)
     trained = (tuned.state.params, scratch.state.params, dpt.state.params, start)
     weights: dict[str, Tree] = dict(zip(NETWORKS, trained, strict=True))
     contests = line_up(config, study.setting, study.network, config.demonstrations)

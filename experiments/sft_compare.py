@@ -16,23 +16,24 @@ from jaxdm.types import Tree
 
 
 def compare(study: Study, contests: dict[str | int, Contest], weights: dict[str, Tree]) -> dict[str, Any]:
-    """All methods for every number of demonstrations; DPT is shown as many episodes of unlabelled behaviour.
+    """All methods for every number of demonstrations; DPT, shown unlabelled behaviour, for that of training.
 
     Returns:
         `methods` [m], `demonstrations` [D]; `gap`, `gap_of_value`, `slip` [m, D, G], `agreed` [m, D, G, T], `copied`
-        and `met` [m, D, G, 2]; NaN where a method needs demonstrations and there are none. `swapped` [G]: SFT's gap
-        when the demonstrations come from another task.
+        and `met` [m, D, G, 2]; NaN where a method was not tried: for want of demonstrations, or DPT. `swapped` [G]:
+        SFT's gap when the demonstrations come from another task.
     """
     config, held_out = study.config, study.held_out
     names = NETWORKS + RIVALS
     found: dict[tuple[str, int], Score] = {}
     for column, count in enumerate(config.demonstrations):
-        unlabelled = {"DPT": deployed(config, study.setting, study.network, count, finetuning.behave)}
-        for name, known in weights.items():
-            found[name, column] = unlabelled.get(name, contests[count])(held_out, known, held_out)
+        for name in set(weights) - {"DPT"}:
+            found[name, column] = contests[count](held_out, weights[name], held_out)
         able = [name for name in RIVALS if count > 0 or name not in NEEDY]
         counts = jnp.full(config.seeds, count)
         found |= {(name, column): contests[name](held_out, counts, held_out) for name in able}
+    unlabelled = deployed(config, study.setting, study.network, config.supports, finetuning.behave)
+    found["DPT", config.demonstrations.index(config.supports)] = unlabelled(held_out, weights["DPT"], held_out)
     metrics: dict[str, Any] = {"methods": np.array(names), "demonstrations": np.array(config.demonstrations)}
     for field in Score._fields:
         shape = np.shape(getattr(found["SFT", 0], field))

@@ -40,7 +40,7 @@ def gaps(config: Config, kind: Kind, metrics: Mapping[str, Any]) -> list[dict[st
     order = {name: gap[name] for name in ("SFT", "ICL-only", "random")}
     half = f"SFT leaves at most half of ICL-only's optimality gap, {shown} ({effort})"
     vote = f"SFT's gap over that of the demonstrations' vote, {shown}: below 1 it does more than copy"
-    dpt = "SFT's gap over that of decision pretraining (DPT), which is shown as many unlabelled episodes instead"
+    dpt = f"SFT's gap over that of DPT, which is shown unlabelled behaviour instead ({config.dpt_steps} steps)"
     swapped = "Shown another task's demonstrations, SFT's gap is at least ICL-only's: what it gains comes from them"
     line = ", ".join(f"{name} {100 * share[name].mean():.0f} %" for name in order)
     hearsay = f"SFT's share of V* lost, over random play's; here {line}; told of the paper: 15 % of 30 % of 50 %"
@@ -87,6 +87,8 @@ def learnt(config: Config, kind: Kind, metrics: Mapping[str, Any]) -> list[dict[
         rows.append(above("beyond", OURS, beyond, new["SFT"] - new["demonstration vote"], 0.0, command))
     if "probe" in metrics:
         found = dict(zip(metrics["probed"], metrics["probe"], strict=True))
-        inside = "Held-out R^2 of a linear probe for the belief in the sign: SFT's network less an untrained one's"
-        rows.append(above("belief", OURS, inside, found["SFT"] - found["untrained"], 0.0, command))
+        inside = (
+            "Held-out R^2 of a linear probe for the belief in the sign: SFT's network less an untrained one's, or 0"
+        )
+        rows.append(above("belief", OURS, inside, found["SFT"] - np.maximum(found["untrained"], 0), 0.0, command))
     return rows

@@ -16,7 +16,7 @@ class Config:
     """Of the preset, for the commands in the report."""
     settings: tuple[Kind, ...] = ("mdp", "pomdp", "apomdp")
     """Kinds of world."""
-    workers: int = 2
+    workers: int = 3
     """Settings that run at once; the results do not depend on it."""
     side: int = 4
     """Cells along a wall of the rooms of the MDP setting."""
@@ -39,7 +39,9 @@ class Config:
     pretrain_steps: int = 500
     """Gradient steps of pretraining."""
     sft_steps: int = 800
-    """Gradient steps of fine-tuning, of training from scratch, and of decision pretraining."""
+    """Gradient steps of fine-tuning, and of training from scratch."""
+    dpt_steps: int = 300
+    """Gradient steps of decision pretraining."""
     further_steps: int = 150
     """Gradient steps of the fine-tuning on fewer tasks and on other teachers."""
     rate: float = 3e-3
@@ -78,15 +80,15 @@ PRESETS = {
     "quick": Config(),
     "paper": Config(
         name="paper", side=6, moody_side=4, horizon=20, seeds=5, train_tasks=3200, test_tasks=256, episodes=16,
-        pretrain_steps=10_000, sft_steps=20_000, further_steps=5_000, rate=1e-3, batch=64,
+        pretrain_steps=10_000, sft_steps=20_000, dpt_steps=20_000, further_steps=5_000, rate=1e-3, batch=64,
         demonstrations=(0, 1, 2, 3, 4), horizons=(5, 10, 20, 40), qualities=(0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
         models=(1, 2, 3, 4), attitudes=(0.0, 0.25, 0.5, 0.75, 1.0), slips=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5),
         extents=(3, 4, 5, 6), pools=(32, 100, 320, 1000, 3200), network=Transformer(width=128, layers=4, heads=4),
     ),
     "toy": Config(
         name="toy", side=3, horizon=3, supports=1, demonstrations=(0, 1), train_tasks=20, test_tasks=8, episodes=2,
-        seeds=2, pretrain_steps=4, sft_steps=4, further_steps=2, batch=4, horizons=(3,), qualities=(0.5, 1.0),
-        models=(1, 2), attitudes=(0.0, 1.0), slips=(0.1, 0.5), extents=(3,), pools=(5, 20),
+        seeds=2, pretrain_steps=4, sft_steps=4, dpt_steps=4, further_steps=2, batch=4, horizons=(3,),
+        qualities=(0.5, 1.0), models=(1, 2), attitudes=(0.0, 1.0), slips=(0.1, 0.5), extents=(3,), pools=(5, 20),
         network=Transformer(width=8, layers=1, heads=1),
     ),
 }  # fmt: skip
