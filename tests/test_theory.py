@@ -13,7 +13,17 @@ import pytest
 
 from jaxdm import storage
 from theory import __main__ as runner
-from theory import claim, draws, error_bound, mutations, records, regression, softmax_answers, training
+from theory import (
+    claim,
+    draws,
+    error_bound,
+    mutations,
+    records,
+    regression,
+    softmax_answers,
+    training,
+    training_optimum,
+)
 
 SAMPLES, KEYS = 30, (1, 2, 3, 4, 5)
 FEWEST = {"L3": 2, "L4": 10, "L5": 8000, "L5-M": 60, "L5-N": 1000, "L6a": 500, "L6b": 20, "L7b": 6}
@@ -88,6 +98,19 @@ def test_fourth_moments_are_those_of_the_samples(double):
         for values, exact in ((product, law.moment), (product @ tasks[None] @ product, law.fourth(tasks))):
             error = 5 * jnp.std(values, axis=0) / len(x) ** 0.5
             assert jnp.all(jnp.abs(jnp.mean(values, axis=0) - exact) <= error)
+
+
+def test_the_flow_follows_the_gradient_of_the_risk(double):
+    """Written out for a diagonal L, against the derivative of the moments' form."""
+    spectrum, length = jnp.asarray([2.0, 1.0, 0.5]), jnp.asarray(7.0)
+    weights = jnp.asarray(np.random.default_rng(0).normal(size=10))
+
+    def half(weights):
+        law = regression.gaussian(jnp.diag(spectrum))
+        parts = regression.split(law, weights[-1] * weights[:-1].reshape(3, 3).T, jnp.eye(3))
+        return (parts.estimation / length + parts.bias) / 2
+
+    np.testing.assert_allclose(training_optimum.slope(weights, spectrum, length), jax.grad(half)(weights), rtol=1e-12)
 
 
 def test_errors_of_softmax_layers_are_those_of_all_contexts(double):

@@ -39,10 +39,12 @@ def check(key: jax.Array, samples: int = 200, form: float = 2.0) -> Claim:
         samples: random layers, contexts and scales.
         form: the power claimed.
     """
-    errors = draws.in_chunks(lambda key, count: _errors(key, count, form), key, samples, CHUNK)
+    before, units, shifted, scale, size = answered(key, samples).T
+    off = np.abs(units - scale**form * before), np.abs(shifted - scale ** (form + 1) * before)
+    error = float(np.max(np.maximum(*off) / size))
     statement = "Scaling features by c scales the layer's answers by c^2 relative to the truth"
     rounding = ROUNDING * float(jnp.finfo(jnp.float64).eps)
-    return exactly("L8", statement, "ours, after Zhang, Frei, Bartlett 2024", float(errors.max()), rounding)
+    return exactly("L8", statement, "ours, after Zhang, Frei, Bartlett 2024", error, rounding)
 
 
 def refute(key: jax.Array, samples: int = 200) -> Claim:
@@ -51,8 +53,11 @@ def refute(key: jax.Array, samples: int = 200) -> Claim:
 
 
 def curves(key: jax.Array, samples: int = 200) -> dict[str, np.ndarray]:
-    """Mean squared errors, as a share of those of answering 0, of the layer and of least squares against the scale."""
-    drawn = np.asarray(draws.normal(key, (samples, CONTEXT + 2, DIMENSION)))
+    """Mean squared errors, as a share of those of answering 0, of the layer and of least squares against the scale.
+
+    No more than `CHUNK` instances: a curve needs no more, and least squares fits one after the other.
+    """
+    drawn = np.asarray(draws.normal(key, (min(samples, CHUNK), CONTEXT + 2, DIMENSION)))
     task, x = drawn[:, 0], drawn[:, 1:]
     trained = regression.gaussian_optimum(jnp.eye(DIMENSION), CONTEXT)
     errors = []
@@ -71,22 +76,23 @@ def _answers(matrix: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
     return regression.answers(matrix, x[:-1], y, x[-1:])[0]
 
 
-def _errors(key: jax.Array, count: int, power: float) -> jax.Array:
-    """The deviations of random instances, [count]."""
-    key_rows, key_scale = draws.keys(key)
-    rows = draws.normal(key_rows, (count, DIMENSION + CONTEXT + 2, DIMENSION))
-    scale = 0.5 + 2 * draws.uniform(key_scale, (count,))
-    matrix, x, task = rows[:, :DIMENSION], rows[:, DIMENSION:-1], rows[:, -1]
-    return error(matrix, x, task, scale, power)
+@draws.once
+def answered(key: jax.Array, samples: int) -> np.ndarray:
+    """Answers as they were, to scaled features, to labels that follow; scale; size of the terms, [samples, 5]."""
+
+    def measure(key: jax.Array, count: int) -> jax.Array:
+        key_rows, key_scale = draws.keys(key)
+        rows = draws.normal(key_rows, (count, DIMENSION + CONTEXT + 2, DIMENSION))
+        return _answered(rows, 0.5 + 2 * draws.uniform(key_scale, (count,)))
+
+    return draws.in_chunks(measure, key, samples, CHUNK)
 
 
 @jax.jit
-@functools.partial(jax.vmap, in_axes=(0, 0, 0, 0, None))
-def error(matrix: jax.Array, x: jax.Array, task: jax.Array, scale: jax.Array, power: jax.Array | float) -> jax.Array:
-    """Deviation from `c^power` of answers whose truth does not change, and whose truth grows with c, []."""
+@jax.vmap
+def _answered(rows: jax.Array, scale: jax.Array) -> jax.Array:
+    matrix, x, task = rows[:DIMENSION], rows[DIMENSION:-1], rows[-1]
     answer = lambda x, y: regression.answers(matrix, x[:-1], y, x[-1:])[0]
     y = x[:-1] @ task
     size = scale**3 * jnp.mean(jnp.abs(y) * (jnp.abs(x[:-1]) @ jnp.abs(matrix).T @ jnp.abs(x[-1])))
-    units = answer(scale * x, y) - scale**power * answer(x, y)
-    shifted = answer(scale * x, scale * y) - scale ** (power + 1) * answer(x, y)
-    return jnp.maximum(jnp.abs(units), jnp.abs(shifted)) / size
+    return jnp.stack([answer(x, y), answer(scale * x, y), answer(scale * x, scale * y), scale, size])

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from theory import draws, layer_gradient, regression
+from theory import draws, layer_gradient
 from theory.claim import FAILS, Claim, at_most
 
 SOURCE = "paper 1, eqs. 4-5 = Zhang, Frei, Bartlett 2024, theorem 4.1"
@@ -123,20 +123,27 @@ def flows(key: jax.Array, samples: int, steps: int) -> np.ndarray:
 @functools.partial(jax.vmap, in_axes=(0, 0, 0, None))
 def _flows(start: jax.Array, spectrum: jax.Array, length: jax.Array, steps: int) -> jax.Array:
     """The end of gradient flow by fourth-order Runge-Kutta."""
-    eye, dt = jnp.eye(WIDEST), LENGTH_OF_FLOW / steps
-    law = regression.gaussian(jnp.diag(spectrum))
-
-    def risk(weights: jax.Array) -> jax.Array:
-        parts = regression.split(law, weights[-1] * weights[:-1].reshape(WIDEST, WIDEST).T, eye)
-        return (parts.estimation / length + parts.bias) / 2
+    dt = LENGTH_OF_FLOW / steps
 
     def step(_: jax.Array, weights: jax.Array) -> jax.Array:
         def stage(carry: tuple, rule: tuple) -> tuple:
-            slope = jax.grad(risk)(weights - dt * rule[0] * carry[0])
-            return (slope, carry[1] + rule[1] * slope), None
+            rise = slope(weights - dt * rule[0] * carry[0], spectrum, length)
+            return (rise, carry[1] + rule[1] * rise), None
 
         rule = jnp.asarray([0, 1 / 2, 1 / 2, 1]), jnp.asarray([1, 2, 2, 1]) / 6
         (_, total), _ = jax.lax.scan(stage, (jnp.zeros_like(weights), jnp.zeros_like(weights)), rule)
         return weights - dt * total
 
     return jax.lax.fori_loop(0, steps, step, start)
+
+
+def slope(weights: jax.Array, spectrum: jax.Array, length: jax.Array) -> jax.Array:
+    """The gradient of half the risk in K and v, [d d + 1]: with L diagonal so is G, and no matrices are multiplied.
+
+    With `B = L (A G - L)`, `A = v K^T`: `v B^T` in K and `sum_ij B_ij K_ji` in v.
+    """
+    size = spectrum.shape[0]
+    key_query, last = weights[:-1].reshape(size, size), weights[-1]
+    repeated = spectrum * ((1 + 1 / length) * spectrum + jnp.sum(spectrum) / length)
+    turned = (last * key_query * repeated[:, None] - jnp.diag(spectrum)) * spectrum[None]  # B^T
+    return jnp.append((last * turned).ravel(), jnp.sum(turned * key_query))
