@@ -71,7 +71,7 @@ def gap(stored: list[storage.Result]) -> Drawn:
         best = int(np.nanargmin(mean))
         ends.append(f"{title(result)}: {methods[best]}, {mean[best]:.3f} [{low[best]:.3f}, {high[best]:.3f}]")
     panels[0].set_ylabel("share of V* $-$ V$^{\\mathrm{random}}$ lost")
-    style.legend_above(figure, panels[0], columns=3)
+    style.legend_above(figure, panels[0], columns=4)
     seeds = stored[0].metrics["gap"].shape[-1]
     caption = (
         "Optimality gap on held-out tasks against the number of demonstrations: 0 is the oracle, 1 random play. Look "
@@ -152,20 +152,26 @@ def learnt(stored: list[storage.Result]) -> Drawn:
         above.set(xlabel="decision step", title=title(result), ylim=(0, 1.02))
         below.set_xticks([0, 1], ["never demonstrated", "demonstrated"])
         below.set(xlabel="observation at the decision", ylim=(0, 1.02))
-        if "probe" in result.metrics:
-            found = zip(result.metrics["probed"], result.metrics["probe"].mean(axis=-1), strict=True)
-            lines = ", ".join(f"{name} {value:.2f}" for name, value in found)
-            below.set_title(f"belief probe, $R^2$: {lines}", fontsize=6)
     grid[0][0].set_ylabel("share optimal")
     grid[1][0].set_ylabel("share optimal")
-    style.legend_above(figure, grid[0][0], columns=3)
+    style.legend_above(figure, grid[0][0], columns=4)
     caption = (
         "Share of decisions that are optimal, by step (above) and by whether any demonstration had been at that "
-        "observation (below); there the vote must guess, so that what exceeds it is no copying. Numbers are the "
-        "held-out R^2 of a linear probe of the last layer for the belief that the sign is right. Bars and "
-        "bands are 95 % intervals."
+        "observation (below); there the vote must guess, so that what exceeds it is no copying. Bars and bands are "
+        f"95 % intervals.{probes(stored)}"
     )
     return Drawn(name="sft_learnt", figure=figure, caption=caption)
+
+
+def probes(stored: list[storage.Result]) -> str:
+    """A sentence about the belief probe of every setting that has one; nothing without."""
+    lines = []
+    for result in stored:
+        if "probe" in result.metrics:
+            found = zip(result.metrics["probed"], result.metrics["probe"].mean(axis=-1), strict=True)
+            lines.append(f"{title(result)}: {', '.join(f'{name} {value:.2f}' for name, value in found)}")
+    start = " Held-out R^2 of a linear probe of the last layer for the belief that the sign is right: "
+    return start + "; ".join(lines) + "." if lines else ""
 
 
 def curves(stored: list[storage.Result]) -> Drawn:
