@@ -45,8 +45,9 @@ def main(config: Config) -> Path:
 def run(config: Config, kind: Kind) -> Path:
     """Pretrain, fine-tune, compare and store, in one setting."""
     study = prepare(config, kind)
-    fresh = jax.vmap(study.network.init)(jax.random.split(key_of(config, "initial weights"), config.seeds))
-    imitation = imitator(study, config.sft_steps)
+    fresh = jax.jit(jax.vmap(study.network.init))(jax.random.split(key_of(config, "initial weights"), config.seeds))
+    imitators = {steps: imitator(study, steps) for steps in (config.sft_steps, config.further_steps)}
+    imitation, short = imitators[config.sft_steps], imitators[config.further_steps]
     pretrained = train(study, pretrainer(study), "pretrain", fresh, config.pretrain_steps)
     start = pretrained.state.params
     tuned = train(study, imitation, "sft", start, config.sft_steps)
@@ -56,7 +57,6 @@ def run(config: Config, kind: Kind) -> Path:
     weights: dict[str, Tree] = dict(zip(NETWORKS, trained, strict=True))
     contests = line_up(config, study.setting, study.network, config.demonstrations)
     metrics = compare(study, contests, weights) | sft_axes.sweep(study, contests, weights)
-    short = imitator(study, config.further_steps)
 
     def again(pool: Task, name: object) -> Tree:
         return train(study._replace(pool=pool), short, f"on {name}", start, config.further_steps).state.params

@@ -87,7 +87,7 @@ PRESETS = {
     ),
     "toy": Config(
         name="toy", side=3, horizon=3, supports=1, demonstrations=(0, 1), train_tasks=20, test_tasks=8, episodes=2,
-        seeds=2, pretrain_steps=4, sft_steps=4, dpt_steps=4, further_steps=2, batch=4, horizons=(3,),
+        seeds=2, pretrain_steps=4, sft_steps=4, dpt_steps=4, further_steps=4, batch=4, horizons=(3,),
         qualities=(0.5, 1.0), models=(1, 2), attitudes=(0.0, 1.0), slips=(0.1, 0.5), extents=(3,), pools=(5, 20),
         network=Transformer(width=8, layers=1, heads=1),
     ),
