@@ -127,7 +127,8 @@ def preconditioner(result: storage.Result) -> Drawn:
             panels[2 * index :], (trained[index], closed[index]), ("trained", "exact"), strict=False
         ):
             _matrix(axes, matrix, np.abs(closed[index]).max(), f"{kind},\n{name}")
-        style.line(panels[-1], metrics["steps"], metrics["excess"][index].T, name, index, marked=False)
+        label = name.removesuffix(" features")  # the panel is narrow
+        style.line(panels[-1], metrics["steps"], metrics["excess"][index].T, label, index, marked=False)
     panels[-1].set_yscale("log")
     panels[-1].set_ylim(bottom=metrics["excess"].mean(axis=1).min() / 3)
     panels[-1].set(xlabel="gradient step", title="excess risk, share")
