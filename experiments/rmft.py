@@ -2,9 +2,9 @@
 
 Figures: `rmft_training`, `rmft_regret`, `rmft_transfer`, `rmft_drift`, `rmft_online`, `rmft_switches`.
 Commands: `python -m experiments.rmft quick`, `... paper`; `... quick --help` lists what can be changed.
-Cost: quick took 20 minutes on cores busy with other work; paper is meant for one GPU, and has not been timed.
+Cost: quick took 27 minutes on two cores busy with other work; paper is meant for one GPU, and has not been timed.
 Expectation: regret below UCB1's and near Thompson's on the training law, on longer horizons and other numbers of arms;
-    keeping few of many rollouts ends in a trap; a network after supervised fine-tuning still gains.
+    FTRL's regret on the ball; a network after supervised fine-tuning still gains in MDPs.
 
 Parts run at the same time, each on its own keys; the results do not depend on it.
 """
@@ -42,9 +42,10 @@ def main(config: Config) -> Path:
         ValueError: a field out of range, or an unknown part.
     """
     validate(config)
-    for part in config.parts:
-        if part not in PARTS:
-            raise ValueError(f"parts: {part!r}; expected some of {', '.join(PARTS)}")
+    for field, known in (("parts", PARTS), ("other_networks", rmft_online.OTHER_NETWORKS)):
+        for name in getattr(config, field):
+            if name not in known:
+                raise ValueError(f"{field}: {name!r}; expected some of {', '.join(known)}")
     found = launch.at_once(lambda part: PARTS[part](config), config.parts, config.workers)
     metrics = {name: value for of_part in found for name, value in of_part.items()}
     path = storage.write_result(config.results, "rmft", config, metrics)

@@ -51,6 +51,8 @@ class Config:
     """Likewise on losses in the unit ball, two coordinates of four."""
     online_network: Transformer = ONLINE_NETWORK
     """A single layer of softmax attention."""
+    other_networks: tuple[str, ...] = ("linear attention",)
+    """Beside it; also "two layers"."""
     attacks: int = 16
     """Sequences from which a network is attacked; the worst that is found counts."""
     attack_steps: int = 100
@@ -74,7 +76,7 @@ class Config:
     """Gradient steps of rivals that imitate someone else, or descend regret."""
     teacher_rate: float = 5e-3
     """Their peak learning rate."""
-    reinforce: tuple[float, ...] = (5e-4, 1.5e-3, 5e-3)
+    reinforce: tuple[float, ...] = (2e-4, 6e-4, 2e-3)
     """Learning rates that REINFORCE is tuned over, by the regret of its last rounds."""
     teacher_batch: int = 64
     """Episodes of such a step."""
@@ -103,10 +105,11 @@ PRESETS = {
         ball=dataclasses.replace(BALL, rounds=600, scenarios=256),
         solved=dataclasses.replace(SOLVED, rounds=400, scenarios=128, rollouts=16, keep=8, rate=1e-3),
         solved_network=Transformer(width=128, layers=4, heads=4),
-        side=5, horizon=15, tasks=3200, sft_steps=5000, teacher_steps=4000,
+        other_networks=("linear attention", "two layers"), side=5, horizon=15, tasks=3200, sft_steps=5000,
+        teacher_steps=4000,
     ),
     "toy": Config(
-        name="toy", rivals=False, parts=("bandit", "online"), seeds=2, runs=4, train_length=4, length=6, stretch=2,
+        name="toy", rivals=False, parts=("online",), seeds=2, runs=4, train_length=4, length=6, stretch=2,
         online_length=4, attacks=2, attack_steps=2, side=3, reinforce=(5e-3,), horizon=3, tasks=8, sft_steps=2,
         ablated_length=4, teacher_steps=2, teacher_batch=2,
         bandit=TINY, drift=TINY, simplex=TINY, ball=TINY, solved=TINY, ablated=TINY, bandit_network=SPECK,

@@ -166,12 +166,19 @@ def online(result: storage.Result) -> Drawn:
         axes.set(title=place, xlabel=f"regret after {metrics[f'{place}_course'].shape[-1]} rounds")
         axes.set_xscale("symlog", linthresh=1)
     style.legend_above(figure, panels[0], columns=3)
+    attacks = [
+        f"{metrics[f'{place}_attacked'][1].mean():.1f} on the {place}"
+        for place in ("simplex", "ball")
+        if f"{place}_attacked" in metrics
+    ]
+    found = f"Gradient ascent through the fine-tuned network finds losses that cost it {style.listed(attacks)}. "
     caption = (
         "Regret against the best fixed decision, on every law of losses; stars mark the laws of training. "
         "Classical: Hedge on the simplex and FTRL on the ball, each with its best rate for that law, chosen in "
         "other worlds. "
         "Look for laws where the fine-tuned network is right of it: it learnt to predict its training losses, and "
-        "an adversary that reacts, or losses that alternate, need not be like them. Lines are 95 % intervals over "
+        "an adversary that reacts, or losses that alternate, need not be like them. "
+        f"{found if attacks else ''}Lines are 95 % intervals over "
         f"seeds (result {result.path.name})."
     )
     return Drawn(name="rmft_online", figure=figure, caption=caption)

@@ -3,16 +3,19 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments import rmft, rmft_ablations, rmft_bandit, rmft_drift, rmft_online_worlds, rmft_solved
 from experiments.rmft_bandit import explored
-from experiments.rmft_compare import Judged
+from experiments.rmft_compare import JUDGED, TUNED, Judged, judge, judge_learner
 from experiments.rmft_findings import claims
 from experiments.rmft_study import ARMS, PRESETS, Config
 from figures import rmft as figure
 from jaxdm import distillation, storage
+from jaxdm.envs import online
+from jaxdm.learners import online as learners
 
 TOY = PRESETS["toy"]
 
@@ -120,6 +123,40 @@ def test_exploration_is_measured_among_the_available():
     np.testing.assert_array_equal(seen["min_fraction"], np.ones((1, 1, 2)))
 
 
+def test_waiting_counts_rounds_until_it_happens_and_all_where_it_never_does():
+    reached = np.zeros((2, 2, 5), bool)
+    reached[0, 0, 3] = reached[0, 1, 0] = reached[1, 0, 4] = True
+    np.testing.assert_array_equal(rmft_drift.waited(reached), [1.5, 4.5])
+
+
+def test_a_learner_that_knows_which_arms_count_plays_as_if_there_were_no_others():
+    available = jnp.asarray([True, False, True, True, False])
+    plan = jax.random.uniform(jax.random.key(0), (6, 5))
+    whole = jnp.where(available, plan, 1.0)
+    rate = learners.rate(2.0)
+    knowing = rmft_online_worlds.knowing(learners.hedge(5), "simplex")
+    found = online.play(jax.random.key(1), whole, knowing, (rate, available))
+    alone = online.play(jax.random.key(1), plan[:, np.asarray(available)], learners.hedge(3), rate)
+    np.testing.assert_allclose(found[:, np.asarray(available)], alone, rtol=1e-5)
+    assert np.all(found[:, ~np.asarray(available)] == 0)
+
+
+def test_rates_are_chosen_in_other_worlds_for_each_law():
+    """The rate of least regret on the tuning stream is shown on the judged one, law by law."""
+    game = rmft_online_worlds.everywhere("simplex", 6)
+    config, laws = dataclasses.replace(TOY, runs=8), 4
+    rates = [learners.rate(scale) for scale in (0.01, 50.0)]
+    told = lambda rate, instance: (rate, instance.available)
+    agent = rmft_online_worlds.classic("simplex")
+    shown = judge_learner(config, game, agent, rates, laws, told).course
+    known = jax.tree.map(lambda *x: jnp.broadcast_to(jnp.stack(x)[:, None], (2, TOY.seeds)), *rates)
+    tuning, judged = judge(config, game, agent, told, known, laws, streams=(TUNED, JUDGED))
+    for q in range(laws):
+        best = int(np.argmin(tuning.course[:, q, :, -1].mean(axis=-1)))
+        np.testing.assert_array_equal(shown[0, q], judged.course[best, q])
+    assert np.any(tuning.course != judged.course)
+
+
 def test_every_variant_is_a_valid_configuration():
     for preset in PRESETS.values():
         for how in (preset.bandit, preset.drift, preset.simplex, preset.ball, preset.solved):
@@ -130,7 +167,11 @@ def test_every_variant_is_a_valid_configuration():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"seeds": 1}, "seeds: 1; expected at least 2"), ({"parts": ("poker",)}, "parts: 'poker'; expected some of")],
+    [
+        ({"seeds": 1}, "seeds: 1; expected at least 2"),
+        ({"parts": ("poker",)}, "parts: 'poker'; expected some of"),
+        ({"other_networks": ("huge",)}, "other_networks: 'huge'; expected some of"),
+    ],
 )
 def test_bad_configurations_are_refused_before_work(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
