@@ -291,7 +291,8 @@ def by_id(root):
 def test_settings_stand_side_by_side_and_axes_where_they_apply(tmp_path):
     for setting, axis in (("apomdp", "models"), ("mdp", "pool")):
         synthetic_sft(tmp_path, setting=setting, axes=("horizon", axis))
-    drawn = {item.name: item.figure for item in sft.draw(tmp_path)}
+    items = {item.name: item for item in sft.draw(tmp_path)}
+    drawn = {name: item.figure for name, item in items.items()}
     assert [axes.get_title() for axes in drawn["sft_gap"].axes] == ["MDP", "ambiguous POMDP"]
     labels = [axes.get_xlabel() for axes in drawn["sft_axes"].axes]
     assert labels == ["horizon", "tasks", "horizon", "models"]
@@ -300,7 +301,7 @@ def test_settings_stand_side_by_side_and_axes_where_they_apply(tmp_path):
     assert texts == ["0.90", "0.20", "0.10", "0.80"]
     below = drawn["sft_learnt"].axes[2]
     assert len(below.patches) == 8
-    assert "untrained 0.10" in below.get_title()
+    assert "untrained 0.10" in items["sft_learnt"].caption
 
 
 def test_seed_interval_is_students(tmp_path):
