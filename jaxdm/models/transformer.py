@@ -170,15 +170,15 @@ class Block(nnx.Module):
     ) -> tuple:
         """Attention of one sequence, and the cache with its keys and values."""
         config = self.config
-        heads = lambda y_TD: y_TD.reshape(y_TD.shape[0], config.heads, -1).swapaxes(0, 1)
-        q_HTK, k_HTK, v_HTK = heads(q_TD), heads(k_TD), heads(v_TD)
+        split = lambda y_TD: y_TD.reshape(y_TD.shape[0], config.heads, -1).swapaxes(0, 1)
+        q_HTK, k_HTK, v_HTK = (y_TD if config.heads == 1 else split(y_TD) for y_TD in (q_TD, k_TD, v_TD))
         if config.position == "rope":
             q_HTK, k_HTK = attention.rotate(q_HTK, first), attention.rotate(k_HTK, first)
         new = KeyValues(keys=k_HTK, values=v_HTK)
         cached = new if cached is None else attention.extend(cached, new, first)
         from_start = isinstance(first, int) and first == 0
         a_HTK = attention.attend(q_HTK, new if from_start else cached, first, config.attention, config.position)
-        return a_HTK.swapaxes(0, 1).reshape(q_TD.shape), cached
+        return a_HTK if config.heads == 1 else a_HTK.swapaxes(0, 1).reshape(q_TD.shape), cached
 
 
 def rows_times(x: jax.Array, kernel: jax.Array, dimensions: Any, **options: Any) -> jax.Array:
