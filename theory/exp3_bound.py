@@ -20,6 +20,7 @@ from jaxdm import randomness
 from jaxdm.envs import bandit, drifts
 from jaxdm.episodes import rollout
 from jaxdm.learners.exponential import Exp3, exp3
+from theory import draws
 from theory.claim import Claim, at_most
 
 ARMS, ROUNDS, RUNS = 4, 400, 8
@@ -57,19 +58,21 @@ def measure(key: jax.Array, kind: jax.Array) -> tuple[jax.Array, ...]:
 
 def check(key: jax.Array, samples: int = 1000) -> Claim:
     """Exp3's mean regret never exceeds the bound."""
-    regret, error, first, second = (np.asarray(x) for x in measure(jax.random.split(key, samples), _kinds(samples)))
+    regret, error, first, second = measured(key, samples)
     bound = first + second
     return _claim("Exp3's mean regret is at most (e-1) g G + K ln K / g", regret / bound, error / bound)
 
 
 def refute(key: jax.Array, samples: int = 1000) -> Claim:
     """The same without the price of learning, `K ln K / gamma`."""
-    regret, error, first, _ = (np.asarray(x) for x in measure(jax.random.split(key, samples), _kinds(samples)))
+    regret, error, first, _ = measured(key, samples)
     return _claim("Exp3's mean regret is at most (e-1) g G", regret / first, error / first)
 
 
-def _kinds(samples: int) -> jax.Array:
-    return jnp.arange(samples) % 4
+@draws.once
+def measured(key: jax.Array, samples: int) -> list[np.ndarray]:
+    """`measure` of so many sequences, of all kinds in turn."""
+    return [np.asarray(x) for x in measure(jax.random.split(key, samples), jnp.arange(samples) % 4)]
 
 
 def _claim(statement: str, share: np.ndarray, error: np.ndarray) -> Claim:

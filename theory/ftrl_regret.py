@@ -27,6 +27,7 @@ from jaxdm.episodes import rollout
 from jaxdm.learners.online import Rate, ftrl, ftrl_rate, rate
 from jaxdm.oracles.attack import ascend, to_unit_ball
 from jaxdm.oracles.regret import external
+from theory import draws
 from theory.claim import Claim, at_most
 
 SOURCE = "Shalev-Shwartz 2012, theorem 2.11"
@@ -75,6 +76,7 @@ def under_attack(key: jax.Array) -> jax.Array:
     return ratio(found, play(found), params)
 
 
+@draws.once
 @functools.partial(jax.jit, static_argnums=1)
 def ratios(key: jax.Array, samples: int) -> dict[str, jax.Array]:
     """Every ratio found, by where the sequences came from."""

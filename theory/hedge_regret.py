@@ -29,6 +29,7 @@ from jaxdm.episodes import rollout
 from jaxdm.learners.online import Rate, hedge, hedge_rate
 from jaxdm.oracles.attack import ascend, to_unit_interval
 from jaxdm.oracles.regret import external
+from theory import draws
 from theory.claim import Claim, at_most
 
 SOURCE = "Cesa-Bianchi, Lugosi 2006, theorem 2.2"
@@ -93,6 +94,7 @@ def plans(key: jax.Array, samples: int) -> jax.Array:
     return jnp.concatenate([jax.lax.map(draw(law), keys) for law in laws.LAWS.values()])
 
 
+@draws.once
 @functools.partial(jax.jit, static_argnums=1)
 def ratios(key: jax.Array, samples: int) -> dict[str, jax.Array]:
     """Every ratio found, by where the sequences came from."""
