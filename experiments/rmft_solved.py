@@ -37,7 +37,7 @@ def on(config: Config, kind: Kind) -> dict[str, Any]:
     key_train, key_test = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 4))
     pool = tasks.sample(key_train, draw, about, config.tasks)
     held_out = tasks.sample(key_test, draw, about, config.tasks // 8)
-    fresh, steps = start(config, net), config.sft_steps
+    fresh, steps = start(config, net), config.sft_steps[KINDS.index(kind)]
     sizes: Any = {"supports": 1, "batch": 32, "targets": "actions"}
     maker = trainer.make(
         finetuning.batch_loss(net, setting, finetuning.teacher_prompt, **sizes), trainer.adamw(3e-3, steps)

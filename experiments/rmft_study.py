@@ -66,8 +66,8 @@ class Config:
     """Steps of an episode."""
     tasks: int = 1000
     """Rooms to train on; an eighth as many are held out."""
-    sft_steps: int = 300
-    """Gradient steps of supervised fine-tuning, before regret."""
+    sft_steps: tuple[int, int] = (300, 1000)
+    """Gradient steps of supervised fine-tuning, before regret, in MDPs and POMDPs: those take longer to be learnt."""
     ablated: Distillation = ABLATED
     """Fine-tuning in the smallest world, where switches are turned one at a time."""
     ablated_length: int = 20
@@ -105,12 +105,12 @@ PRESETS = {
         ball=dataclasses.replace(BALL, rounds=600, scenarios=256),
         solved=dataclasses.replace(SOLVED, rounds=400, scenarios=128, rollouts=16, keep=8, rate=1e-3),
         solved_network=Transformer(width=128, layers=4, heads=4),
-        other_networks=("linear attention", "two layers"), side=5, horizon=15, tasks=3200, sft_steps=5000,
+        other_networks=("linear attention", "two layers"), side=5, horizon=15, tasks=3200, sft_steps=(5000, 5000),
         teacher_steps=4000,
     ),
     "toy": Config(
         name="toy", rivals=False, parts=("online",), seeds=2, runs=4, train_length=4, length=6, stretch=2,
-        online_length=4, attacks=2, attack_steps=2, side=3, reinforce=(5e-3,), horizon=3, tasks=8, sft_steps=2,
+        online_length=4, attacks=2, attack_steps=2, side=3, reinforce=(5e-3,), horizon=3, tasks=8, sft_steps=(2, 2),
         ablated_length=4, teacher_steps=2, teacher_batch=2,
         bandit=TINY, drift=TINY, simplex=TINY, ball=TINY, solved=TINY, ablated=TINY, bandit_network=SPECK,
         drift_network=SPECK, online_network=SPECK, solved_network=SPECK, ablated_network=SPECK,
