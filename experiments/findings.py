@@ -51,6 +51,22 @@ def ordered(id: str, source: str, statement: str, groups: dict[str, Any], comman
     return _row(id, source, statement, shown, "> 0 between intervals", distances[closest] > 0, command)
 
 
+def smaller(id: str, source: str, statement: str, ours: Any, theirs: Any, command: str) -> dict[str, Any]:
+    """Holds when the whole interval of `theirs - ours`, seed by seed, is positive: both were judged in the same worlds.
+
+    Args:
+        id: short name.
+        source: whose statement it is.
+        statement: one sentence that says which is smaller; the means of both are added to it.
+        ours: [N] the numbers claimed smaller.
+        theirs: [N] of the same seeds.
+        command: what runs it again.
+    """
+    interval = mean_interval(np.asarray(theirs) - np.asarray(ours))
+    shown = f"{statement} ({np.mean(ours):.3g}, {np.mean(theirs):.3g})"
+    return _row(id, source, shown, interval, "difference > 0", bool(interval.low > 0), command)
+
+
 def above(id: str, source: str, statement: str, values: Any, target: float, command: str) -> dict[str, Any]:
     """As `below`, for the whole interval at or above the target."""
     interval = mean_interval(values)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.findings import below, ordered
+from experiments.findings import above, below, ordered, smaller
 from experiments.rmft_study import Config
 
 PAPER = "paper 2, abstract (its sizes are not known; these are ours)"
@@ -27,20 +27,18 @@ def claims(config: Config, metrics: Mapping[str, Any], command: str) -> list[dic
         below("RMFT-Thompson", "ours", "Regret over Thompson's, training law", thompson, 1.5, command),
     ]
     for q in (1, 2):
-        pair = {"RMFT": tuned[q], "UCB1": final["UCB1"][q]}
-        never = metrics["bandit_never_best"][ours, q]
-        least = {"0.05": np.full(config.seeds, 0.05), "RMFT": metrics["bandit_min_fraction"][ours, q]}
+        never, least = (metrics[f"bandit_{name}"][ours, q] for name in ("never_best", "min_fraction"))
+        regret, paper = f"Regret: RMFT < UCB1, {laws[q]}", "ours, on tasks of paper 2"
         rows += [
-            ordered(f"RMFT-gap-{q}", "ours, on tasks of paper 2", f"Regret: RMFT < UCB1, {laws[q]}", pair, command),
+            smaller(f"RMFT-gap-{q}", paper, regret, tuned[q], final["UCB1"][q], command),
             below(f"RMFT-explore-{q}", PAPER, f"SuffFailFreq(T/2) of RMFT, {laws[q]}", never, 0.05, command),
-            ordered(f"RMFT-tries-{q}", "ours", f"K MinFrac of RMFT > 0.05, {laws[q]}", least, command),
+            above(f"RMFT-tries-{q}", "ours", f"K MinFrac of RMFT, {laws[q]}", least, 0.05, command),
         ]
     for rival in ("REINFORCE", "distilled UCB1"):
         if rival in final:
-            pair = {"RMFT": tuned[0], rival: final[rival][0]}
             steps = ", as many environment steps, its best rate" if rival == "REINFORCE" else ""
             statement = f"Regret, training law: RMFT < {rival}{steps}"
-            rows.append(ordered(f"RMFT-{rival}", "ours", statement, pair, command))
+            rows.append(smaller(f"RMFT-{rival}", "ours", statement, tuned[0], final[rival][0], command))
     return rows + (_elsewhere(config, metrics, tuned / before, command) if "bandit_longer" in metrics else [])
 
 
@@ -51,8 +49,8 @@ def _elsewhere(config: Config, metrics: Mapping[str, Any], ratio: np.ndarray, co
     gaussian = metrics["bandit_gaussian"][1] / metrics["bandit_gaussian"][0]
     times, change = f"{config.stretch} T rounds", "Regret, after over before"
     return [
-        ordered("RMFT-longer", PAPER, f"Regret at {times}: RMFT < base", {"a": after, "b": before}, command),
-        ordered("RMFT-longer-UCB1", "ours", f"Regret at {times}: RMFT < UCB1", {"a": after, "b": rival}, command),
+        smaller("RMFT-longer", PAPER, f"Regret at {times}: RMFT < base", after, before, command),
+        smaller("RMFT-longer-UCB1", "ours", f"Regret at {times}: RMFT < UCB1", after, rival, command),
         below("RMFT-arms", PAPER, f"{change}, K=3 or 6, the worse", worst(ratio[3:5]), 1.0, command),
         below("RMFT-means", PAPER, f"{change}, uniform means", ratio[5], 1.0, command),
         below("RMFT-Gaussian", PAPER, f"{change}, Gaussian rewards, the worse", worst(gaussian), 1.0, command),

@@ -103,6 +103,9 @@ def test_findings_hold_and_differ_by_their_intervals():
     assert findings.ordered("a", "s", "t", {"x": good, "y": bad}, "c")["verdict"] == "holds"
     assert findings.ordered("a", "s", "t", {"x": bad, "y": good}, "c")["verdict"] == "differs"
     assert findings.ordered("a", "s", "t", {"x": good, "y": good + 0.001}, "c")["verdict"] == "differs"
+    assert findings.smaller("a", "s", "t", good, good + 0.001, "c")["verdict"] == "holds"  # worlds in common
+    assert findings.smaller("a", "s", "t", good, good, "c")["verdict"] == "differs"
+    assert findings.smaller("a", "s", "t", good, good[::-1], "c")["verdict"] == "differs"
     assert findings.above("a", "s", "t", bad, 0.4, "c")["verdict"] == "holds"
     assert findings.above("a", "s", "t", good, 0.1, "c")["verdict"] == "differs"
 
