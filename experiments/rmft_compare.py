@@ -96,21 +96,23 @@ def judge_learner(
     rates: list[Any],
     laws: int = 1,
     told: Callable[[Tree, Tree], Tree] = lambda rate, instance: rate,
+    fixed: tuple[Any, ...] = (),
 ) -> Judged:
     """A classical learner; of several choices of its rates, each law gets the one of least regret in other worlds.
 
     Returns:
-        Judged with W = 1.
+        Judged with W = 1, and then one for each of the `fixed` rates, which are not chosen from.
     """
+    shape = (len(rates) + len(fixed), config.seeds)
     spread = lambda *leaves: jnp.broadcast_to(jnp.stack([jnp.asarray(x) for x in leaves])[:, None], shape)
-    shape = (len(rates), config.seeds)
     streams = (TUNED, JUDGED) if len(rates) > 1 else (JUDGED,)
-    known = jax.tree.map(spread, *rates)
+    known = jax.tree.map(spread, *rates, *fixed)
     *tuned, judged = judge(config, game, agent, told, known, laws, streams=streams)
     if not tuned:
         return judged
-    best = tuned[0].course[..., -1].mean(axis=-1).argmin(axis=0)
-    return Judged(**{name: getattr(judged, name)[best, np.arange(laws)][None] for name in Judged._fields})
+    best = tuned[0].course[: len(rates), ..., -1].mean(axis=-1).argmin(axis=0)
+    chosen = np.concatenate([best[None], np.arange(len(rates), shape[0])[:, None].repeat(laws, axis=1)])
+    return Judged(**{name: getattr(judged, name)[chosen, np.arange(laws)] for name in Judged._fields})
 
 
 def join(parts: list[Judged]) -> Judged:

@@ -25,6 +25,20 @@ def build(kind: Kind, position: Position):
     return net, params, jax.random.normal(jax.random.key(1), (LENGTH, FEATURES))
 
 
+def test_first_weights_have_the_variance_that_they_should():
+    net = network(Transformer(width=64, layers=2), 32, 16)
+    params = net.init(jax.random.key(0))
+    for path, leaf in jax.tree.leaves_with_path(params):
+        name = jax.tree_util.keystr(path)
+        if leaf.ndim == 1:
+            assert np.all(np.asarray(leaf) == ("scale" in name))
+            continue
+        branches = 2 if "out'" in name and "readout" not in name else 1
+        square = branches * leaf.shape[0] * np.asarray(leaf) ** 2
+        assert abs(square.mean() - 1) < 5 * np.sqrt(2 / leaf.size), name
+        assert abs(np.asarray(leaf).mean()) < 5 / np.sqrt(leaf.size * leaf.shape[0])
+
+
 @pytest.mark.parametrize(("kind", "position"), SCHEMES)
 def test_cached_steps_equal_the_full_forward_pass(kind, position):
     net, params, tokens = build(kind, position)

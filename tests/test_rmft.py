@@ -148,12 +148,13 @@ def test_rates_are_chosen_in_other_worlds_for_each_law():
     rates = [learners.rate(scale) for scale in (0.01, 50.0)]
     told = lambda rate, instance: (rate, instance.available)
     agent = rmft_online_worlds.classic("simplex")
-    shown = judge_learner(config, game, agent, rates, laws, told).course
+    shown = judge_learner(config, game, agent, rates, laws, told, fixed=(rates[1],)).course
+    assert shown.shape[0] == 2
     known = jax.tree.map(lambda *x: jnp.broadcast_to(jnp.stack(x)[:, None], (2, TOY.seeds)), *rates)
     tuning, judged = judge(config, game, agent, told, known, laws, streams=(TUNED, JUDGED))
     for q in range(laws):
         best = int(np.argmin(tuning.course[:, q, :, -1].mean(axis=-1)))
-        np.testing.assert_array_equal(shown[0, q], judged.course[best, q])
+        np.testing.assert_array_equal(shown[:, q], judged.course[[best, 1], q])
     assert np.any(tuning.course != judged.course)
 
 

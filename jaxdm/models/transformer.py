@@ -5,12 +5,15 @@ have leading axes of sequences where nothing is cached.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
+from jaxdm import randomness
 from jaxdm.models import attention
 from jaxdm.models.attention import KeyValues, Kind, Position
 from jaxdm.types import Network, Tree
@@ -49,7 +52,8 @@ def network(config: Transformer, features: int, outputs: int) -> Network:
         outputs: O.
 
     Returns:
-        Network; its parameters are nested dictionaries of arrays.
+        Network; its parameters are nested dictionaries of arrays. At first entries of matrices are normal with variance
+        1 / inputs, those that end a layer's branch with 1 / (L inputs); biases are zero.
 
     Raises:
         ValueError: sizes that do not fit each other, or an unknown kind of attention or position.
@@ -62,11 +66,11 @@ def network(config: Transformer, features: int, outputs: int) -> Network:
         raise ValueError(f"heads: {config.heads}; expected a divisor of width = {config.width}")
     if config.bare and not config.width == features == outputs:
         raise ValueError(f"width: {config.width}; expected features = outputs = width for a bare network")
-    build = lambda key: Decoder(config, features, outputs, rngs=nnx.Rngs(key))
-    graph, skeleton = nnx.split(nnx.eval_shape(build, jax.random.key(0)))
+    build = lambda: Decoder(config, features, outputs, rngs=nnx.Rngs(0))
+    graph, skeleton = nnx.split(nnx.eval_shape(build))
 
     def init(key: jax.Array) -> Tree:
-        return nnx.to_pure_dict(nnx.split(build(key))[1])
+        return drawn(key, nnx.to_pure_dict(nnx.split(build())[1]))
 
     def module(params: Tree) -> Decoder:
         state = jax.tree.map(lambda leaf: leaf, skeleton)
@@ -95,15 +99,15 @@ def network(config: Transformer, features: int, outputs: int) -> Network:
 
 
 class Decoder(nnx.Module):
-    """Embedding, blocks, read-out."""
+    """Embedding, blocks, read-out; as built, every matrix is full of the deviation that its entries are to have."""
 
     def __init__(self, config: Transformer, features: int, outputs: int, *, rngs: nnx.Rngs):
-        """Draw the weights."""
+        """Build; nothing random."""
         self.config = config
         if not config.bare:
-            self.embed = nnx.Linear(features, config.width, dot_general=rows_times, rngs=rngs)
+            self.embed = linear(features, config.width, rngs, use_bias=True)
             self.norm = nnx.LayerNorm(config.width, rngs=rngs)
-            self.readout = nnx.Linear(config.width, outputs, dot_general=rows_times, rngs=rngs)
+            self.readout = linear(config.width, outputs, rngs, use_bias=True)
         for index in range(config.layers):
             setattr(self, f"block_{index}", Block(config, rngs=rngs))
 
@@ -134,24 +138,16 @@ class Block(nnx.Module):
     """One layer: attention, then an MLP, each added to the residual stream."""
 
     def __init__(self, config: Transformer, *, rngs: nnx.Rngs):
-        """Draw the weights."""
+        """Build; nothing random."""
         self.config = config
-        width = config.width
-        linear = lambda inputs, outputs, scale=1.0: nnx.Linear(
-            inputs,
-            outputs,
-            use_bias=False,
-            dot_general=rows_times,
-            kernel_init=nnx.initializers.variance_scaling(scale, "fan_in", "truncated_normal"),
-            rngs=rngs,
-        )
-        self.query, self.key, self.value = linear(width, width), linear(width, width), linear(width, width)
-        self.out = linear(width, width, 1 / config.layers)
+        width, hidden = config.width, config.mlp_ratio * config.width
+        self.query, self.key, self.value = (linear(width, width, rngs) for _ in range(3))
+        self.out = linear(width, width, rngs, variance=1 / config.layers)
         if not config.bare:
             self.attention_norm = nnx.LayerNorm(width, rngs=rngs)
             self.mlp_norm = nnx.LayerNorm(width, rngs=rngs)
-            self.mlp_in = linear(width, config.mlp_ratio * width)
-            self.mlp_out = linear(config.mlp_ratio * width, width, 1 / config.layers)
+            self.mlp_in = linear(width, hidden, rngs)
+            self.mlp_out = linear(hidden, width, rngs, variance=1 / config.layers)
 
     def __call__(self, x_TD: jax.Array, cached: KeyValues | None, first: jax.Array | int) -> tuple:
         """The residual stream after this layer, and the cache with the new tokens' keys and values in it."""
@@ -179,6 +175,21 @@ class Block(nnx.Module):
         from_start = isinstance(first, int) and first == 0
         a_HTK = attention.attend(q_HTK, new if from_start else cached, first, config.attention, config.position)
         return a_HTK if config.heads == 1 else a_HTK.swapaxes(0, 1).reshape(q_TD.shape), cached
+
+
+def linear(inputs: int, outputs: int, rngs: nnx.Rngs, variance: float = 1.0, use_bias: bool = False) -> nnx.Linear:
+    """A linear layer whose matrix is full of `sqrt(variance / inputs)`."""
+    deviation = nnx.initializers.constant(math.sqrt(variance / inputs))
+    return nnx.Linear(inputs, outputs, use_bias=use_bias, dot_general=rows_times, kernel_init=deviation, rngs=rngs)
+
+
+def drawn(key: jax.Array, built: Tree) -> Tree:
+    """The parameters with every matrix drawn, all by one generator: one for each takes far longer to compile."""
+    leaves, tree = jax.tree.flatten(built)
+    ends = np.cumsum([leaf.size if leaf.ndim == 2 else 0 for leaf in leaves])
+    normal = randomness.normal(key, (int(ends[-1]),))
+    part = lambda leaf, end: leaf * normal[end - leaf.size : end].reshape(leaf.shape) if leaf.ndim == 2 else leaf
+    return tree.unflatten(map(part, leaves, ends))
 
 
 def rows_times(x: jax.Array, kernel: jax.Array, dimensions: Any, **options: Any) -> jax.Array:
