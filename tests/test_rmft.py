@@ -7,15 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import rmft, rmft_ablations, rmft_bandit, rmft_drift, rmft_online_worlds, rmft_solved
+from experiments import rmft, rmft_ablations, rmft_attack, rmft_bandit, rmft_drift, rmft_online_worlds, rmft_solved
 from experiments.rmft_bandit import explored
 from experiments.rmft_compare import JUDGED, TUNED, Judged, judge, judge_learner
 from experiments.rmft_findings import claims
 from experiments.rmft_study import ARMS, PRESETS, Config
+from experiments.rmft_training import start
 from figures import rmft as figure
 from jaxdm import distillation, storage
 from jaxdm.envs import online
 from jaxdm.learners import online as learners
+from jaxdm.models.transformer import network
 
 TOY = PRESETS["toy"]
 
@@ -31,6 +33,29 @@ def test_a_toy_run_is_stored_whole(tmp_path):
     rows = storage.read_claims(path / "claims.json")
     assert {"RMFT-bandit", "RMFT-Thompson", "RMFT-explore-1"} <= {row["id"] for row in rows}
     assert [drawn.name for drawn in figure.draw(tmp_path)] == ["rmft_training", "rmft_regret"]
+
+
+def test_an_attack_starts_from_drawn_sequences_and_only_gains():
+    """Arms that do not count are never best, and the regret of T rounds on losses in [0, 1] is at most T."""
+    game = rmft_online_worlds.game("simplex", TOY.online_length, ("uniform",))
+    net = network(TOY.online_network, game.features, game.outputs)
+    weights = {"one": start(TOY, net)}
+    found = [
+        rmft_attack.attacked(dataclasses.replace(TOY, attack_steps=steps), "simplex", 3, game, net, weights)
+        for steps in (0, 10)
+    ]
+    assert found[0].shape == (1, TOY.seeds)
+    assert np.all(found[1] > found[0] + 0.01)
+    assert np.all((found[0] > 0) & (found[1] < TOY.online_length))
+
+
+def test_solved_worlds_are_judged_on_the_scale_of_the_oracle_and_uniform_play(tmp_path):
+    found = rmft_solved.on(dataclasses.replace(TOY, results=tmp_path, runs=64), "mdp")
+    gap = dict(zip(found["mdp_methods"], found["mdp_gap"], strict=True))
+    assert set(gap) == set(rmft_solved.METHODS)
+    np.testing.assert_allclose(gap["round 0"], 1, atol=0.5)  # a network of random weights plays almost uniformly
+    assert found["mdp_rounds"].shape == found["mdp_rounds_after"].shape == (TOY.seeds, TOY.solved.rounds)
+    assert all(np.all(value > 0) for value in gap.values())
 
 
 def synthetic() -> dict:
