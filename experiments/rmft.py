@@ -2,7 +2,7 @@
 
 Figures: `rmft_training`, `rmft_regret`, `rmft_transfer`, `rmft_drift`, `rmft_online`, `rmft_switches`.
 Commands: `python -m experiments.rmft quick`, `... paper`; `... quick --help` lists what can be changed.
-Cost: quick took 27 minutes on two cores busy with other work; paper is meant for one GPU, and has not been timed.
+Cost: quick took 12 minutes on two cores of a busy machine; paper is meant for one GPU, and has not been timed.
 Expectation: regret below UCB1's and near Thompson's on the training law, on longer horizons and other numbers of arms;
     FTRL's regret on the ball; a network after supervised fine-tuning still gains in MDPs.
 

@@ -2,7 +2,7 @@
 
 Figures: `sft_gap` (methods against demonstrations), `sft_axes`, `sft_imitation`, `sft_learnt`, `sft_curves`.
 Commands: `python -m experiments.sft quick`, `... paper`; `... quick --help` lists what can be changed.
-Cost: 15 minutes (quick) on two cores of a busy machine, 28 of processor time; the paper preset, meant for one GPU, has
+Cost: 18 minutes (quick) on two cores of a busy machine, 31 of processor time; the paper preset, meant for one GPU, has
     not been timed.
 Expectation: in every setting SFT < ICL-only < random with intervals apart, and SFT at most half of ICL-only.
 

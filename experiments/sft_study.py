@@ -68,7 +68,7 @@ class Config:
     """Axis (shift): cells along a wall in use, where they fit."""
     pools: tuple[int, ...] = (30, 1000)
     """Axis: training tasks, at most `train_tasks`."""
-    network: Transformer = dataclasses.field(default_factory=Transformer)
+    network: Transformer = Transformer(mlp_ratio=2)
     """Shape of the network."""
     seed: int = 0
     """Of everything random."""

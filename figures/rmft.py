@@ -54,7 +54,7 @@ def training(result: storage.Result) -> Drawn:
     for name, (title, line) in shown.items():
         axes, course = panels[titles.index(title)], result.metrics[name]
         style.line(axes, np.arange(1, course.shape[1] + 1), course.T, line, lines.index(line), marked=False)
-        axes.set(title=title, xlabel="round of fine-tuning", ylim=(0, None))
+        axes.set(title=title, xlabel="round", ylim=(0, None))
     panels[0].set_ylabel("regret of the rollouts")
     handles = {
         label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
