@@ -7,6 +7,8 @@ from typing import Literal
 from experiments.sft_worlds import Kind
 from jaxdm.models.transformer import Transformer
 
+NETWORK = Transformer(mlp_ratio=2)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
@@ -68,7 +70,7 @@ class Config:
     """Axis (shift): cells along a wall in use, where they fit."""
     pools: tuple[int, ...] = (30, 1000)
     """Axis: training tasks, at most `train_tasks`."""
-    network: Transformer = Transformer(mlp_ratio=2)
+    network: Transformer = NETWORK
     """Shape of the network."""
     seed: int = 0
     """Of everything random."""
