@@ -89,6 +89,11 @@ def rising(id: str, source: str, statement: str, points: Any, values: Any, comma
     return _row(id, source, statement, interval, "slope > 0", bool(interval.low > 0), command)
 
 
+def worst(values: np.ndarray) -> np.ndarray:
+    """The row of largest mean, [rows, N] to [N]."""
+    return values[int(np.argmax(values.mean(axis=-1)))]
+
+
 def _row(
     id: str, source: str, statement: str, interval: Interval, target: str, holds: bool, command: str
 ) -> dict[str, Any]:

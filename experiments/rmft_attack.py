@@ -6,6 +6,7 @@ import numpy as np
 
 from experiments.online_games import ARENAS
 from experiments.rmft_study import Config
+from experiments.rmft_training import stacked
 from jaxdm.envs import losses, online
 from jaxdm.games import Game, Losses
 from jaxdm.models.player import Decisions
@@ -45,5 +46,5 @@ def attacked(
         keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 5), config.attacks)
         return jnp.max(jax.vmap(one)(keys))
 
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *weights.values())
-    return np.asarray(jax.jit(lambda weights: jax.lax.map(lambda w: jax.lax.map(worst, w), weights))(stacked))
+    everyone = jax.jit(lambda weights: jax.lax.map(lambda w: jax.lax.map(worst, w), weights))
+    return np.asarray(everyone(stacked(weights)))

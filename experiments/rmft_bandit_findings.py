@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.findings import above, below, ordered, smaller
+from experiments.findings import above, below, ordered, smaller, worst
 from experiments.rmft_study import Config
 
 PAPER = "paper 2, abstract (its sizes are not known; these are ours)"
@@ -44,7 +44,6 @@ def claims(config: Config, metrics: Mapping[str, Any], command: str) -> list[dic
 
 def _elsewhere(config: Config, metrics: Mapping[str, Any], ratio: np.ndarray, command: str) -> list[dict[str, Any]]:
     """Before and after where the network was not trained; `ratio [Q, N]` is after over before."""
-    worst = lambda ratios: ratios[int(np.argmax(ratios.mean(axis=-1)))]
     before, after, rival = metrics["bandit_longer"][:3, :, -1]
     gaussian = metrics["bandit_gaussian"][1] / metrics["bandit_gaussian"][0]
     times, change = f"{config.stretch} T rounds", "Regret, after over before"

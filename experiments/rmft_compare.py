@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.rmft_study import Config
+from experiments.rmft_training import stacked
 from jaxdm import randomness
 from jaxdm.games import Game
 from jaxdm.numerics import in_pieces
@@ -77,16 +78,16 @@ def judge(
     for stream in streams:
         key = jax.random.fold_in(jax.random.key(config.seed), stream)
         keys = jax.random.split(key, (config.seeds, config.runs if runs is None else runs))
-        course, right, rank = (np.asarray(x) for x in everyone(keys, known))
-        judged.append(Judged(course=course, right=right, rank=rank))
+        judged.append(Judged._make(map(np.asarray, everyone(keys, known))))
     return judged
 
 
-def judge_networks(config: Config, game: Game, network: Network, weights: dict[str, Tree], laws: int = 1) -> Judged:
+def judge_networks(
+    config: Config, game: Game, network: Network, weights: dict[str, Tree], laws: int = 1, runs: int | None = None
+) -> Judged:
     """Networks of one shape, without exploration noise, in the order given."""
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *weights.values())
-    silent = jnp.zeros(())
-    return judge(config, game, game.player(network), lambda w, i: game.deploy(w, silent, i), stacked, laws)[0]
+    told = lambda known, instance: game.deploy(known, jnp.zeros(()), instance)
+    return judge(config, game, game.player(network), told, stacked(weights), laws, runs)[0]
 
 
 def judge_learner(
@@ -106,8 +107,7 @@ def judge_learner(
     shape = (len(rates) + len(fixed), config.seeds)
     spread = lambda *leaves: jnp.broadcast_to(jnp.stack([jnp.asarray(x) for x in leaves])[:, None], shape)
     streams = (TUNED, JUDGED) if len(rates) > 1 else (JUDGED,)
-    known = jax.tree.map(spread, *rates, *fixed)
-    *tuned, judged = judge(config, game, agent, told, known, laws, streams=streams)
+    *tuned, judged = judge(config, game, agent, told, jax.tree.map(spread, *rates, *fixed), laws, streams=streams)
     if not tuned:
         return judged
     best = tuned[0].course[: len(rates), ..., -1].mean(axis=-1).argmin(axis=0)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.findings import below
+from experiments.findings import below, worst
 from experiments.rmft_bandit_findings import PAPER
 from experiments.rmft_online_worlds import USED
 from experiments.rmft_study import Config
@@ -23,9 +23,9 @@ def claims(config: Config, metrics: Mapping[str, Any], command: str) -> list[dic
                 continue
             course = metrics[f"{place}_{horizon}"][:, :trained]
             slopes = np.stack([[_slope(seed) for seed in law] for law in course[1]])
-            ratio = _worst((course[1] / course[tuned])[..., -1])
+            ratio = worst((course[1] / course[tuned])[..., -1])
             where, id = f"{place}, {what}, worst training law", f"RMFT-{place}-{horizon}"
-            rows.append(below(f"{id}-exponent", PAPER, f"Exponent of regret, {where}", _worst(slopes), 1.0, command))
+            rows.append(below(f"{id}-exponent", PAPER, f"Exponent of regret, {where}", worst(slopes), 1.0, command))
             rows.append(below(id, "ours", f"Regret over {methods[tuned]}, {where}", ratio, 1.2, command))
         if f"{place}_attacked" in metrics:
             rows += _further(config, metrics, place, methods[tuned], tuned, command)
@@ -45,22 +45,15 @@ def _further(
     id = f"RMFT-{place}"
     promise = "its classical rival's guarantee for any sequence"
     rows = [
-        below(
-            f"{id}-d", PAPER, f"Regret, after over before, {place}, {names}, the worse", _worst(change), 1.0, command
-        ),
+        below(f"{id}-d", PAPER, f"Regret, after over before, {place}, {names}, the worse", worst(change), 1.0, command),
         below(f"{id}-attacked", "ours", f"Regret on attacked losses over {promise}, {place}", attacked, 1.0, command),
     ]
     for name, regret in zip(metrics[f"{place}_other_networks"], metrics[f"{place}_others"], strict=True):
         trained = int(metrics[f"{place}_trained"])
-        ratio = _worst(regret[:trained] / final[tuned, :trained])
+        ratio = worst(regret[:trained] / final[tuned, :trained])
         statement = f"Regret over {rival}, {place}, T, worst training law, network: {name}"
         rows.append(below(f"{id}-{name}".replace(" ", "-"), "ours", statement, ratio, 1.2, command))
     return rows
-
-
-def _worst(values: np.ndarray) -> np.ndarray:
-    """The row of largest mean."""
-    return values[int(np.argmax(values.mean(axis=-1)))]
 
 
 def _slope(course: np.ndarray) -> float:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from experiments.online_games import ARENAS
 from jaxdm import games, randomness
 from jaxdm.envs import losses, online
 from jaxdm.learners import online as learners
@@ -47,8 +48,7 @@ def place(decisions: Decisions) -> Place:
 
 def law(name: str, decisions: Decisions) -> Callable[..., jax.Array]:
     """A law of losses, each sequence scaled to what the decision set allows."""
-    scale = losses.unit_interval if decisions == "simplex" else losses.unit_ball
-    return lambda key, **sizes: scale(losses.LAWS[name](key, **sizes))
+    return lambda key, **sizes: ARENAS[decisions].scale(losses.LAWS[name](key, **sizes))
 
 
 def game(decisions: Decisions, length: int, names: tuple[str, ...], **options: Any) -> games.Game:

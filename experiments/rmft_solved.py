@@ -3,11 +3,10 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments import sft_worlds
-from experiments.rmft_compare import judge
+from experiments.rmft_compare import judge_networks
 from experiments.rmft_study import Config
 from experiments.rmft_training import distil, start, train
 from experiments.sft_worlds import Kind
@@ -62,6 +61,4 @@ def measured(
 ) -> np.ndarray:
     """What everyone loses on the held-out tasks, [W, N]; `runs` times eight of them a seed."""
     where = game._replace(instance=lambda key, law: game.instance(key, held_out))
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *weights.values())
-    told = lambda known, instance: game.deploy(known, jnp.zeros(()), instance)
-    return judge(config, where, game.player(net), told, stacked, runs=8 * config.runs)[0].course[:, 0, :, -1]
+    return judge_networks(config, where, net, weights, runs=8 * config.runs).course[:, 0, :, -1]

@@ -64,6 +64,11 @@ def imitate(config: Config, stage: str, loss: Callable[..., jax.Array], params: 
     return train(config, stage, maker, params, (), config.teacher_steps)
 
 
+def stacked(weights: dict[str, Tree]) -> Tree:
+    """Weights of networks of one shape, leading axis [W] in the order given."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *weights.values())
+
+
 def _begin(config: Config, maker: trainer.Trainer, params: Tree) -> trainer.TrainState:
     stream = jax.random.fold_in(jax.random.key(config.seed), 2)
     return jax.vmap(maker.init)(jax.random.split(stream, config.seeds), params)
