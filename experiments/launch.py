@@ -14,6 +14,10 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
+QUICKER_TO_COMPILE = "--xla_backend_optimization_level=2"
+"""A third off the processor time of compilation on a CPU; programs of these studies do not run slower for it."""
+
+
 def preset(presets: Mapping[str, Config], name: str) -> Config:
     """The configuration of that name.
 
@@ -31,6 +35,7 @@ def command_line(presets: Mapping[str, Config], run: Callable[[Config], Path], d
     A wrong value ends with one line and exit code 2; an interruption with one line and 130: the next run of the same
     command goes on where this one stopped.
     """
+    os.environ["XLA_FLAGS"] = f"{QUICKER_TO_COMPILE} {os.environ.get('XLA_FLAGS', '')}"  # the last word is the user's
     arguments = sys.argv[1:] or [next(iter(presets))]
     try:
         if not arguments[0].startswith("-"):

@@ -19,11 +19,12 @@ from experiments.rmft_study import PRESETS, Config
 from jaxdm import storage
 
 PARTS: dict[str, Callable[[Config], dict[str, Any]]] = {
+    "simplex": lambda config: rmft_online.study(config, "simplex", config.simplex),
     "bandit": rmft_bandit.study,
-    "drift": rmft_drift.study,
-    "online": rmft_online.study,
+    "ball": lambda config: rmft_online.study(config, "ball", config.ball),
     "solved": rmft_solved.study,
     "ablations": rmft_ablations.study,
+    "drift": rmft_drift.study,
 }
 
 

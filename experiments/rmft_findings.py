@@ -1,5 +1,6 @@
 """What the regret-minimisation study found, as rows of the claims table; paper 2's abstract first, then ours."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,8 @@ def claims(config: Config, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     for part, find in {
         "bandit": rmft_bandit_findings.claims,
         "drift": _drift,
-        "online": rmft_online_findings.claims,
+        "simplex": functools.partial(rmft_online_findings.claims, place="simplex"),
+        "ball": functools.partial(rmft_online_findings.claims, place="ball"),
         "solved": _solved,
     }.items():
         rows += find(config, metrics, command) if part in config.parts else []

@@ -23,13 +23,11 @@ OTHER_NETWORKS: dict[str, Any] = {"linear attention": {"attention": "linear"}, "
 """What differs from the study's own network, a single layer of softmax attention."""
 
 
-def study(config: Config) -> dict[str, Any]:
-    """Both decision sets; metrics are named `<set>_*`."""
-    return on(config, "simplex", config.simplex) | on(config, "ball", config.ball)
+def study(config: Config, decisions: Decisions, how: Distillation) -> dict[str, Any]:
+    """Train on one decision set, compare there and elsewhere, at the trained horizon and beyond; and attack.
 
-
-def on(config: Config, decisions: Decisions, how: Distillation) -> dict[str, Any]:
-    """Train on one decision set, compare there and elsewhere, at the trained horizon and beyond; and attack."""
+    Metrics are named `<decisions>_*`.
+    """
     length = config.online_length
     trained_on = game(decisions, length, TRAINED[decisions], labels="output")
     net = network(config.online_network, trained_on.features, trained_on.outputs)

@@ -9,26 +9,26 @@ from experiments.findings import below, worst
 from experiments.rmft_bandit_findings import PAPER
 from experiments.rmft_online_worlds import USED
 from experiments.rmft_study import Config
+from jaxdm.models.player import Decisions
 from jaxdm.statistics import exponent_fit
 
 
-def claims(config: Config, metrics: Mapping[str, Any], command: str) -> list[dict[str, Any]]:
-    """Rows of the online part, at the trained horizon, beyond it, and elsewhere."""
+def claims(config: Config, metrics: Mapping[str, Any], command: str, place: Decisions) -> list[dict[str, Any]]:
+    """Rows of a set of decisions, at the trained horizon, beyond it, and elsewhere."""
     rows = []
-    for place in ("simplex", "ball"):
-        methods, trained = list(metrics[f"{place}_methods"]), int(metrics[f"{place}_trained"])
-        tuned = next(i for i, name in enumerate(methods) if name.endswith("tuned"))
-        for horizon, what in (("course", "T"), ("longer", f"{config.stretch} T")):
-            if f"{place}_{horizon}" not in metrics:
-                continue
-            course = metrics[f"{place}_{horizon}"][:, :trained]
-            slopes = np.stack([[_slope(seed) for seed in law] for law in course[1]])
-            ratio = worst((course[1] / course[tuned])[..., -1])
-            where, id = f"{place}, {what}, worst training law", f"RMFT-{place}-{horizon}"
-            rows.append(below(f"{id}-exponent", PAPER, f"Exponent of regret, {where}", worst(slopes), 1.0, command))
-            rows.append(below(id, "ours", f"Regret over {methods[tuned]}, {where}", ratio, 1.2, command))
-        if f"{place}_attacked" in metrics:
-            rows += _further(config, metrics, place, methods[tuned], tuned, command)
+    methods, trained = list(metrics[f"{place}_methods"]), int(metrics[f"{place}_trained"])
+    tuned = next(i for i, name in enumerate(methods) if name.endswith("tuned"))
+    for horizon, what in (("course", "T"), ("longer", f"{config.stretch} T")):
+        if f"{place}_{horizon}" not in metrics:
+            continue
+        course = metrics[f"{place}_{horizon}"][:, :trained]
+        slopes = np.stack([[_slope(seed) for seed in law] for law in course[1]])
+        ratio = worst((course[1] / course[tuned])[..., -1])
+        where, id = f"{place}, {what}, worst training law", f"RMFT-{place}-{horizon}"
+        rows.append(below(f"{id}-exponent", PAPER, f"Exponent of regret, {where}", worst(slopes), 1.0, command))
+        rows.append(below(id, "ours", f"Regret over {methods[tuned]}, {where}", ratio, 1.2, command))
+    if f"{place}_attacked" in metrics:
+        rows += _further(config, metrics, place, methods[tuned], tuned, command)
     return rows
 
 

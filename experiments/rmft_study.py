@@ -83,8 +83,8 @@ class Config:
     """Episodes of such a step."""
     rivals: bool = True
     """Whether rivals are trained too, and all judged on longer horizons and other rewards."""
-    parts: tuple[str, ...] = ("bandit", "drift", "online", "solved", "ablations")
-    """What is studied."""
+    parts: tuple[str, ...] = ("simplex", "bandit", "ball", "solved", "ablations", "drift")
+    """What is studied, in the order in which it is begun: the longest first."""
     workers: int = 2
     """Parts that run at once."""
     seed: int = 0
@@ -110,7 +110,7 @@ PRESETS = {
         teacher_steps=4000,
     ),
     "toy": Config(
-        name="toy", rivals=False, parts=("online",), seeds=2, runs=4, train_length=4, length=6, stretch=2,
+        name="toy", rivals=False, parts=("simplex", "ball"), seeds=2, runs=4, train_length=4, length=6, stretch=2,
         online_length=4, attacks=2, attack_steps=2, side=3, reinforce=(5e-3,), horizon=3, tasks=8, sft_steps=(2, 2),
         ablated_length=4, teacher_steps=2, teacher_batch=2,
         bandit=TINY, drift=TINY, simplex=TINY, ball=TINY, solved=TINY, ablated=TINY, bandit_network=SPECK,

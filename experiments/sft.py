@@ -18,8 +18,8 @@ import jax
 import numpy as np
 
 from experiments import launch, sft_axes, sft_findings, sft_imitation, sft_probe
+from experiments.sft_arena import NETWORKS, arena
 from experiments.sft_compare import compare
-from experiments.sft_contests import NETWORKS, line_up
 from experiments.sft_study import PRESETS, Config
 from experiments.sft_tasks import Study, key_of, prepare
 from experiments.sft_worlds import Kind
@@ -46,8 +46,8 @@ def run(config: Config, kind: Kind) -> Path:
     """Pretrain, fine-tune, compare and store, in one setting."""
     study = prepare(config, kind)
     fresh = jax.jit(jax.vmap(study.network.init))(jax.random.split(key_of(config, "initial weights"), config.seeds))
-    imitators = {steps: imitator(study, steps) for steps in (config.sft_steps, config.further_steps)}
-    imitation, short = imitators[config.sft_steps], imitators[config.further_steps]
+    imitation = imitator(study, config.sft_steps)
+    short = imitator(study, config.further_steps)._replace(run=imitation.run)  # how long it takes is data
     pretrained = train(study, pretrainer(study), "pretrain", fresh, config.pretrain_steps)
     start = pretrained.state.params
     tuned = train(study, imitation, "sft", start, config.sft_steps)
@@ -55,13 +55,13 @@ def run(config: Config, kind: Kind) -> Path:
     dpt = train(study, imitator(study, config.dpt_steps, finetuning.dpt_prompt), "dpt", start, config.dpt_steps)
     trained = (tuned.state.params, scratch.state.params, dpt.state.params, start)
     weights: dict[str, Tree] = dict(zip(NETWORKS, trained, strict=True))
-    contests = line_up(config, study.setting, study.network, config.demonstrations)
-    metrics = compare(study, contests, weights) | sft_axes.sweep(study, contests, weights)
+    usual = arena(config, study.setting, study.network, max(config.demonstrations))
+    metrics = compare(study, usual, weights) | sft_axes.sweep(study, usual, weights)
 
     def again(pool: Task, name: object) -> Tree:
         return train(study._replace(pool=pool), short, f"on {name}", start, config.further_steps).state.params
 
-    metrics |= sft_axes.fewer_tasks(study, contests[config.supports], again)
+    metrics |= sft_axes.fewer_tasks(study, usual, again)
     metrics |= sft_imitation.matrix(study, again)
     metrics |= sft_probe.probe(study, {"SFT": tuned.state.params, "ICL-only": start, "untrained": fresh})
     for stage, fit in {"pretrain": pretrained, "sft": tuned, "scratch": scratch, "dpt": dpt}.items():

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments import sft_worlds
-from experiments.sft_contests import Contest, line_up
+from experiments.sft_arena import Arena, arena, score
 from experiments.sft_study import Config
 from experiments.sft_tasks import Study, held_out, setting_of, side_of
 from experiments.sft_worlds import About, Kind
@@ -39,7 +38,7 @@ def strata(config: Config, kind: Kind) -> dict[str, tuple[tuple[float, ...], Cal
     return axes
 
 
-def sweep(study: Study, contests: dict[str | int, Contest], weights: dict[str, Tree]) -> dict[str, Any]:
+def sweep(study: Study, usual: Arena, weights: dict[str, Tree]) -> dict[str, Any]:
     """Gaps along every axis, `axis_<name>` [X] and `axis_<name>_gap` [m, X, G] with methods `SHOWN`.
 
     All strata are drawn with the same key, so that neighbouring points share rooms and luck.
@@ -49,38 +48,36 @@ def sweep(study: Study, contests: dict[str | int, Contest], weights: dict[str, T
 
     def at_horizon(horizon: int) -> np.ndarray:
         if horizon == config.horizon:
-            return judge(contests, study.held_out, study, weights)
-        others = line_up(config, setting_of(config, kind, horizon), study.network, (config.supports,))
-        return judge(others, held_out(config, kind, horizon, about), study, weights)
+            return judge(usual, study.held_out, study, weights)
+        other = arena(config, setting_of(config, kind, horizon), study.network, config.supports)
+        return judge(other, held_out(config, kind, horizon, about), study, weights)
 
     for name, (points, change) in strata(config, kind).items():
         strata_of = [held_out(config, kind, config.horizon, change(about, value)) for value in points]
-        gaps = [judge(contests, stratum, study, weights) for stratum in strata_of]
+        gaps = [judge(usual, stratum, study, weights) for stratum in strata_of]
         metrics |= {f"axis_{name}": np.array(points), f"axis_{name}_gap": np.stack(gaps, axis=1)}
     horizons = [at_horizon(horizon) for horizon in config.horizons]
     return metrics | {"axis_horizon": np.array(config.horizons), "axis_horizon_gap": np.stack(horizons, axis=1)}
 
 
-def judge(contests: dict[str | int, Contest], held_out: Task, study: Study, weights: dict[str, Tree]) -> np.ndarray:
+def judge(where: Arena, held_out: Task, study: Study, weights: dict[str, Tree]) -> np.ndarray:
     """Gaps of `SHOWN`, [m, G]."""
-    supports = study.config.supports
-    counts = jnp.full(study.config.seeds, supports)
-    of = lambda name: contests.get(name, contests[supports])(held_out, weights.get(name, counts), held_out)
-    return np.stack([of(name).gap for name in SHOWN])
+    return np.stack([score(where, name, weights, study.config.supports, held_out).gap for name in SHOWN])
 
 
-def fewer_tasks(study: Study, contest: Contest, tune: Callable[[Task, object], Tree]) -> dict[str, Any]:
+def fewer_tasks(study: Study, usual: Arena, tune: Callable[[Task, object], Tree]) -> dict[str, Any]:
     """SFT's gap after short training on the first few tasks of the pool, `axis_pool` [X], `axis_pool_gap` [1, X, G].
 
     Args:
         study: the study.
-        contest: of networks with the demonstrations of training.
+        usual: the contests of the study's own setting.
         tune: `(pool, name) -> weights [G, ...]`; the whole pool's are those of the oracle's lesson.
     """
     config = study.config
     sizes = [min(size, config.train_tasks) for size in config.pools]
-    repeat = lambda size: jax.tree.map(lambda x: x[jnp.arange(config.train_tasks) % size], study.pool)
+    repeat = lambda size: jax.tree.map(lambda x: np.asarray(x)[np.arange(config.train_tasks) % size], study.pool)
     names = ["oracle" if size == config.train_tasks else size for size in sizes]
     tuned = [tune(repeat(size), name) for size, name in zip(sizes, names, strict=True)]
-    gaps = [contest(study.held_out, weights, study.held_out).gap for weights in tuned]
+    gap = lambda weights: score(usual, "SFT", {"SFT": weights}, config.supports, study.held_out).gap
+    gaps = [gap(weights) for weights in tuned]
     return {"axis_pool": np.array(sizes), "axis_pool_gap": np.stack(gaps)[None]}

@@ -6,16 +6,15 @@ Dimensions: `G` training seeds, `D` numbers of demonstrations, `T` steps, `m` me
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from experiments.sft_contests import NEEDY, NETWORKS, RIVALS, Contest, Score, deployed
+from experiments.sft_arena import NEEDY, NETWORKS, RIVALS, Arena, score
+from experiments.sft_contests import Score
 from experiments.sft_tasks import Study
-from jaxdm import finetuning
 from jaxdm.types import Tree
 
 
-def compare(study: Study, contests: dict[str | int, Contest], weights: dict[str, Tree]) -> dict[str, Any]:
+def compare(study: Study, arena: Arena, weights: dict[str, Tree]) -> dict[str, Any]:
     """All methods for every number of demonstrations; DPT, shown unlabelled behaviour, for that of training.
 
     Returns:
@@ -27,18 +26,15 @@ def compare(study: Study, contests: dict[str | int, Contest], weights: dict[str,
     names = NETWORKS + RIVALS
     found: dict[tuple[str, int], Score] = {}
     for column, count in enumerate(config.demonstrations):
-        for name in set(weights) - {"DPT"}:
-            found[name, column] = contests[count](held_out, weights[name], held_out)
-        able = [name for name in RIVALS if count > 0 or name not in NEEDY]
-        counts = jnp.full(config.seeds, count)
-        found |= {(name, column): contests[name](held_out, counts, held_out) for name in able}
-    unlabelled = deployed(config, study.setting, study.network, config.supports, finetuning.behave)
-    found["DPT", config.demonstrations.index(config.supports)] = unlabelled(held_out, weights["DPT"], held_out)
+        for name in names:
+            unable, untried = name in NEEDY and count == 0, name == "DPT" and count != config.supports
+            if not unable and not untried:
+                found[name, column] = score(arena, name, weights, count, held_out)
     metrics: dict[str, Any] = {"methods": np.array(names), "demonstrations": np.array(config.demonstrations)}
     for field in Score._fields:
         shape = np.shape(getattr(found["SFT", 0], field))
         metrics[field] = np.full((len(names), len(config.demonstrations), *shape), np.nan)
-        for (name, column), score in found.items():
-            metrics[field][names.index(name), column] = getattr(score, field)
-    others = jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), held_out)
-    return metrics | {"swapped": np.asarray(contests[config.supports](held_out, weights["SFT"], others).gap)}
+        for (name, column), outcome in found.items():
+            metrics[field][names.index(name), column] = getattr(outcome, field)
+    others = jax.tree.map(lambda x: np.roll(x, 1, axis=0), held_out)
+    return metrics | {"swapped": np.asarray(score(arena, "SFT", weights, config.supports, held_out, others).gap)}

@@ -4,24 +4,17 @@ Dimensions: `G` training seeds, `P` held-out tasks, `T` steps.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from experiments.sft_study import Config
 from experiments.sft_tasks import key_of
-from jaxdm import evaluation, finetuning, prompts
+from jaxdm import evaluation, finetuning
 from jaxdm.finetuning import Setting
-from jaxdm.learners import tabular
-from jaxdm.models.agent import deploy, network_agent
 from jaxdm.tasks import Task
-from jaxdm.types import Agent, Episode, Network, Tree
-
-NETWORKS = ("SFT", "SFT from scratch", "DPT", "ICL-only")
-RIVALS = ("random", "demonstration vote", "certainty-equivalent planner")
-NEEDY = RIVALS[1:3]
-"""Rivals that can do nothing without demonstrations."""
+from jaxdm.types import Agent, Episode, Tree
 
 
 class Score(NamedTuple):
@@ -35,37 +28,51 @@ class Score(NamedTuple):
     met: jax.Array  # [G, 2] share of decisions taken there
 
 
-Contest = Callable[..., Score]
-"""`(held-out tasks [P], what each seed knows [G, ...], tasks that demonstrations come from [P]) -> Score`."""
+class Entry(NamedTuple):
+    """A competitor as a contest sees it, all of it data: one program serves all that act alike."""
+
+    known: Tree  # a network's weights, or which of `RIVALS`
+    shown: Any  # [] int32, how many episodes
+    unlabelled: Any  # [] bool, whether they are behaviour
+
+
+Contest = Callable[[Task, Entry, Task], Score]
+"""`(held-out tasks [P], entry of each seed [G, ...], tasks that demonstrations come from [P]) -> Score`."""
 
 
 def contest(
     config: Config,
     setting: Setting,
     agent: Agent,
-    inform: Callable[..., Tree],
-    show: Callable[..., Episode] = finetuning.demonstrate,
+    inform: Callable[[Entry, Task, Episode], Tree],
+    most: int,
+    behaved: bool = False,
 ) -> Contest:
-    """A method's contest, compiled once for all tasks of the same size.
+    """A contest between those who act by the same agent.
 
     Args:
         config: numbers of tasks, episodes and seeds.
         setting: kind of world.
         agent: who acts.
-        inform: `(known, task, demonstrations) -> agent parameters`.
-        show: `(key, setting, task, count) -> episodes [count, T]`, what it is shown.
+        inform: `(entry, task, episodes [most, T]) -> agent parameters`.
+        most: episodes, of which an entry may look at the first `shown`.
+        behaved: whether some are shown behaviour.
     """
-    most = max(config.demonstrations)
 
-    def of_seed(held_out: Task, shown: Task, key: jax.Array, known: Tree) -> Score:
-        told = lambda task, demos: inform(known, task, demos)
-        count = held_out.bound.shape[0]
-
+    def of_seed(held_out: Task, sources: Task, key: jax.Array, entry: Entry) -> Score:
         def of_task(key: jax.Array, task: Task, source: Task) -> evaluation.Trial:
-            shows = lambda key: show(key, setting, source, most)
-            return evaluation.trial(key, setting, task, agent, told, show=shows, episodes=config.episodes)
+            def show(key: jax.Array) -> Episode:
+                taught = finetuning.demonstrate(key, setting, source, most)
+                if not behaved:
+                    return taught
+                own = finetuning.behave(key, setting, source, most)
+                return jax.tree.map(lambda x, y: jnp.where(entry.unlabelled, x, y), own, taught)
 
-        trials = jax.vmap(of_task)(jax.random.split(key, count), held_out, shown)
+            told = lambda task, shown: inform(entry, task, shown)
+            return evaluation.trial(key, setting, task, agent, told, show=show, episodes=config.episodes)
+
+        keys = jax.random.split(key, held_out.bound.shape[0])
+        trials = jax.vmap(of_task)(keys, held_out, sources)
         gap = evaluation.gap(trials.loss, held_out)
         met = jnp.mean(trials.met, axis=0)
         return Score(
@@ -78,35 +85,4 @@ def contest(
         )
 
     keys = jax.random.split(key_of(config, "test"), config.seeds)
-    return jax.jit(lambda held, known, shown: jax.lax.map(lambda of: of_seed(held, shown, *of), (keys, known)))
-
-
-def deployed(
-    config: Config,
-    setting: Setting,
-    network: Network,
-    count: int,
-    show: Callable[..., Episode] = finetuning.demonstrate,
-) -> Contest:
-    """The contest of a network that is shown `count` episodes; it knows its weights."""
-    player = network_agent(network, setting.spaces, setting.horizon)
-    told = lambda known, task, demos: deploy(known, prompts.encode(prompts.take(demos, count), setting.spaces))
-    return contest(config, setting, player, told, show)
-
-
-def rivals(config: Config, setting: Setting) -> dict[str, Contest]:
-    """The contests of what needs no network; they know how many demonstrations they may look at."""
-    spaces, horizon = setting.spaces, setting.horizon
-    first = lambda count, task, demos: tabular.first(demos, count)
-    players = {
-        "random": (tabular.random(spaces), lambda count, task, demos: ()),
-        "demonstration vote": (tabular.vote(spaces), first),
-        "certainty-equivalent planner": (tabular.certainty_equivalent(spaces, horizon), first),
-    }
-    return {name: contest(config, setting, *player) for name, player in players.items()}
-
-
-def line_up(config: Config, setting: Setting, network: Network, counts: tuple[int, ...]) -> dict[str | int, Contest]:
-    """Every contest of a setting: rivals by name, networks by how many demonstrations they are shown."""
-    by_count: dict[str | int, Contest] = {count: deployed(config, setting, network, count) for count in counts}
-    return by_count | rivals(config, setting)
+    return jax.jit(lambda held, entry, sources: jax.lax.map(lambda of: of_seed(held, sources, *of), (keys, entry)))

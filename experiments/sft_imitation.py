@@ -38,9 +38,10 @@ def matrix(study: Study, tune: Callable[[Task, str], Tree]) -> dict[str, Any]:
         tune: `(pool with that teacher, its name) -> weights [G, ...]`, equally long for all.
     """
     covered = jax.jit(jax.vmap(lambda weights, task: overlap(study, task, weights), in_axes=(0, None)))
-    lessons = [jax.jit(jax.vmap(lambda task, by=by: finetuning.taught(task, by))) for by in TEACHERS.values()]
-    taught = [tune(lesson(study.pool), name) for name, lesson in zip(TEACHERS, lessons, strict=True)]
-    asked = [lesson(study.held_out) for lesson in lessons]
+    lessons = jax.jit(jax.vmap(lambda task: [teach(task) for teach in TEACHERS.values()]))
+    taught_by_each = lambda pool: [pool._replace(lesson=lesson) for lesson in lessons(pool)]
+    taught = [tune(pool, name) for pool, name in zip(taught_by_each(study.pool), TEACHERS, strict=True)]
+    asked = taught_by_each(study.held_out)
     rows = [np.stack([covered(weights, task) for task in asked]) for weights in taught]
     return {"teachers": np.array(list(TEACHERS)), "imitation": np.stack(rows)}
 

@@ -25,7 +25,7 @@ def draw(results: Path) -> list[Drawn]:
         drawn.append(transfer(stored[-1]))
     if "drift_course" in metrics:
         drawn.append(drift(stored[-1]))
-    if "simplex_course" in metrics:
+    if "simplex_course" in metrics or "ball_course" in metrics:
         drawn.append(online(stored[-1]))
     if "ablation_regret" in metrics:
         drawn.append(switches(stored[-1]))
@@ -100,7 +100,7 @@ def transfer(result: storage.Result) -> Drawn:
     rival = methods.index("UCB1")
     pick = [methods.index(name) for name in ("round 0", "RMFT", "Thompson")]
     rows = {law: final[pick, q] / final[rival, q] for q, law in enumerate(laws)}
-    last, span = longer.shape[-1], final.shape[-1] if final.ndim > 3 else metrics["bandit_course"].shape[-1]
+    last, span = longer.shape[-1], metrics["bandit_course"].shape[-1]
     for rounds in sorted({min(2 * span, last), last}):
         rows[f"training law, {rounds} rounds"] = longer[[0, 1, 3], :, rounds - 1] / longer[2, :, rounds - 1]
     gaussian = metrics["bandit_gaussian"]
@@ -150,12 +150,13 @@ def drift(result: storage.Result) -> Drawn:
 
 
 def online(result: storage.Result) -> Drawn:
-    """Final regret on every law of losses, on the simplex and on the ball."""
+    """Final regret on every law of losses, on the simplex and on the ball, as far as they were studied."""
     metrics = result.metrics
-    laws = [[str(x).replace("_", " ") for x in metrics[f"{place}_laws"]] for place in ("simplex", "ball")]
+    places = [place for place in ("simplex", "ball") if f"{place}_course" in metrics]
+    laws = [[str(x).replace("_", " ") for x in metrics[f"{place}_laws"]] for place in places]
     figure = Figure(figsize=(style.PAGE, 1.0 + 0.26 * max(map(len, laws))), layout="constrained")
-    panels = figure.subplots(1, 2)
-    for axes, place, names in zip(panels, ("simplex", "ball"), laws, strict=True):
+    panels = figure.subplots(1, len(places), squeeze=False)[0]
+    for axes, place, names in zip(panels, places, laws, strict=True):
         final = metrics[f"{place}_course"][..., -1]
         trained = int(metrics[f"{place}_trained"])
         labels = [f"{name} *" if q < trained else name for q, name in enumerate(names)]
@@ -168,7 +169,7 @@ def online(result: storage.Result) -> Drawn:
     style.legend_above(figure, panels[0], columns=3)
     attacks = [
         f"{metrics[f'{place}_attacked'][1].mean():.1f} on the {place}"
-        for place in ("simplex", "ball")
+        for place in places
         if f"{place}_attacked" in metrics
     ]
     found = f"Gradient ascent through the fine-tuned network finds losses that cost it {style.listed(attacks)}. "

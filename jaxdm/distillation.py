@@ -71,6 +71,9 @@ class Distillation:
     """Decoupled weight decay."""
     memory: Memory = "keep"
     """Whether the moments of Adam outlive a round."""
+    merge: bool = False
+    """Whether the k kept of a scenario are imitated as one, by their mean label, where all of them read the same: the
+    gradient of imitating each, for the price of one. B then counts scenarios."""
 
 
 SWITCHES = ("keep", "unit", "select", "credit", "exploration", "rate", "decay", "memory")
@@ -127,6 +130,8 @@ def validate(config: Distillation) -> None:
     }.items():
         if getattr(config, name) not in get_args(kind):
             raise ValueError(f"{name}: {getattr(config, name)!r}; expected one of {', '.join(get_args(kind))}")
+    if config.merge and (config.unit, config.sequences, config.credit) != ("scenario", "shared", "equal"):
+        raise ValueError("merge: True; expected the unit 'scenario', 'shared' sequences and 'equal' credit")
 
 
 def switches(config: Distillation) -> Switches:
@@ -155,9 +160,11 @@ def make(config: Distillation, game: Game, network: Network) -> Trainer:
         network: with `game.features` features and `game.outputs` outputs.
 
     Raises:
-        ValueError: as `validate`.
+        ValueError: as `validate`; or rollouts are to be merged that do not read the same.
     """
     validate(config)
+    if config.merge and not game.full_information:
+        raise ValueError("merge: True; expected a game of full information")
     adam = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
 
     def init(key: jax.Array, params: Tree) -> TrainState:
@@ -170,12 +177,12 @@ def make(config: Distillation, game: Game, network: Network) -> Trainer:
         played = collect(key_play, config, how.exploration, game, network, state.params, data)
         regret = played.course[..., -1]
         ranked = rank(how, regret, played.reward)
-        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), played)
+        lessons, ranked = merged(how.keep, ranked, played) if config.merge else (flattened(played), ranked)
         rate = how.rate * (0.55 + 0.45 * jnp.cos(jnp.pi * state.step / config.rounds))
 
         def imitate(carry: tuple, chosen: jax.Array) -> tuple:
             params, moments = carry
-            batch = jax.tree.map(lambda x: x[ranked.place[chosen]], flat)
+            batch = jax.tree.map(lambda x: x[ranked.place[chosen]], lessons)
             gradient = jax.grad(cost_of(game, network))(params, batch, ranked.weight[chosen])
             direction, moments = adam.update(gradient, moments)
             params = jax.tree.map(lambda x, change: x - rate * (change + how.decay * x), params, direction)
@@ -255,16 +262,36 @@ def rank(how: Switches, regret: jax.Array, reward: jax.Array) -> Ranked:
     return Ranked(place=place, weight=jnp.where(how.advantage, credit, 1))
 
 
+def flattened(played: Record) -> Record:
+    """Rollouts counted scenario by scenario, leading axis [M L]."""
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), played)
+
+
+def merged(keep: jax.Array, ranked: Ranked, played: Record) -> tuple[Record, Ranked]:
+    """One record of each scenario, [M], whose label is the mean of those of its k kept, and their order.
+
+    Costs of outputs z on a label y are `|z - y|^2 / 2` or linear in y, so that the mean over kept rollouts of the same
+    tokens has the gradient of the cost on their mean label.
+    """
+    scenarios, rollouts = played.course.shape[:2]
+    first = (jnp.arange(scenarios * rollouts) < scenarios * keep).astype(played.label.dtype)
+    weight = jnp.zeros_like(first).at[ranked.place].set(first).reshape(scenarios, rollouts) / keep
+    label = jnp.einsum("ml,ml...->m...", weight, played.label)
+    lesson = jax.tree.map(lambda x: x[:, 0], played)._replace(label=label)
+    return lesson, Ranked(place=jnp.arange(scenarios), weight=jnp.ones(scenarios, label.dtype))
+
+
 def batches(key: jax.Array, config: Distillation, keep: jax.Array) -> jax.Array:
-    """For every gradient step the ranks of the rollouts that it sees, [n, B] below M k, in a random order.
+    """For every gradient step the ranks of the lessons that it sees, [n, B] below M k, or M, in a random order.
 
     Args:
         key: random key.
         config: sizes.
         keep: [] k.
     """
-    kept = config.scenarios * keep
-    rank = jnp.arange(config.scenarios * config.rollouts)
+    kept, most = (1, 1) if config.merge else (keep, config.rollouts)
+    rank = jnp.arange(config.scenarios * most)
+    kept *= config.scenarios
     order = jnp.argsort(jnp.where(rank < kept, randomness.uniform(key, rank.shape), 2))
     return order[jnp.arange(config.steps * config.batch) % kept].reshape(config.steps, config.batch)
 

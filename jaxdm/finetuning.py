@@ -61,11 +61,6 @@ def contrarian(task: Task) -> Lesson:
     return lesson_of(jax.nn.one_hot(jnp.argmin(task.q, axis=-1), task.q.shape[-1], dtype=bool), task.q.dtype)
 
 
-def taught(task: Task, teacher: Teacher) -> Task:
-    """The same task with another teacher."""
-    return task._replace(lesson=teacher(task))
-
-
 class Setting(NamedTuple):
     """A kind of world, and who plays in it while data are gathered.
 

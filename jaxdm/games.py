@@ -50,6 +50,7 @@ class Game(NamedTuple):
         relabel: `(outputs [N, ...], draws, record, exploration []) -> label [N, A]`: what a player with these outputs
             and draws is to imitate.
         cost: `(outputs [N, ...], record) -> []`, what not imitating the labels costs, a mean over the mask.
+        full_information: whether what a player reads does not depend on what it decides.
     """
 
     features: int
@@ -60,6 +61,7 @@ class Game(NamedTuple):
     play: Callable[[jax.Array, Tree, Agent, Tree], Record]
     relabel: Callable[[jax.Array, jax.Array, Record, jax.Array], jax.Array]
     cost: Callable[[jax.Array, Record], jax.Array]
+    full_information: bool = False
 
 
 class Losses(NamedTuple):
@@ -186,6 +188,7 @@ def online_game(
         play=_online_play(drawn, decisions, adversary),
         relabel=relabel,
         cost=point_cost if decisions == "ball" or labels == "output" else law_cost,
+        full_information=not adversary,
     )
 
 

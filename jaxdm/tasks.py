@@ -139,7 +139,7 @@ def sample(key: jax.Array, draw: Callable[[jax.Array, Tree], Task], about: Tree,
         keys = jax.random.split(key, -(-count // CHUNK) * CHUNK).reshape(-1, CHUNK)
         solved = [_solve(draw, row, about) for row in keys]
     # Put together on the host: on the device this would be compiled anew for every count.
-    return jax.tree.map(lambda *parts: jnp.asarray(np.concatenate(parts)[:count]), *solved)
+    return jax.device_put(jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *solved))
 
 
 @functools.partial(jax.jit, static_argnums=0)

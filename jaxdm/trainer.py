@@ -78,6 +78,9 @@ def make(loss: Callable[[Tree, jax.Array, Tree], jax.Array], optimiser: optax.Gr
 def adamw(rate: float, steps: int, warmup: float = 0.05, decay: float = 1e-4) -> optax.GradientTransformation:
     """AdamW with clipped gradients, a linear warm-up over a fraction of the run, and cosine decay to a tenth.
 
+    All arguments are data in the optimiser's state: trainers that differ in nothing else can run each other's states,
+    and need compiling once.
+
     Args:
         rate: peak learning rate, > 0.
         steps: length of the run, >= 1.
@@ -91,8 +94,16 @@ def adamw(rate: float, steps: int, warmup: float = 0.05, decay: float = 1e-4) ->
         raise ValueError(f"rate: {rate}; expected a positive number")
     if steps < 1:
         raise ValueError(f"steps: {steps}; expected at least 1")
-    schedule = optax.warmup_cosine_decay_schedule(0.0, rate, max(1, int(warmup * steps)), steps + 1, rate / 10)
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=decay))
+
+    @optax.inject_hyperparams
+    def scheduled(rate: Any, decay: Any, rise: Any, end: Any) -> optax.GradientTransformation:
+        def schedule(step: Any) -> jax.Array:
+            fallen = jnp.clip((step - rise) / (end - rise), 0, 1)
+            return jnp.where(step < rise, rate * step / rise, rate * (0.55 + 0.45 * jnp.cos(jnp.pi * fallen)))
+
+        return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=decay))
+
+    return scheduled(rate=rate, decay=decay, rise=float(max(1, int(warmup * steps))), end=float(steps + 1))
 
 
 def fit(
@@ -126,9 +137,9 @@ def fit(
     Raises:
         ValueError: `folder` holds a checkpoint that is damaged or belongs to another run.
     """
-    run = _compiled(trainer)
+    run = _compiled(trainer.run)
     losses, seconds = np.zeros((state.step.shape[0], 0), np.float32), 0.0
-    state = jax.tree.map(jnp.copy, state)  # the chunks consume their argument, which is the caller's
+    state = _copy(state)  # the chunks consume their argument, which is the caller's
     with _Checkpoints(folder, identity) as checkpoints:
         restored = checkpoints.restore(state)
         if restored is not None:
@@ -143,16 +154,21 @@ def fit(
     return Fit(state=state, losses=losses, seconds=seconds)
 
 
+@jax.jit
+def _copy(tree: Tree) -> Tree:
+    return jax.tree.map(jnp.copy, tree)
+
+
 @functools.lru_cache
-def _compiled(trainer: Trainer) -> Callable[[TrainState, Tree, int], tuple[TrainState, jax.Array]]:
-    """One compilation for all runs of a trainer.
+def _compiled(one: Callable[[TrainState, Tree, int], tuple[TrainState, jax.Array]]) -> Callable[..., tuple]:
+    """One compilation for all runs of trainers that share their loop.
 
     Seeds are vmapped, but on CPU mapped one after the other: there, batched products of small matrices are slower.
     """
     over_seeds = jax.lax.map if jax.default_backend() == "cpu" else lambda run, state: jax.vmap(run)(state)
 
     def run(state: TrainState, data: Tree, steps: int) -> tuple[TrainState, jax.Array]:
-        return over_seeds(lambda one: trainer.run(one, data, steps), state)
+        return over_seeds(lambda seed: one(seed, data, steps), state)
 
     return jax.jit(run, static_argnums=2, donate_argnums=0)
 

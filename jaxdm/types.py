@@ -91,11 +91,12 @@ class Network(NamedTuple):
         init: `key -> params`.
         apply: `(params, tokens [..., N, F]) -> outputs [..., N, D]`, causal: output n depends on tokens 0..n. Leading
             axes are a batch, whose gradients are much faster than through `vmap`.
-        prefill: `(params, tokens [N, F], capacity) -> (outputs [N, D], cache)` with room for `capacity >= N` tokens.
+        prefill: `(params, tokens [N, F], capacity, length=N) -> (outputs [N, D], cache)` with room for `capacity >= N`
+            tokens; only the first `length` (data) of them are remembered.
         step: `(params, cache, token [F]) -> (output [D], cache)`; equals the next row of `apply` on all tokens so far.
     """
 
     init: Callable[[jax.Array], Tree]
     apply: Callable[[Tree, jax.Array], jax.Array]
-    prefill: Callable[[Tree, jax.Array, int], tuple[jax.Array, Tree]]
+    prefill: Callable[..., tuple[jax.Array, Tree]]
     step: Callable[[Tree, Tree, jax.Array], tuple[jax.Array, Tree]]

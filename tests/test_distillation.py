@@ -49,7 +49,7 @@ def linear(features, outputs):
     return Network(
         init=lambda key: {"w": jax.random.normal(key, (features, outputs))},
         apply=read,
-        prefill=lambda weights, tokens, capacity: (read(weights, tokens), ()),
+        prefill=lambda weights, tokens, capacity, length=None: (read(weights, tokens), ()),
         step=lambda weights, cache, token: (read(weights, token), cache),
     )
 
@@ -181,6 +181,29 @@ def test_runs_that_differ_in_switches_share_a_program_and_end_as_they_do_alone()
     ends = jax.tree.map(lambda *x: jnp.concatenate(x), *[fit.state.params for fit in alone])
     assert same_bits(ends, together.state.params)
     assert not same_bits(alone[0].state.params, alone[1].state.params)
+
+
+@pytest.mark.parametrize("labels", ["output", "law"])
+def test_merged_rollouts_have_the_gradient_of_each(labels):
+    """One step on all M k kept, and one on the M means of k, end at the same weights."""
+    game = games.online_game((LAW, losses.uniform), ARMS, LENGTH, labels=labels)
+    each = dataclasses.replace(SMALL, exploration=1.0, steps=1, batch=SMALL.scenarios * SMALL.keep)
+    ends = []
+    for how in (each, dataclasses.replace(each, merge=True, batch=SMALL.scenarios)):
+        maker = distillation.make(how, game, PLAIN)
+        ends.append(trainer.fit(maker, start(maker, PLAIN), (), 3, every=3))
+    np.testing.assert_array_equal(ends[0].losses[:, 0], ends[1].losses[:, 0])
+    np.testing.assert_allclose(*(fit.state.params["w"] for fit in ends), rtol=1e-4, atol=1e-6)
+    assert np.abs(ends[0].state.params["w"] - start(maker, PLAIN).params["w"]).max() > 0.01
+
+
+def test_only_what_reads_the_same_is_merged():
+    how = dataclasses.replace(SMALL, merge=True)
+    with pytest.raises(ValueError, match=r"^merge: True; expected a game of full information"):
+        distillation.make(how, REACTING, PLAIN)
+    for change in ({"unit": "pool"}, {"sequences": "fresh"}, {"credit": "advantage"}):
+        with pytest.raises(ValueError, match=r"^merge: True; expected the unit 'scenario'"):
+            distillation.make(dataclasses.replace(how, **change), SIMPLEX, PLAIN)
 
 
 def test_outputs_are_imitated_as_they_were_before_projection():

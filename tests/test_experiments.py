@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments import findings, launch, sft
-from experiments.sft_contests import NETWORKS, RIVALS
+from experiments.sft_arena import NETWORKS, RIVALS
 from experiments.sft_study import PRESETS
 from experiments.sft_tasks import key_of, prepare
 from jaxdm import storage

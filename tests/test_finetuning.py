@@ -114,7 +114,7 @@ def test_teachers_play_and_label_as_they_say():
     np.testing.assert_array_equal(finetuning.myopic(2)(task).good, optimal[[1, 1, 2]])
     np.testing.assert_array_equal(finetuning.myopic(HORIZON)(task).good, optimal)
     np.testing.assert_array_equal(finetuning.contrarian(task).policy, np.asarray(task.q).argmin(axis=-1))
-    other = finetuning.taught(task, finetuning.myopic(1))
+    other = task._replace(lesson=finetuning.myopic(1)(task))
     assert other.optimal is task.optimal
     np.testing.assert_array_equal(other.lesson.good, optimal[[2, 2, 2]])
 

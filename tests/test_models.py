@@ -46,15 +46,15 @@ def test_cached_steps_equal_the_full_forward_pass(kind, position):
     @jax.jit
     def both(tokens):
         continued = []
-        for prefix in (0, 7):
-            outputs, cache = net.prefill(params, tokens[:prefix], LENGTH + 3)
+        for read, remembered in ((0, 0), (7, 7), (9, 7), (7, 0)):
+            outputs, cache = net.prefill(params, tokens[:read], LENGTH + 3, jnp.int32(remembered))
 
             def one(cache, token):
                 output, cache = net.step(params, cache, token)
                 return cache, output
 
-            steps = jax.lax.scan(one, cache, tokens[prefix:])[1]
-            continued.append(jnp.concatenate([outputs, steps]))
+            steps = jax.lax.scan(one, cache, tokens[remembered:])[1]
+            continued.append(jnp.concatenate([outputs[:remembered], steps]))
         return net.apply(params, tokens), continued
 
     full, continued = both(tokens)

@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxdm import trainer
@@ -27,9 +28,9 @@ TRAINER = trainer.make(loss, trainer.adamw(0.1, STEPS))
 DATA = jnp.arange(4.0)[None]
 
 
-def start(seed: int = 0):
-    keys = jax.random.split(jax.random.key(seed), SEEDS)
-    return jax.vmap(TRAINER.init)(keys, {"w": jnp.zeros((SEEDS, 4))})
+def start(maker: trainer.Trainer = TRAINER):
+    keys = jax.random.split(jax.random.key(0), SEEDS)
+    return jax.vmap(maker.init)(keys, {"w": jnp.zeros((SEEDS, 4))})
 
 
 def fit(steps: int = STEPS, **options):
@@ -146,6 +147,18 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
     fit(EVERY, folder=tmp_path, identity="run")
     assert refusal(tmp_path, 5).startswith("folder: ")
+
+
+def test_the_schedule_is_optaxs_and_its_length_is_data(unbroken):
+    """A run that is to take twice as long, by the loop of another."""
+    length = 2 * STEPS
+    schedule = optax.warmup_cosine_decay_schedule(0.0, 0.1, length // 20, length + 1, 0.01)
+    plain = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-4))
+    ours = trainer.make(loss, trainer.adamw(0.1, length))._replace(run=TRAINER.run)
+    runs = [trainer.fit(one, start(one), DATA, STEPS, every=EVERY) for one in (ours, trainer.make(loss, plain))]
+    np.testing.assert_allclose(runs[0].losses, runs[1].losses, rtol=1e-5)
+    np.testing.assert_allclose(runs[0].state.params["w"], runs[1].state.params["w"], rtol=1e-5)
+    assert not np.allclose(runs[0].losses, unbroken.losses, rtol=1e-3)
 
 
 @pytest.mark.parametrize(

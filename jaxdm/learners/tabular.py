@@ -109,6 +109,11 @@ def counted_mdp(demonstrations: Episode, spaces: Spaces, prior: float = 0.1) -> 
     )
 
 
+def planned(demonstrations: Episode, spaces: Spaces, horizon: int, prior: float = 0.1) -> jax.Array:
+    """What is optimal over `horizon` steps of `counted_mdp`, [H, S] int32."""
+    return backward_induction(counted_mdp(demonstrations, spaces, prior), horizon).policy
+
+
 def certainty_equivalent(spaces: Spaces, horizon: int, prior: float = 0.1) -> Agent:
     """Plan on `counted_mdp` as if it were the truth, by backward induction over `horizon` steps.
 
@@ -118,8 +123,7 @@ def certainty_equivalent(spaces: Spaces, horizon: int, prior: float = 0.1) -> Ag
 
     def init(key: jax.Array, params: Episode) -> CertaintyMemory:
         _require_demonstrations(params)
-        plan = backward_induction(counted_mdp(params, spaces, prior), horizon)
-        return CertaintyMemory(policy=plan.policy, time=jnp.int32(0))
+        return CertaintyMemory(policy=planned(params, spaces, horizon, prior), time=jnp.int32(0))
 
     def act(draw: jax.Array, memory: CertaintyMemory, observation: jax.Array, params: Episode) -> tuple:
         return memory.policy[jnp.minimum(memory.time, horizon - 1), observation], memory

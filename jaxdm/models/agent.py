@@ -19,6 +19,7 @@ class Deployment(NamedTuple):
 
     weights: Tree
     context: jax.Array  # [N, F] tokens of the demonstrations
+    length: jax.Array  # [] int32, how many of them are shown
     temperature: jax.Array  # [] 0 plays the likeliest action, 1 samples the network's law
 
 
@@ -32,9 +33,14 @@ class NetworkMemory(NamedTuple):
     start: jax.Array  # [] bool
 
 
-def deploy(weights: Tree, context: jax.Array, temperature: Any = 0.0) -> Deployment:
-    """A `Deployment` that acts greedily unless told otherwise."""
-    return Deployment(weights=weights, context=context, temperature=jnp.asarray(temperature, context.dtype))
+def deploy(weights: Tree, context: jax.Array, temperature: Any = 0.0, length: jax.Array | None = None) -> Deployment:
+    """A `Deployment` that is shown all of its context, and acts greedily, unless told otherwise."""
+    return Deployment(
+        weights=weights,
+        context=context,
+        length=jnp.asarray(context.shape[0] if length is None else length, jnp.int32),
+        temperature=jnp.asarray(temperature, context.dtype),
+    )
 
 
 def network_agent(network: Network, spaces: Spaces, length: int) -> Agent:
@@ -50,7 +56,8 @@ def network_agent(network: Network, spaces: Spaces, length: int) -> Agent:
     """
 
     def init(key: jax.Array, params: Deployment) -> NetworkMemory:
-        _, cache = network.prefill(params.weights, params.context, params.context.shape[0] + length)
+        capacity = params.context.shape[0] + length
+        _, cache = network.prefill(params.weights, params.context, capacity, params.length)
         zero = jnp.zeros((), params.context.dtype)
         none = jnp.int32(0)
         return NetworkMemory(

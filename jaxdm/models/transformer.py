@@ -77,15 +77,18 @@ def network(config: Transformer, features: int, outputs: int) -> Network:
         nnx.replace_by_pure_dict(state, params)
         return nnx.merge(graph, state)
 
-    def prefill(params: Tree, tokens_TF: jax.Array, capacity: int) -> tuple[jax.Array, Tree]:
-        length = tokens_TF.shape[0]
-        if capacity < length:
-            raise ValueError(f"capacity: {capacity}; expected at least the {length} tokens of the prompt")
+    def prefill(
+        params: Tree, tokens_TF: jax.Array, capacity: int, length: jax.Array | None = None
+    ) -> tuple[jax.Array, Tree]:
+        count = tokens_TF.shape[0]
+        if capacity < count:
+            raise ValueError(f"capacity: {capacity}; expected at least the {count} tokens of the prompt")
         cache = module(params).empty_cache(capacity, tokens_TF.dtype)
-        if length == 0:
+        if count == 0:
             return jnp.zeros((0, outputs), tokens_TF.dtype), (cache, jnp.int32(0))
         y_TO, cache = module(params).extend(tokens_TF, cache, 0)
-        return y_TO, (cache, jnp.int32(length))
+        # What is after the last token that counts is masked until it is overwritten.
+        return y_TO, (cache, jnp.asarray(count if length is None else length, jnp.int32))
 
     def step(params: Tree, cache: Tree, token_F: jax.Array) -> tuple[jax.Array, Tree]:
         layers, length = cache
