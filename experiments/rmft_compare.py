@@ -67,8 +67,7 @@ def judge(
         course, right, rank = in_pieces(lambda key: run(key, law, inputs[1]), inputs[0], PIECE)
         return jnp.mean(course, axis=0), right, rank
 
-    def of_law(keys: jax.Array, law: jax.Array, known: Tree) -> tuple:
-        return jax.lax.map(lambda inputs: of_seed(law, inputs), (keys, known))
+    of_law = lambda keys, law, known: jax.lax.map(lambda inputs: of_seed(law, inputs), (keys, known))
 
     @jax.jit
     def everyone(keys: jax.Array, known: Tree) -> tuple:
@@ -98,6 +97,7 @@ def judge_learner(
     laws: int = 1,
     told: Callable[[Tree, Tree], Tree] = lambda rate, instance: rate,
     fixed: tuple[Any, ...] = (),
+    runs: int | None = None,
 ) -> Judged:
     """A classical learner; of several choices of its rates, each law gets the one of least regret in other worlds.
 
@@ -107,7 +107,7 @@ def judge_learner(
     shape = (len(rates) + len(fixed), config.seeds)
     spread = lambda *leaves: jnp.broadcast_to(jnp.stack([jnp.asarray(x) for x in leaves])[:, None], shape)
     streams = (TUNED, JUDGED) if len(rates) > 1 else (JUDGED,)
-    *tuned, judged = judge(config, game, agent, told, jax.tree.map(spread, *rates, *fixed), laws, streams=streams)
+    *tuned, judged = judge(config, game, agent, told, jax.tree.map(spread, *rates, *fixed), laws, runs, streams)
     if not tuned:
         return judged
     best = tuned[0].course[: len(rates), ..., -1].mean(axis=-1).argmin(axis=0)

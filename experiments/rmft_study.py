@@ -13,8 +13,8 @@ DRIFT = Distillation(rounds=80, scenarios=64, rollouts=8, keep=4, steps=8, batch
 BANDIT = dataclasses.replace(DRIFT, rounds=120)
 BANDIT_NETWORK = Transformer(width=32, layers=1, heads=1, position="none", mlp_ratio=2)
 DRIFT_NETWORK = Transformer(width=32, layers=1, heads=2, position="alibi", mlp_ratio=2)
-SIMPLEX = Distillation(rounds=320, scenarios=64, rollouts=16, keep=4, steps=8, batch=64, rate=5e-3, exploration=3.0)
-BALL = dataclasses.replace(SIMPLEX, rounds=240, exploration=1.0)
+BALL = dataclasses.replace(DRIFT, scenarios=128, rollouts=32, keep=8, exploration=1.0, merge=True)
+SIMPLEX = dataclasses.replace(BALL, rounds=160, rollouts=64, keep=24, steps=6, exploration=5.0)
 ONLINE_NETWORK = Transformer(width=32, layers=1, heads=1, position="none", mlp_ratio=2)
 SOLVED = Distillation(rounds=40, scenarios=32, rollouts=8, keep=4, steps=4, batch=32, rate=2e-3)
 SOLVED_NETWORK = Transformer(width=32, layers=2, heads=2, mlp_ratio=2)
@@ -113,7 +113,7 @@ PRESETS = {
         name="toy", rivals=False, parts=("simplex", "ball"), seeds=2, runs=4, train_length=4, length=6, stretch=2,
         online_length=4, attacks=2, attack_steps=2, side=3, reinforce=(5e-3,), horizon=3, tasks=8, sft_steps=(2, 2),
         ablated_length=4, teacher_steps=2, teacher_batch=2,
-        bandit=TINY, drift=TINY, simplex=TINY, ball=TINY, solved=TINY, ablated=TINY, bandit_network=SPECK,
-        drift_network=SPECK, online_network=SPECK, solved_network=SPECK, ablated_network=SPECK,
+        bandit=TINY, drift=TINY, simplex=dataclasses.replace(TINY, merge=True), ball=TINY, solved=TINY, ablated=TINY,
+        bandit_network=SPECK, drift_network=SPECK, online_network=SPECK, solved_network=SPECK, ablated_network=SPECK,
     ),
 }  # fmt: skip

@@ -36,7 +36,7 @@ class Config:
     """Held-out tasks."""
     episodes: int = 4
     """Query episodes per held-out task, in each model."""
-    seeds: int = 3
+    seeds: int = 4
     """Training seeds, the unit of every interval."""
     pretrain_steps: int = 500
     """Gradient steps of pretraining."""

@@ -7,8 +7,8 @@ Dimensions: `M` scenarios, `L` rollouts of each, `k` kept of each, `n` gradient 
     imitate     n gradient steps on the cost of not deciding as the kept rollouts did
 
 A round is one step of a `jaxdm.trainer.Trainer`, whose loss is the mean regret of the round's rollouts: chunks,
-checkpoints, seeds and exact resume are `jaxdm.trainer.fit`'s. Sizes are compiled; switches that are data travel in the
-state, so that runs of one size that differ in nothing else are one more axis of one program.
+checkpoints, seeds and exact resume are `jaxdm.trainer.fit`'s. Sizes are compiled; runs that differ in `SWITCHES` alone,
+which are data in the state, are one more axis of one program.
 
 Reference: Park, Chen, Ozdaglar, Zhang, Post-training LLMs as better decision-making agents, arXiv 2511.04393: the loop.
     Its sizes are not known; every default, and what the switches offer beside the loop, is ours.
@@ -36,7 +36,9 @@ Credit = Literal["equal", "advantage"]
 Memory = Literal["keep", "reset"]
 
 PIECE = 4
-"""Scenarios played at once on a CPU, so that their caches stay in its own."""
+"""Scenarios played at once on a CPU, so that their caches stay in its own; eight times more where one serves all L."""
+READ_ALIKE = Record._make(0 if name in ("label", "course", "reward") else None for name in Record._fields)
+"""Axes of the rollouts in records that are to be merged: what they read has none."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -177,7 +179,8 @@ def make(config: Distillation, game: Game, network: Network) -> Trainer:
         played = collect(key_play, config, how.exploration, game, network, state.params, data)
         regret = played.course[..., -1]
         ranked = rank(how, regret, played.reward)
-        lessons, ranked = merged(how.keep, ranked, played) if config.merge else (flattened(played), ranked)
+        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), played)
+        lessons, ranked = merged(how.keep, ranked, played) if config.merge else (flat, ranked)
         rate = how.rate * (0.55 + 0.45 * jnp.cos(jnp.pi * state.step / config.rounds))
 
         def imitate(carry: tuple, chosen: jax.Array) -> tuple:
@@ -188,8 +191,7 @@ def make(config: Distillation, game: Game, network: Network) -> Trainer:
             params = jax.tree.map(lambda x, change: x - rate * (change + how.decay * x), params, direction)
             return (params, moments), None
 
-        start = adam.init(state.params)
-        moments = jax.tree.map(lambda new, old: jnp.where(how.forgetful, new, old), start, state.optimiser.moments)
+        moments = jax.tree.map(lambda old: jnp.where(how.forgetful, 0, old), state.optimiser.moments)
         order = batches(key_order, config, how.keep)
         (params, moments), _ = jax.lax.scan(imitate, (state.params, moments), order)
         inner = Optimiser(moments=moments, switches=how)
@@ -237,9 +239,9 @@ def collect(
         shared = config.sequences == "shared"
         worlds = key_world if shared else randomness.split(key_world, config.rollouts)
         agents = randomness.split(key_agent, config.rollouts)
-        return jax.vmap(one, (None if shared else 0, 0))(worlds, agents)
+        return jax.vmap(one, (None if shared else 0, 0), READ_ALIKE if config.merge else 0)(worlds, agents)
 
-    return in_pieces(scenario, randomness.split(key, config.scenarios), PIECE)
+    return in_pieces(scenario, randomness.split(key, config.scenarios), 8 * PIECE if config.merge else PIECE)
 
 
 def rank(how: Switches, regret: jax.Array, reward: jax.Array) -> Ranked:
@@ -262,23 +264,16 @@ def rank(how: Switches, regret: jax.Array, reward: jax.Array) -> Ranked:
     return Ranked(place=place, weight=jnp.where(how.advantage, credit, 1))
 
 
-def flattened(played: Record) -> Record:
-    """Rollouts counted scenario by scenario, leading axis [M L]."""
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), played)
-
-
 def merged(keep: jax.Array, ranked: Ranked, played: Record) -> tuple[Record, Ranked]:
-    """One record of each scenario, [M], whose label is the mean of those of its k kept, and their order.
+    """One record of each scenario, [M], with the mean label of its k kept, and their order.
 
-    Costs of outputs z on a label y are `|z - y|^2 / 2` or linear in y, so that the mean over kept rollouts of the same
-    tokens has the gradient of the cost on their mean label.
+    Costs on a label y are `|z - y|^2 / 2` or linear in y: their mean has the gradient of the cost on the mean label.
     """
-    scenarios, rollouts = played.course.shape[:2]
-    first = (jnp.arange(scenarios * rollouts) < scenarios * keep).astype(played.label.dtype)
-    weight = jnp.zeros_like(first).at[ranked.place].set(first).reshape(scenarios, rollouts) / keep
+    shape, size = played.reward.shape, played.reward.size
+    first = (jnp.arange(size) < shape[0] * keep).astype(played.label.dtype)
+    weight = jnp.zeros_like(first).at[ranked.place].set(first).reshape(shape) / keep
     label = jnp.einsum("ml,ml...->m...", weight, played.label)
-    lesson = jax.tree.map(lambda x: x[:, 0], played)._replace(label=label)
-    return lesson, Ranked(place=jnp.arange(scenarios), weight=jnp.ones(scenarios, label.dtype))
+    return played._replace(label=label), Ranked(place=jnp.arange(shape[0]), weight=jnp.ones(shape[0], label.dtype))
 
 
 def batches(key: jax.Array, config: Distillation, keep: jax.Array) -> jax.Array:
@@ -289,9 +284,8 @@ def batches(key: jax.Array, config: Distillation, keep: jax.Array) -> jax.Array:
         config: sizes.
         keep: [] k.
     """
-    kept, most = (1, 1) if config.merge else (keep, config.rollouts)
-    rank = jnp.arange(config.scenarios * most)
-    kept *= config.scenarios
+    kept = config.scenarios * (1 if config.merge else keep)
+    rank = jnp.arange(config.scenarios * (1 if config.merge else config.rollouts))
     order = jnp.argsort(jnp.where(rank < kept, randomness.uniform(key, rank.shape), 2))
     return order[jnp.arange(config.steps * config.batch) % kept].reshape(config.steps, config.batch)
 

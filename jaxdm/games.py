@@ -178,6 +178,7 @@ def online_game(
     def relabel(outputs: jax.Array, draws: jax.Array, record: Record, exploration: jax.Array) -> jax.Array:
         return outputs[:, :dimension] + exploration * draws[:, 1:] if labels == "output" else record.label
 
+    sharp_cost = lambda outputs, record: law_cost(numeric.SHARPNESS * outputs, record)
     drawn = [functools.partial(law, length=length, dimension=dimension) for law in laws]
     return Game(
         features=numeric.online_features(dimension),
@@ -187,7 +188,7 @@ def online_game(
         deploy=_deploy,
         play=_online_play(drawn, decisions, adversary),
         relabel=relabel,
-        cost=point_cost if decisions == "ball" or labels == "output" else law_cost,
+        cost=point_cost if decisions == "ball" or labels == "output" else sharp_cost,
         full_information=not adversary,
     )
 

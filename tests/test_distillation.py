@@ -263,7 +263,7 @@ def test_online_decisions_are_the_full_networks(game):
 
     outputs, label = check(jax.random.key(0))
     length = np.linalg.norm(outputs, axis=-1, keepdims=True)
-    expected = jax.nn.softmax(outputs) if game is SIMPLEX else outputs / np.maximum(length, 1)
+    expected = jax.nn.softmax(player.SHARPNESS * outputs) if game is SIMPLEX else outputs / np.maximum(length, 1)
     np.testing.assert_allclose(label, expected, rtol=1e-5, atol=1e-6)
 
 

@@ -5,7 +5,7 @@ Dimensions: `T` decisions, `A` arms or coordinates, `N` tokens, `F` features.
 A decision comes from the network's first A outputs z and exploration noise, `z' = z + sigma xi`, xi standard normal:
 
     arms      a ~ softmax(z') over the available arms
-    simplex   x = softmax(z'), or one arm drawn from it
+    simplex   x = softmax(4 z'), or one arm drawn from it
     ball      x = Project(z')
 
 The token before a decision says what is available, what was decided last and what it brought, and whether this is the
@@ -25,6 +25,9 @@ from jaxdm.types import Agent, Episode, Network, Transition, Tree
 Labels = Literal["sampled", "law", "output"]
 """What a rollout plays and later imitates where it has the choice: one drawn arm, or the decision itself; or it plays
 the decision and imitates the noisy output behind it, by least squares."""
+
+SHARPNESS = 4.0
+"""Scale of outputs on the simplex: a law near a vertex needs large ones, and training moves them little by little."""
 
 Decisions = Literal["simplex", "ball"]
 """Sets of decisions of online learning."""
@@ -103,7 +106,7 @@ def online_player(
         output = output[:dimension]
         if decisions == "ball":
             return ball_point(output, params.available, draw[1:], params.exploration), memory
-        law = arm_law(output, params.available, draw[1:], params.exploration)
+        law = arm_law(SHARPNESS * output, params.available, draw[1:], SHARPNESS * params.exploration)
         if labels != "sampled":
             return law, memory
         return jax.nn.one_hot(sample_index(inverse_cdf(law), draw[0]), dimension, dtype=law.dtype), memory
