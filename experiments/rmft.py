@@ -43,7 +43,8 @@ def main(config: Config) -> Path:
         ValueError: a field out of range, or an unknown part.
     """
     validate(config)
-    for field, known in (("parts", PARTS), ("other_networks", rmft_online.OTHER_NETWORKS)):
+    shapes = rmft_online.OTHER_NETWORKS
+    for field, known in {"parts": PARTS, "simplex_others": shapes, "ball_others": shapes}.items():
         for name in getattr(config, field):
             if name not in known:
                 raise ValueError(f"{field}: {name!r}; expected some of {', '.join(known)}")

@@ -80,12 +80,12 @@ def everyone(config: Config, decisions: Decisions, length: int, net: Network, we
 
 def others(config: Config, decisions: Decisions, how: Distillation, trained_on: games.Game) -> dict[str, Any]:
     """Networks of other shapes, fine-tuned alike; `others [V, Q, N]` is their regret after T rounds."""
-    regret = []
-    for name in config.other_networks:
+    names, regret = config.simplex_others if decisions == "simplex" else config.ball_others, []
+    for name in names:
         shape = dataclasses.replace(config.online_network, **OTHER_NETWORKS[name])
         net = network(shape, trained_on.features, trained_on.outputs)
         fit = distil(config, f"{decisions} {name}", {"RMFT": (how, start(config, net))}, trained_on, net)["RMFT"]
         where, laws = everywhere(decisions, config.online_length), len(place(decisions).names)
         judged = judge_networks(config, where, net, {"RMFT": fit.state.params}, laws, WORLDS * config.runs)
         regret.append(judged.course[0, ..., -1])
-    return {"others": np.stack(regret), "other_networks": config.other_networks}
+    return {"others": np.asarray(regret), "other_networks": names}

@@ -52,8 +52,9 @@ class Config:
     """Likewise on losses in the unit ball, two coordinates of four."""
     online_network: Transformer = ONLINE_NETWORK
     """A single layer of softmax attention."""
-    other_networks: tuple[str, ...] = ("linear attention",)
-    """Beside it; also "two layers"."""
+    simplex_others: tuple[str, ...] = ()
+    ball_others: tuple[str, ...] = ("linear attention",)
+    """Beside it, on either set; also "two layers"."""
     attacks: int = 16
     """Sequences from which a network is attacked; the worst that is found counts."""
     attack_steps: int = 100
@@ -106,8 +107,8 @@ PRESETS = {
         ball=dataclasses.replace(BALL, rounds=600, scenarios=256),
         solved=dataclasses.replace(SOLVED, rounds=400, scenarios=128, rollouts=16, keep=8, rate=1e-3),
         solved_network=Transformer(width=128, layers=4, heads=4),
-        other_networks=("linear attention", "two layers"), side=5, horizon=15, tasks=3200, sft_steps=(5000, 5000),
-        teacher_steps=4000,
+        simplex_others=("linear attention", "two layers"), ball_others=("linear attention", "two layers"), side=5,
+        horizon=15, tasks=3200, sft_steps=(5000, 5000), teacher_steps=4000,
     ),
     "toy": Config(
         name="toy", rivals=False, parts=("simplex", "ball"), seeds=2, runs=4, train_length=4, length=6, stretch=2,

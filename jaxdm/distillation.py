@@ -37,7 +37,7 @@ Memory = Literal["keep", "reset"]
 
 PIECE = 4
 """Scenarios played at once on a CPU, so that their caches stay in its own; eight times more where one serves all L."""
-READ_ALIKE = Record._make(0 if name in ("label", "course", "reward") else None for name in Record._fields)
+READ_ALIKE = Record._make(map({"label": 0, "course": 0, "reward": 0}.get, Record._fields))
 """Axes of the rollouts in records that are to be merged: what they read has none."""
 
 

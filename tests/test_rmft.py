@@ -196,7 +196,7 @@ def test_every_variant_is_a_valid_configuration():
     [
         ({"seeds": 1}, "seeds: 1; expected at least 2"),
         ({"parts": ("poker",)}, "parts: 'poker'; expected some of"),
-        ({"other_networks": ("huge",)}, "other_networks: 'huge'; expected some of"),
+        ({"ball_others": ("huge",)}, "ball_others: 'huge'; expected some of"),
     ],
 )
 def test_bad_configurations_are_refused_before_work(tmp_path, change, message):

@@ -33,7 +33,7 @@ class NetworkMemory(NamedTuple):
     start: jax.Array  # [] bool
 
 
-def deploy(weights: Tree, context: jax.Array, temperature: Any = 0.0, length: jax.Array | None = None) -> Deployment:
+def deploy(weights: Tree, context: jax.Array, temperature: Any = 0.0, length: Any = None) -> Deployment:
     """A `Deployment` that is shown all of its context, and acts greedily, unless told otherwise."""
     return Deployment(
         weights=weights,
