@@ -48,7 +48,7 @@ class Config:
     """Gradient steps of the fine-tuning on fewer tasks and on other teachers."""
     rate: float = 3e-3
     """Peak learning rate."""
-    batch: int = 40
+    batch: int = 32
     """Items of a gradient step."""
     targets: Literal["actions", "all"] = "actions"
     """What fine-tuning predicts."""
