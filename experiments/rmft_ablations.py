@@ -74,7 +74,7 @@ def study(config: Config) -> dict[str, Any]:
 
 def identical(config: Config) -> bool:
     """Whether selection by reward trains the same bits as by regret, in online learning on shared sequences."""
-    base = dataclasses.replace(config.simplex, rounds=4)
+    base = dataclasses.replace(config.simplex, rounds=2)
     game = online_game("simplex", config.online_length, ("uniform", "random_mean"), labels="sampled")
     net = network(config.online_network, game.features, game.outputs)
     fresh = start(config, net)

@@ -80,18 +80,19 @@ def study(config: Config) -> dict[str, Any]:
     )
 
 
-def classics(config: Config, where: games.Game, laws: int = len(LAWS)) -> list[Judged]:
+def classics(config: Config, where: games.Game, laws: int = len(LAWS), runs: int | None = None) -> list[Judged]:
     """UCB1 and Thompson sampling on the same worlds."""
     return [
-        judge_learner(config, where, tallies.ucb(ARMS), [tallies.UCB()], laws),
-        judge_learner(config, where, thompson.beta_thompson(ARMS), [thompson.BetaPrior()], laws),
+        judge_learner(config, where, tallies.ucb(ARMS), [tallies.UCB()], laws, runs=runs),
+        judge_learner(config, where, thompson.beta_thompson(ARMS), [thompson.BetaPrior()], laws, runs=runs),
     ]
 
 
 def further(config: Config, net: Network, weights: dict[str, Tree]) -> dict[str, Any]:
     """Before, after, UCB1, Thompson: for longer, [4, N, stretch T]; the first three on Gaussian rewards, [3, 2, N]."""
-    where = game(config, config.stretch)
-    longer = join([judge_networks(config, where, net, weights), *classics(config, where, 1)]).course[:, 0]
+    where, runs = game(config, config.stretch), max(1, config.runs // config.stretch)
+    known = judge_networks(config, where, net, weights, runs=runs)
+    longer = join([known, *classics(config, where, 1, runs)]).course[:, 0]
     where = games.bandit_game(lambda key: draw(key, jnp.int32(0)), ARMS, config.length, rewards="gaussian")
     scale = jnp.asarray(DEVIATIONS)
     noisy = lambda key, law: draw(key, jnp.int32(0))._replace(deviation=jnp.full(ARMS, scale[law]))

@@ -9,6 +9,7 @@ from experiments.findings import below, smaller
 from experiments.rmft_bandit_findings import PAPER
 from experiments.rmft_solved import KINDS
 from experiments.rmft_study import Config
+from experiments.sft_worlds import Kind
 
 
 def claims(config: Config, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -20,7 +21,7 @@ def claims(config: Config, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         "drift": _drift,
         "simplex": functools.partial(rmft_online_findings.claims, place="simplex"),
         "ball": functools.partial(rmft_online_findings.claims, place="ball"),
-        "solved": _solved,
+        **{kind: functools.partial(_solved, kind=kind) for kind in KINDS},
     }.items():
         rows += find(config, metrics, command) if part in config.parts else []
     return rows + (_ablations(metrics, command) if "ablations" in config.parts else [])
@@ -44,18 +45,15 @@ def _drift(config: Config, metrics: Mapping[str, Any], command: str) -> list[dic
     return rows
 
 
-def _solved(config: Config, metrics: Mapping[str, Any], command: str) -> list[dict[str, Any]]:
-    rows = []
-    for kind in KINDS:
-        gap = dict(zip(metrics[f"{kind}_methods"], metrics[f"{kind}_gap"], strict=True))
-        tuned, scratch = gap["RMFT after SFT"], gap["RMFT from scratch"]
-        after = f"Optimality gap, {kind.upper()}s: RMFT after SFT < SFT, no labels of actions"
-        base = f"Optimality gap, {kind.upper()}s: RMFT from scratch < base"
-        rows += [
-            smaller(f"RMFT-after-SFT-{kind}", "ours", after, tuned, gap["SFT"], command),
-            smaller(f"RMFT-scratch-{kind}", "ours", base, scratch, gap["round 0"], command),
-        ]
-    return rows
+def _solved(config: Config, metrics: Mapping[str, Any], command: str, kind: Kind) -> list[dict[str, Any]]:
+    gap = dict(zip(metrics[f"{kind}_methods"], metrics[f"{kind}_gap"], strict=True))
+    tuned, scratch = gap["RMFT after SFT"], gap["RMFT from scratch"]
+    after = f"Optimality gap, {kind.upper()}s: RMFT after SFT < SFT, no labels of actions"
+    base = f"Optimality gap, {kind.upper()}s: RMFT from scratch < base"
+    return [
+        smaller(f"RMFT-after-SFT-{kind}", "ours", after, tuned, gap["SFT"], command),
+        smaller(f"RMFT-scratch-{kind}", "ours", base, scratch, gap["round 0"], command),
+    ]
 
 
 def _ablations(metrics: Mapping[str, Any], command: str) -> list[dict[str, Any]]:

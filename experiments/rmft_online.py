@@ -19,8 +19,6 @@ from jaxdm.types import Network, Tree
 
 SCALES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """Rates `scale / sqrt(T)` that the classical learner is tuned over, for each law and horizon, in other worlds."""
-WORLDS = 4
-"""Times as many worlds as bandits are judged in, fewer where they are longer: regret is small beside its spread."""
 OTHER_NETWORKS: dict[str, Any] = {"linear attention": {"attention": "linear"}, "two layers": {"layers": 2}}
 """What differs from the study's own network, a single layer of softmax attention."""
 
@@ -70,7 +68,7 @@ def rivals_of(config: Config, decisions: Decisions, net: Network, fresh: Tree) -
 def everyone(config: Config, decisions: Decisions, length: int, net: Network, weights: dict[str, Tree]) -> np.ndarray:
     """Regret of the networks, the best-tuned classical learner and follow-the-leader, [W, Q, N, T]."""
     where, laws = everywhere(decisions, length), len(place(decisions).names)
-    runs = max(1, WORLDS * config.online_length // length) * config.runs
+    runs = max(1, config.runs * config.online_length // length)
     played = judge_networks(config, where, net, weights, laws, runs)
     told = lambda rate, instance: (rate, instance.available)
     rates = [learners.rate(scale / length**0.5) for scale in SCALES]
@@ -86,6 +84,6 @@ def others(config: Config, decisions: Decisions, how: Distillation, trained_on: 
         net = network(shape, trained_on.features, trained_on.outputs)
         fit = distil(config, f"{decisions} {name}", {"RMFT": (how, start(config, net))}, trained_on, net)["RMFT"]
         where, laws = everywhere(decisions, config.online_length), len(place(decisions).names)
-        judged = judge_networks(config, where, net, {"RMFT": fit.state.params}, laws, WORLDS * config.runs)
+        judged = judge_networks(config, where, net, {"RMFT": fit.state.params}, laws)
         regret.append(judged.course[0, ..., -1])
     return {"others": np.asarray(regret), "other_networks": names}

@@ -114,6 +114,7 @@ def fit(
     *,
     every: int = 100,
     folder: Path | None = None,
+    spacing: float = 10.0,
     identity: Any = None,
     progress: Callable[[int, float], None] = lambda done, loss: None,
 ) -> Fit:
@@ -126,8 +127,9 @@ def fit(
         state: leading axis [seeds], at step 0.
         data: what the loss draws from, shared by all seeds.
         steps: gradient steps.
-        every: steps of a chunk; a checkpoint is written after each.
+        every: steps of a chunk.
         folder: where checkpoints lie; none are kept when left out.
+        spacing: seconds, at least, from one checkpoint to the next; one is written after a chunk, and after the last.
         identity: what the run is (configuration); a checkpoint of another run is refused.
         progress: called after each chunk with the steps done and the mean loss of the chunk.
 
@@ -144,12 +146,15 @@ def fit(
         restored = checkpoints.restore(state)
         if restored is not None:
             state, losses, seconds = restored
+        saved = time.perf_counter()
         while (done := losses.shape[1]) < steps:
             start = time.perf_counter()
             state, chunk = run(state, data, min(every, steps - done))
             losses = np.concatenate([losses, np.asarray(chunk)], axis=1)
             seconds += time.perf_counter() - start
-            checkpoints.save(Fit(state=state, losses=losses, seconds=seconds))
+            if losses.shape[1] == steps or time.perf_counter() - saved >= spacing:
+                checkpoints.save(Fit(state=state, losses=losses, seconds=seconds))
+                saved = time.perf_counter()
             progress(losses.shape[1], float(chunk.mean()))
     return Fit(state=state, losses=losses, seconds=seconds)
 

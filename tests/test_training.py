@@ -62,6 +62,14 @@ def test_a_resumed_run_has_the_bits_of_an_unbroken_one(tmp_path, unbroken):
     assert resumed.seconds > 0
 
 
+@pytest.mark.parametrize(("spacing", "kept"), [(0.0, range(EVERY, STEPS + 1, EVERY)), (1e9, [STEPS])])
+def test_checkpoints_keep_their_distance_and_the_last_is_written(tmp_path, spacing, kept):
+    seen = set()
+    newest = lambda: {int(path.name) for path in tmp_path.iterdir() if path.name.isdigit()}
+    fit(folder=tmp_path, identity="run", spacing=spacing, progress=lambda done, _: seen.update(newest()))
+    assert sorted(seen) == list(kept)
+
+
 def test_a_finished_run_is_not_run_again(tmp_path, unbroken):
     fit(folder=tmp_path, identity="run")
     seen = []
@@ -82,7 +90,7 @@ RUN = """
     import jax
     jax.config.update("jax_legacy_prng_key", "error")
     from test_training import fit
-    fit(folder=Path(sys.argv[1]), identity="run", progress=lambda done, _: print(done, flush=True))
+    fit(folder=Path(sys.argv[1]), identity="run", spacing=0, progress=lambda done, _: print(done, flush=True))
 """
 
 
