@@ -102,8 +102,8 @@ PRESETS = {
     "quick": Config(),
     "paper": Config(
         name="paper", seeds=5, runs=4096, train_length=100, bandit=dataclasses.replace(LONG, keep=11, decay=0.1),
-        bandit_network=Transformer(width=64, layers=2, heads=2, position="none"), drift=LONG, drift_network=Transformer(),
-        simplex=dataclasses.replace(SIMPLEX, rounds=600, scenarios=256),
+        bandit_network=Transformer(width=64, layers=2, heads=2, position="none"), drift_network=Transformer(),
+        drift=LONG, simplex=dataclasses.replace(SIMPLEX, rounds=600, scenarios=256),
         ball=dataclasses.replace(BALL, rounds=600, scenarios=256),
         solved=dataclasses.replace(SOLVED, rounds=400, scenarios=128, rollouts=16, keep=8, rate=1e-3),
         solved_network=Transformer(width=128, layers=4, heads=4),
