@@ -2,8 +2,7 @@
 
 Figures: `sft_gap` (methods against demonstrations), `sft_axes`, `sft_imitation`, `sft_learnt`, `sft_curves`.
 Commands: `python -m experiments.sft quick`, `... paper`; `... quick --help` lists what can be changed.
-Cost: 18 minutes (quick) on two cores of a busy machine, 31 of processor time; the paper preset, meant for one GPU, has
-    not been timed.
+Cost: 11 minutes (quick) on two cores; the paper preset, meant for one GPU, has not been timed.
 Expectation: in every setting SFT < ICL-only < random with intervals apart, and SFT at most half of ICL-only.
 
 Tasks are rooms with a hidden goal, a slippery floor and unlabelled controls; where moods are hidden, half of the time
