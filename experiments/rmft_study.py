@@ -96,7 +96,7 @@ class Config:
 
 TINY = Distillation(rounds=2, scenarios=2, rollouts=4, keep=2, steps=2, batch=2)
 SPECK = dataclasses.replace(ABLATED_NETWORK, width=8)
-LONG = dataclasses.replace(BANDIT, rounds=600, scenarios=256, rollouts=16, keep=8, steps=16, batch=256, rate=3e-3)
+LONG = dataclasses.replace(DRIFT, rounds=600, scenarios=256, rollouts=16, keep=8, steps=16, batch=256, rate=3e-3)
 
 PRESETS = {
     "quick": Config(),
