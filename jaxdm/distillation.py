@@ -179,8 +179,8 @@ def make(config: Distillation, game: Game, network: Network) -> Trainer:
         played = collect(key_play, config, how.exploration, game, network, state.params, data)
         regret = played.course[..., -1]
         ranked = rank(how, regret, played.reward)
-        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), played)
-        lessons, ranked = merged(how.keep, ranked, played) if config.merge else (flat, ranked)
+        flat = lambda x: x.reshape(-1, *x.shape[2:])
+        lessons, ranked = merged(how.keep, ranked, played) if config.merge else (jax.tree.map(flat, played), ranked)
         rate = how.rate * (0.55 + 0.45 * jnp.cos(jnp.pi * state.step / config.rounds))
 
         def imitate(carry: tuple, chosen: jax.Array) -> tuple:

@@ -1,13 +1,11 @@
 """Strictness for the whole suite: no silent rank promotion, no legacy keys, no warnings; and quick compilation."""
 
-import os
-
 import jax
 import pytest
 
-from experiments.launch import QUICKER_TO_COMPILE
+from experiments.launch import compile_quicker
 
-os.environ["XLA_FLAGS"] = f"{QUICKER_TO_COMPILE} {os.environ.get('XLA_FLAGS', '')}"  # read when jax is first used
+compile_quicker()
 
 
 def pytest_configure(config: pytest.Config) -> None:
