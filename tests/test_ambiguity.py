@@ -11,7 +11,7 @@ from jaxdm.envs import apomdp as apomdps
 from jaxdm.envs import pomdp
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.envs.pomdp import POMDP
-from jaxdm.oracles import ambiguity, ambiguity_graph, belief_tree
+from jaxdm.oracles import ambiguity, ambiguity_graph, ambiguity_tree, belief_tree
 from jaxdm.types import Transition
 from tests.reference_ambiguity import Ambiguous
 from tests.test_apomdp import tiger, tigers
@@ -141,6 +141,8 @@ def test_memory_is_known_beforehand_and_suffices():
     taken = compiled.temp_size_in_bytes + compiled.output_size_in_bytes
     needed = ambiguity.tree_memory(instance, STATES, HORIZON)
     assert taken <= needed <= 4 * taken
+    layers = ambiguity.grow(instance, ambiguity_tree.first(instance)[0], HORIZON)
+    assert layers[-1].probability.size == 0  # nor does it compute, uncompiled, what lies beyond the last step
     with pytest.raises(ValueError, match=r"^memory: .* MiB needed; expected at most .* \(shorten the horizon"):
         ambiguity.plan(instance, 12)
     with pytest.raises(ValueError, match=r"^memory: "):

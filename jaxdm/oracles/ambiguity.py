@@ -28,6 +28,7 @@ from jaxdm.oracles.ambiguity_tree import (
     contraction,
     first,
     layer,
+    leaf,
     require_memory,
     rounding_error,
     tree_memory,
@@ -132,12 +133,12 @@ def validate_one(apomdp: APOMDP) -> None:
 
 
 def grow(apomdp: APOMDP, belief: jax.Array, depth: int) -> list[Layer]:
-    """The layers of histories of 0..depth - 1 further steps, from beliefs [M, N, S]."""
+    """The layers of histories of 0..depth - 1 further steps, from beliefs [M, N, S]; the last are leaves."""
     layers = []
-    for _ in range(depth):
+    for _ in range(depth - 1):
         here, belief = layer(apomdp, belief)
         layers.append(here)
-    return layers
+    return [*layers, leaf(apomdp, belief)]
 
 
 def root_value(apomdp: APOMDP, mass: jax.Array, value: jax.Array) -> jax.Array:

@@ -24,7 +24,7 @@ class Layer(NamedTuple):
     belief: jax.Array  # [M, N, S] sums to one, or is zero
     alive: jax.Array  # [M, N] bool
     reward: jax.Array  # [M, N, A] expected next reward
-    probability: jax.Array  # [M, N, A, O] of what is seen next
+    probability: jax.Array  # [M, N, A, O] of what is seen next; [M, N, A, 0] at a leaf
 
 
 def kernel(apomdp: APOMDP) -> jax.Array:
@@ -50,13 +50,14 @@ def layer(apomdp: APOMDP, belief: jax.Array) -> tuple[Layer, jax.Array]:
     joint = jnp.einsum("mns,msk->mnk", belief, moves, precision=HIGHEST)
     actions, observations = apomdp.observation.shape[1], apomdp.observation.shape[-1]
     following, probability = condition(joint.reshape(models, histories, actions, observations, states))
-    found = Layer(
-        belief=belief,
-        alive=jnp.any(belief > 0, axis=-1),
-        reward=jnp.einsum("mns,sa->mna", belief, apomdp.reward, precision=HIGHEST),
-        probability=probability,
-    )
-    return found, following.reshape(models, -1, states)
+    return leaf(apomdp, belief)._replace(probability=probability), following.reshape(models, -1, states)
+
+
+def leaf(apomdp: APOMDP, belief: jax.Array) -> Layer:
+    """The layer of the beliefs [M, N, S] whose next step is the last: what is seen after it does not matter."""
+    reward = jnp.einsum("mns,sa->mna", belief, apomdp.reward, precision=HIGHEST)
+    alive = jnp.any(belief > 0, axis=-1)
+    return Layer(belief=belief, alive=alive, reward=reward, probability=jnp.zeros((*reward.shape, 0), belief.dtype))
 
 
 def backup(here: Layer, ahead: jax.Array, discount: jax.Array) -> jax.Array:
