@@ -9,12 +9,12 @@ from jaxdm.models.transformer import Transformer
 ARMS = 6
 """Slots of a bandit; training leaves some of them unavailable, at random places."""
 
-DRIFT = Distillation(rounds=80, scenarios=64, rollouts=8, keep=4, steps=8, batch=64, rate=5e-3)
-BANDIT = dataclasses.replace(DRIFT, rounds=120, scenarios=48, rollouts=16, keep=11, rate=1e-2, decay=0.1)
+BANDIT = Distillation(rounds=100, scenarios=96, rollouts=8, keep=5, steps=8, batch=64, rate=1e-2, decay=0.1)
 BANDIT_NETWORK = Transformer(width=32, layers=1, heads=1, position="none", mlp_ratio=2)
+DRIFT = dataclasses.replace(BANDIT, rounds=80, scenarios=64, keep=4, rate=5e-3, decay=0.0)
 DRIFT_NETWORK = Transformer(width=32, layers=1, heads=2, position="alibi", mlp_ratio=2)
-BALL = dataclasses.replace(DRIFT, scenarios=128, rollouts=32, keep=8, exploration=1.0, merge=True)
-SIMPLEX = dataclasses.replace(BALL, rounds=160, rollouts=64, keep=24, steps=6, exploration=5.0)
+BALL = dataclasses.replace(BANDIT, rounds=80, scenarios=128, rollouts=32, keep=6, exploration=2.5, merge=True)
+SIMPLEX = dataclasses.replace(BALL, rounds=160, rollouts=64, keep=12, steps=6)
 ONLINE_NETWORK = Transformer(width=32, layers=1, heads=1, position="none", mlp_ratio=2)
 SOLVED = Distillation(rounds=40, scenarios=32, rollouts=8, keep=4, steps=4, batch=32, rate=2e-3)
 SOLVED_NETWORK = Transformer(width=32, layers=2, heads=2, mlp_ratio=2)
@@ -101,7 +101,7 @@ LONG = dataclasses.replace(DRIFT, rounds=600, scenarios=256, rollouts=16, keep=8
 PRESETS = {
     "quick": Config(),
     "paper": Config(
-        name="paper", seeds=5, runs=4096, train_length=100, bandit=dataclasses.replace(LONG, keep=11, decay=0.1),
+        name="paper", seeds=5, runs=4096, train_length=100, bandit=dataclasses.replace(LONG, keep=10, decay=0.1),
         bandit_network=Transformer(width=64, layers=2, heads=2, position="none"), drift_network=Transformer(),
         drift=LONG, simplex=dataclasses.replace(SIMPLEX, rounds=600, scenarios=256),
         ball=dataclasses.replace(BALL, rounds=600, scenarios=256),

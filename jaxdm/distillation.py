@@ -46,7 +46,7 @@ class Distillation:
     """The sizes and switches of a run; the labels are the game's."""
 
     rounds: int = 150
-    """Rounds of play and imitation, over which the rate falls to a tenth along a cosine."""
+    """Rounds of play and imitation, over which the rate falls to zero along a cosine."""
     scenarios: int = 16
     """M, instances of a round."""
     rollouts: int = 16
@@ -181,7 +181,7 @@ def make(config: Distillation, game: Game, network: Network) -> Trainer:
         ranked = rank(how, regret, played.reward)
         flat = lambda x: x.reshape(-1, *x.shape[2:])
         lessons, ranked = merged(how.keep, ranked, played) if config.merge else (jax.tree.map(flat, played), ranked)
-        rate = how.rate * (0.55 + 0.45 * jnp.cos(jnp.pi * state.step / config.rounds))
+        rate = how.rate * (0.5 + 0.5 * jnp.cos(jnp.pi * state.step / config.rounds))
 
         def imitate(carry: tuple, chosen: jax.Array) -> tuple:
             params, moments = carry
