@@ -61,7 +61,8 @@ def moody_room(
     """
     if side < 3:
         raise ValueError(f"side: {side}; expected at least 3, so that four moves lead to four cells")
-    for name, value, low in (("slip", slip, 0.0), ("quality", quality, 0.5), ("bright", bright, 0.0)):
+    limits = {"slip": (slip, 0.0), "quality": (quality, 0.5), "bright": (bright, 0.0), "attitude": (attitude, 0.0)}
+    for name, (value, low) in limits.items():
         if is_concrete(value) and not all(low <= x <= 1 for x in np.ravel(value)):
             raise ValueError(f"{name}: {value}; expected numbers in [{low:g}, 1]")
     dtype = dtype or jnp.result_type(float)
