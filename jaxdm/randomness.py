@@ -77,8 +77,8 @@ def normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> 
     """The numbers of `jax.random.normal(key, shape, dtype)`, float32 or float64."""
     scalar = jnp.dtype(dtype).type
     low = np.nextafter(scalar(-1), scalar(0))
-    level = jnp.maximum(uniform(key, shape, dtype) * (1 - low) + low, low)
-    return scalar(np.sqrt(2)) * jax.lax.erf_inv(level)
+    level = jnp.maximum(uniform(key, (int(np.prod(shape)),), dtype) * (1 - low) + low, low)  # flat, as in `words`
+    return (scalar(np.sqrt(2)) * jax.lax.erf_inv(level)).reshape(shape)
 
 
 def places(key: jax.Array, count: int) -> jax.Array:
