@@ -183,6 +183,18 @@ def test_runs_that_differ_in_switches_share_a_program_and_end_as_they_do_alone()
     assert not same_bits(alone[0].state.params, alone[1].state.params)
 
 
+def test_the_rate_falls_to_zero_along_a_cosine_and_weights_decay_with_it():
+    """Where nothing is to be learnt, every step of round t multiplies the weights by `1 - rate_t decay`."""
+    game = BANDIT._replace(cost=lambda outputs, record: 0 * jnp.sum(outputs))
+    how = dataclasses.replace(SMALL, rate=0.1, decay=0.5)
+    maker = distillation.make(how, game, PLAIN_BANDIT)
+    begun = start(maker, PLAIN_BANDIT)
+    end = trainer.fit(maker, begun, (), how.rounds, every=how.rounds).state
+    rates = how.rate * (1 + np.cos(np.pi * np.arange(how.rounds) / how.rounds)) / 2
+    shrunk = np.prod((1 - how.decay * rates) ** how.steps)
+    np.testing.assert_allclose(end.params["w"], shrunk * begun.params["w"], rtol=1e-5)
+
+
 @pytest.mark.parametrize("labels", ["output", "law"])
 def test_merged_rollouts_have_the_gradient_of_each(labels):
     """One step on all M k kept, and one on the M means of k, end at the same weights."""
