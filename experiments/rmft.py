@@ -2,7 +2,7 @@
 
 Figures: `rmft_training`, `rmft_regret`, `rmft_transfer`, `rmft_drift`, `rmft_online`, `rmft_switches`.
 Commands: `python -m experiments.rmft quick`, `... paper`; `... quick --help` lists what can be changed.
-Cost: quick takes 8 minutes on two cores; paper is meant for one GPU, and has not been timed.
+Cost: quick takes 8 to 10 minutes on two cores; paper is meant for one GPU, and has not been timed.
 Expectation: regret below UCB1's and near Thompson's on the training law, on longer horizons and other numbers of arms;
     within 20 % of tuned Hedge and FTRL; a network after supervised fine-tuning still gains in MDPs and POMDPs.
 
