@@ -172,7 +172,7 @@ def test_the_simulator_follows_the_mood():
         ({"quality": 0.4}, "quality: 0.4; expected numbers in"),
         ({"slip": [0.1, 1.5]}, r"slip: \[0.1, 1.5\]; expected numbers in"),
         ({"bright": -0.1}, "bright: -0.1; expected numbers in"),
-        ({"attitude": 2.0}, "attitude: 2.0; expected numbers in"),
+        ({"attitude": 2.0}, "attitude: 2.0; expected a number in"),
     ],
 )
 def test_bad_numbers_are_named(change, message):

@@ -61,8 +61,7 @@ def moody_room(
     """
     if side < 3:
         raise ValueError(f"side: {side}; expected at least 3, so that four moves lead to four cells")
-    limits = {"slip": (slip, 0.0), "quality": (quality, 0.5), "bright": (bright, 0.0), "attitude": (attitude, 0.0)}
-    for name, (value, low) in limits.items():
+    for name, value, low in (("slip", slip, 0.0), ("quality", quality, 0.5), ("bright", bright, 0.0)):
         if is_concrete(value) and not all(low <= x <= 1 for x in np.ravel(value)):
             raise ValueError(f"{name}: {value}; expected numbers in [{low:g}, 1]")
     dtype = dtype or jnp.result_type(float)

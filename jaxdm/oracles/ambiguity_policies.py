@@ -100,8 +100,6 @@ def evaluate(apomdp: APOMDP, law: jax.Array, horizon: int, memory: float = MEMOR
 
 def _backup_each(here: Layer, own: jax.Array, discount: jax.Array) -> jax.Array:
     """As `backup`, where each model has values [M, N A O], or [M, 0], of its own."""
-    if own.size == 0:
-        return here.reward
     ahead = own.reshape(here.probability.shape)
     return here.reward + discount * jnp.einsum("mnao,mnao->mna", here.probability, ahead, precision=HIGHEST)
 

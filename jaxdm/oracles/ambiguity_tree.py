@@ -65,11 +65,9 @@ def backup(here: Layer, ahead: jax.Array, discount: jax.Array) -> jax.Array:
 
     Args:
         here: the N histories.
-        ahead: [N A O] values of the histories one step longer, or [0] after the last step, where there are none.
+        ahead: [N A O] values of the histories one step longer, or [0] after leaves, which have none.
         discount: [].
     """
-    if ahead.size == 0:
-        return here.reward
     ahead = ahead.reshape(here.probability.shape[1:])
     return here.reward + discount * jnp.einsum("mnao,nao->mna", here.probability, ahead, precision=HIGHEST)
 
