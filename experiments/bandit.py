@@ -20,11 +20,12 @@ from rich.progress import track
 
 from experiments import findings, launch
 from experiments.bandit_study import LAWS, PRESETS, Config, players, worlds
-from jaxdm import exploration, storage
+from jaxdm.analysis import exploration, storage
+from jaxdm.analysis.claims import write_claims
+from jaxdm.analysis.statistics import exponent_interval
 from jaxdm.envs.bandit import Bandit, bernoulli
-from jaxdm.episodes import rollout
 from jaxdm.oracles.bandit import pseudo_regret
-from jaxdm.statistics import exponent_interval
+from jaxdm.rollout import rollout
 from jaxdm.types import Agent
 
 
@@ -59,7 +60,7 @@ def main(config: Config) -> Path:
     metrics |= {"times": times, "players": np.asarray(list(table)), "laws": np.asarray(LAWS)}
     metrics["seconds"] = np.asarray(time.perf_counter() - start)
     path = storage.write_result(config.results, "bandit", config, metrics)
-    storage.write_claims(path, claims(config, metrics))
+    write_claims(path, claims(config, metrics))
     return path
 
 

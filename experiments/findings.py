@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxdm.statistics import Interval, mean_interval
+from jaxdm.analysis.statistics import Interval, mean_interval
 
 
 def below(id: str, source: str, statement: str, values: Any, target: float, command: str) -> dict[str, Any]:

@@ -20,11 +20,12 @@ from experiments import launch
 from experiments.online_findings import claims
 from experiments.online_games import ARENAS, attacked, contenders, course, targets
 from experiments.online_study import PRESETS, Config
-from jaxdm import storage
+from jaxdm.analysis import storage
+from jaxdm.analysis.claims import write_claims
+from jaxdm.analysis.statistics import exponent_interval
 from jaxdm.envs import losses as laws
 from jaxdm.envs import online
 from jaxdm.progress import bar
-from jaxdm.statistics import exponent_interval
 
 
 def main(config: Config) -> Path:
@@ -44,7 +45,7 @@ def main(config: Config) -> Path:
         metrics |= curves(config, key_curves, arena, plans)
     metrics |= attacks(config, key_attack)
     path = storage.write_result(config.results, "online", config, metrics)
-    storage.write_claims(path, claims(config.name, metrics))
+    write_claims(path, claims(config.name, metrics))
     return path
 
 

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 
 from jaxdm.envs import losses, online
 from jaxdm.envs.online import BALL, SIMPLEX, Region, Response
-from jaxdm.episodes import rollout
 from jaxdm.learners.online import (
     Rate,
     follow_leader,
@@ -25,6 +24,7 @@ from jaxdm.learners.online import (
 from jaxdm.oracles import attack
 from jaxdm.oracles.attack import Attack
 from jaxdm.oracles.regret import external
+from jaxdm.rollout import rollout
 from jaxdm.types import Agent
 
 

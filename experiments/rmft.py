@@ -16,7 +16,8 @@ from typing import Any
 from experiments import launch, rmft_ablations, rmft_bandit, rmft_drift, rmft_online, rmft_solved
 from experiments.rmft_findings import claims
 from experiments.rmft_study import PRESETS, Config
-from jaxdm import storage
+from jaxdm.analysis import storage
+from jaxdm.analysis.claims import write_claims
 
 PARTS: dict[str, Callable[[Config], dict[str, Any]]] = {
     "bandit": rmft_bandit.study,
@@ -52,7 +53,7 @@ def main(config: Config) -> Path:
     found = launch.at_once(lambda part: PARTS[part](config), config.parts, config.workers)
     metrics = {name: value for of_part in found for name, value in of_part.items()}
     path = storage.write_result(config.results, "rmft", config, metrics)
-    storage.write_claims(path, claims(config, metrics))
+    write_claims(path, claims(config, metrics))
     return path
 
 

@@ -16,6 +16,8 @@ from jaxdm.envs import drifts
 from jaxdm.models.transformer import network
 
 ARMS = 3
+
+
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)
 """k / L; one half is the default."""
 

@@ -11,7 +11,8 @@ from experiments.rmft_compare import Judged, join, judge_learner, judge_networks
 from experiments.rmft_study import ARMS, Config
 from experiments.rmft_teachers import teachers
 from experiments.rmft_training import distil, imitate, start
-from jaxdm import exploration, games, randomness, rivals
+from jaxdm import games, random, rivals
+from jaxdm.analysis import exploration
 from jaxdm.envs import bandit
 from jaxdm.envs.bandit import Bandit
 from jaxdm.learners import bandit as tallies
@@ -20,23 +21,29 @@ from jaxdm.models.transformer import network
 from jaxdm.types import Network, Tree
 
 LAWS = ("training law", "K=5, gap 0.2", "K=4, gap 0.5", "K=3, gap 0.4", "K=6, gap 0.4", "uniform means, K=5")
+
+
 SIZES = [5, 5, 4, 3, 6, 5]
 """Arms of each law, for MinFrac; in training four or five."""
+
+
 RIVALS = ("UCB1", "Thompson")
+
+
 DEVIATIONS = (0.5, 1.0)
 """Of Gaussian rewards."""
 
 
 def draw(key: jax.Array, law: jax.Array) -> Bandit:
     """A bandit of the law with that index in `LAWS`; arms at random slots."""
-    key_size, key_gap, key_place, key_mean = randomness.split(key, 4)
-    gap = 0.2 + 0.3 * randomness.uniform(key_gap)
-    size = jnp.where(randomness.uniform(key_size) < 0.5, 4, 5)
+    key_size, key_gap, key_place, key_mean = random.split(key, 4)
+    gap = 0.2 + 0.3 * random.uniform(key_gap)
+    size = jnp.where(random.uniform(key_size) < 0.5, 4, 5)
     sizes = jnp.stack([size, *jnp.asarray(SIZES[1:], size.dtype)])
     gaps = jnp.stack([gap, *jnp.asarray((0.2, 0.5, 0.4, 0.4, 0.0), gap.dtype)])
-    place = randomness.places(key_place, ARMS)
+    place = random.places(key_place, ARMS)
     one_gap = 0.5 + gaps[law] * ((place == 0).astype(gap.dtype) - 0.5)
-    mean = jnp.where(law == LAWS.index("uniform means, K=5"), randomness.uniform(key_mean, (ARMS,)), one_gap)
+    mean = jnp.where(law == LAWS.index("uniform means, K=5"), random.uniform(key_mean, (ARMS,)), one_gap)
     return bandit.make(mean, available=place < sizes[law])
 
 

@@ -12,13 +12,15 @@ import numpy as np
 
 from experiments.rmft_study import Config
 from experiments.rmft_training import stacked
-from jaxdm import randomness
+from jaxdm import random
 from jaxdm.games import Game
 from jaxdm.numerics import in_pieces
 from jaxdm.types import Agent, Network, Tree
 
 TUNED, JUDGED = 4, 3
 """Streams of keys: worlds in which rates are chosen, and those in which everyone is compared."""
+
+
 PIECE = 32
 """Runs played at once on a CPU."""
 
@@ -55,7 +57,7 @@ def judge(
     """
 
     def run(key: jax.Array, law: jax.Array, known: Tree) -> tuple:
-        key_instance, key_play = randomness.split(key)
+        key_instance, key_play = random.split(key)
         instance = game.instance(key_instance, law)
         record = game.play(key_play, instance, agent, told(known, instance))
         chosen = jnp.argmax(record.label, axis=-1)

@@ -9,7 +9,7 @@ import numpy as np
 from experiments.rmft_compare import join, judge_learner, judge_networks
 from experiments.rmft_study import Config
 from experiments.rmft_training import distil, start
-from jaxdm import games, randomness
+from jaxdm import games, random
 from jaxdm.envs import bandit, drifts
 from jaxdm.envs.bandit import Bandit
 from jaxdm.learners import bandit as tallies
@@ -17,12 +17,22 @@ from jaxdm.learners import thompson
 from jaxdm.models.transformer import network
 
 ARMS = 4
+
+
 CHANCE = 0.03
 """Of a change before each round of training."""
+
+
 LAWS = ("switching (training law)", "one change at half time", "wandering", "seasonal")
+
+
 WINDOWS = (10, 20, 40)
 """Rounds that the sliding window may count; for each law the best in other worlds is shown."""
+
+
 METHODS = ("round 0", "RMFT", "UCB1", "Thompson", "SW-UCB, tuned")
+
+
 STEADY = 5
 """Rounds of which a player who has switched plays the new best arm in all but one."""
 
@@ -42,7 +52,7 @@ def draw(key: jax.Array, law: jax.Array, rounds: int) -> Bandit:
 
 def _one_change(key: jax.Array, rounds: int) -> Bandit:
     """One arm pays 0.9, the others 0.1; from half time on it is another one."""
-    place = randomness.places(key, ARMS)
+    place = random.places(key, ARMS)
     rows = [0.1 + 0.8 * (place == i).astype(jnp.float32) for i in (0, 1)]
     late = (jnp.arange(rounds) >= rounds // 2)[:, None]
     return bandit.make(jnp.where(late, rows[1][None], rows[0][None]), horizon=rounds)

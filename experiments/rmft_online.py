@@ -19,6 +19,8 @@ from jaxdm.types import Network, Tree
 
 SCALES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """Rates `scale / sqrt(T)` that the classical learner is tuned over, for each law and horizon, in other worlds."""
+
+
 OTHER_NETWORKS: dict[str, Any] = {"linear attention": {"attention": "linear"}, "two layers": {"layers": 2}}
 """What differs from the study's own network, a single layer of softmax attention."""
 

@@ -9,8 +9,8 @@ from experiments.findings import below, worst
 from experiments.rmft_bandit_findings import PAPER
 from experiments.rmft_online_worlds import USED
 from experiments.rmft_study import Config
+from jaxdm.analysis.statistics import exponent_fit
 from jaxdm.models.player import Decisions
-from jaxdm.statistics import exponent_fit
 
 
 def claims(config: Config, metrics: Mapping[str, Any], command: str, place: Decisions) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.online_games import ARENAS
-from jaxdm import games, randomness
+from jaxdm import games, random
 from jaxdm.envs import losses, online
 from jaxdm.learners import online as learners
 from jaxdm.models.player import Decisions
@@ -18,12 +18,22 @@ from jaxdm.types import Agent
 
 SLOTS = {"simplex": 5, "ball": 4}
 """Coordinates that a network has room for."""
+
+
 USED = {"simplex": 3, "ball": 2}
 """And those that count in training, at random places."""
+
+
 TRAINED = {"simplex": ("uniform", "bernoulli", "random_mean"), "ball": ("gaussian", "random_mean")}
+
+
 ELSEWHERE = ("linear_trend", "sine_trend", "switching", "alternating", "noisy_alternating")
+
+
 OTHER_SIZES = {"simplex": (2, 5), "ball": (3, 4)}
 """Coordinates that count where the last training law is judged in other dimensions."""
+
+
 NAMES = {"simplex": "Hedge", "ball": "FTRL"}
 
 
@@ -67,7 +77,7 @@ def everywhere(decisions: Decisions, length: int) -> games.Game:
         at = jnp.minimum(q, len(where.laws) - 1)
         reacting = q == len(where.laws)
         size = jnp.where(reacting, USED[decisions], used[at])
-        available = randomness.places(key, SLOTS[decisions]) < size
+        available = random.places(key, SLOTS[decisions]) < size
         return games.Losses(law=index[at], available=available, reacting=reacting)
 
     return game(decisions, length, names, adversary=True)._replace(instance=instance)

@@ -16,6 +16,8 @@ from jaxdm.types import Network, Tree
 
 KINDS: tuple[Kind, ...] = ("mdp", "pomdp")
 """Dark rooms with a hidden goal; rooms with two hidden moods, in one of which every control does the opposite."""
+
+
 METHODS = ("round 0", "RMFT from scratch", "SFT", "RMFT after SFT", "more SFT")
 
 

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from experiments.rmft_study import ARMS
-from jaxdm import randomness
+from jaxdm import random
 from jaxdm.learners import bandit as tallies
 from jaxdm.learners import thompson
-from jaxdm.numerics import inverse_cdf, sample_index
+from jaxdm.random import inverse_cdf, sample_index
 from jaxdm.types import Agent, Tree
 
 
@@ -29,6 +29,6 @@ def wanderer() -> Agent:
         law = jnp.where(observation, memory, 0)
         return sample_index(inverse_cdf(law / jnp.sum(law)), draw), memory
 
-    init = lambda key, params: jax.nn.softmax(2 * randomness.normal(key, (ARMS,)))
+    init = lambda key, params: jax.nn.softmax(2 * random.normal(key, (ARMS,)))
     observe = lambda memory, transition, params: memory
-    return Agent(init=init, act=act, observe=observe, draws=lambda key, length: randomness.uniform(key, (length,)))
+    return Agent(init=init, act=act, observe=observe, draws=lambda key, length: random.uniform(key, (length,)))

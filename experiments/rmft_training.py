@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.rmft_study import Config
-from jaxdm import distillation, storage, trainer
+from jaxdm import distillation, trainer
+from jaxdm.analysis import storage
 from jaxdm.distillation import Distillation
 from jaxdm.games import Game
 from jaxdm.progress import bar

@@ -22,7 +22,9 @@ from experiments.sft_compare import compare
 from experiments.sft_study import PRESETS, Config
 from experiments.sft_tasks import Study, key_of, prepare
 from experiments.sft_worlds import Kind
-from jaxdm import finetuning, storage, trainer
+from jaxdm import finetuning, trainer
+from jaxdm.analysis import storage
+from jaxdm.analysis.claims import write_claims
 from jaxdm.progress import bar
 from jaxdm.tasks import Task
 from jaxdm.types import Tree
@@ -67,7 +69,7 @@ def run(config: Config, kind: Kind) -> Path:
         steps, curve = windows(fit.losses)
         metrics |= {f"curve_{stage}": curve, f"curve_steps_{stage}": steps, f"seconds_{stage}": fit.seconds}
     path = storage.write_result(config.results, "sft", {"setting": kind, "config": config}, metrics)
-    storage.write_claims(path, sft_findings.claims(config, kind, metrics))
+    write_claims(path, sft_findings.claims(config, kind, metrics))
     return path
 
 

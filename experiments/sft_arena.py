@@ -11,18 +11,24 @@ import numpy as np
 
 from experiments.sft_contests import Contest, Entry, Score, contest
 from experiments.sft_study import Config
-from jaxdm import prompts
-from jaxdm.episodes import markov
+from jaxdm import tokens
 from jaxdm.finetuning import Setting
 from jaxdm.learners import tabular
 from jaxdm.models.agent import deploy, network_agent
+from jaxdm.rollout import markov_agent
 from jaxdm.tasks import Task
 from jaxdm.types import Episode, Network, Tree
 
 NETWORKS = ("SFT", "SFT from scratch", "DPT", "ICL-only")
+
+
 UNLABELLED = ("DPT",)
 """Networks that are shown unlabelled behaviour, not demonstrations."""
+
+
 RIVALS = ("random", "demonstration vote", "certainty-equivalent planner")
+
+
 NEEDY = RIVALS[1:3]
 """Rivals that can do nothing without demonstrations."""
 
@@ -38,13 +44,13 @@ class Arena(NamedTuple):
 def arena(config: Config, setting: Setting, network: Network, most: int) -> Arena:
     """Contests in which up to `most` episodes are shown; each is compiled once for all tasks of the same size."""
     told = lambda entry, task, shown: deploy(
-        entry.known, prompts.encode(shown, setting.spaces), length=entry.shown * setting.horizon
+        entry.known, tokens.encode(shown, setting.spaces), length=entry.shown * setting.horizon
     )
     player = network_agent(network, setting.spaces, setting.horizon)
     laws = lambda entry, task, shown: rival_laws(setting, tabular.first(shown, entry.shown))[entry.known]
     return Arena(
         networks=contest(config, setting, player, told, most, behaved=True),
-        rivals=contest(config, setting, markov(setting.horizon), laws, most),
+        rivals=contest(config, setting, markov_agent(setting.horizon), laws, most),
         seeds=config.seeds,
     )
 

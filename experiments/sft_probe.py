@@ -10,13 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.sft_tasks import Study, key_of
-from jaxdm import finetuning, prompts, tasks
+from jaxdm import finetuning, tasks, tokens
 from jaxdm.models.transformer import network
 from jaxdm.tasks import Task
 from jaxdm.types import Tree
 
 RIDGE = 0.1
 """Of the regression, in units of the features' mean variance: tasks are few beside features."""
+
+
 PROMPTS = 8
 """Of every task, each with demonstrations and a query episode of its own."""
 
@@ -42,7 +44,7 @@ def probe(study: Study, weights: dict[str, Tree]) -> dict[str, Any]:
             shown = finetuning.demonstrate(key_show, setting, task, config.supports)
             query = finetuning.visit(key_query, setting, task)
             episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), shown, query)
-            features = hidden.apply(exposed(params, config.network.width), prompts.encode(episodes, setting.spaces))
+            features = hidden.apply(exposed(params, config.network.width), tokens.encode(episodes, setting.spaces))
             one = jax.tree.map(lambda x: x[0], query)
             node = tasks.nodes(task, one)
             own = jnp.mean(task.belief, axis=0)[node, one.observation % 2]

@@ -10,10 +10,12 @@ import jax.numpy as jnp
 from jaxdm import tasks
 from jaxdm.envs import apomdp, families, mdp, pomdp, rooms
 from jaxdm.finetuning import Setting
-from jaxdm.prompts import Spaces
 from jaxdm.tasks import Task
+from jaxdm.tokens import Spaces
 
 Kind = Literal["mdp", "pomdp", "apomdp"]
+
+
 MODELS = 4
 """Models of an ambiguous room; fewer distinct ones are repeated."""
 

@@ -21,20 +21,23 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments.speed_networks import rollouts, training
+from experiments.speed_networks import network_rollouts, training
 from experiments.speed_rivals import bandits, pomdps
 from experiments.stopwatch import Row, compare
-from jaxdm import prompts, storage
+from jaxdm import tokens
+from jaxdm.analysis import storage
 from jaxdm.envs import families, mdp
-from jaxdm.episodes import rollout, uniform_draws
 from jaxdm.learners import tabular
 from jaxdm.models.agent import Deployment, choose, deploy, network_agent
 from jaxdm.models.transformer import Transformer, network
 from jaxdm.oracles import planning
-from jaxdm.prompts import Spaces, token
+from jaxdm.rollout import rollout, rollouts, uniform_draws
+from jaxdm.tokens import Spaces, token
 from jaxdm.types import Agent, Network, Transition
 
 MDPS, STATES, ACTIONS, HORIZON = 256, 50, 5, 20
+
+
 SOLVED_AT_ONCE = 16
 """MDPs whose kernels stay in the processor's cache together: `jax.lax.map(f, mdps, batch_size=16)` on CPU."""
 
@@ -52,7 +55,7 @@ class Config:
 def main(config: Config) -> Path:
     """Measure everything that can be measured here, print and store the table."""
     console, rows = Console(), []
-    for measure in (planners, simulators, deployments, training, rollouts, pomdps, bandits):
+    for measure in (planners, simulators, deployments, training, network_rollouts, pomdps, bandits):
         try:
             rows += list(measure(config.repeats))
         except ModuleNotFoundError as error:
@@ -140,8 +143,8 @@ def deployments(repeats: int, context: int = 256, decisions: int = 32, instances
     net = network(Transformer(), spaces.features, spaces.outputs)
     weights = net.init(jax.random.key(0))
     world, env = families.frozen_lake(), mdp.env(decisions)
-    shown = prompts.play(jax.random.key(1), env, world, tabular.random(spaces), (), decisions, context // decisions)
-    told = deploy(weights, prompts.encode(shown, spaces))
+    shown = rollouts(jax.random.key(1), env, world, tabular.random(spaces), (), decisions, context // decisions)
+    told = deploy(weights, tokens.encode(shown, spaces))
     keys = jax.random.split(jax.random.key(2), instances)
     play = lambda agent: jax.jit(jax.vmap(lambda key: rollout(key, env, world, agent, told, decisions).action))
     cached, uncached = play(network_agent(net, spaces, decisions)), play(rereading_agent(net, spaces, decisions))

@@ -8,12 +8,12 @@ import numpy as np
 
 from experiments import sft, sft_study, sft_tasks, torch_gpt
 from experiments.stopwatch import Row, compare
-from jaxdm import finetuning, randomness
+from jaxdm import finetuning, random
 from jaxdm.envs import families, mdp
-from jaxdm.episodes import rollout
 from jaxdm.models.agent import deploy, network_agent
 from jaxdm.models.transformer import Transformer, network
-from jaxdm.prompts import Spaces
+from jaxdm.rollout import rollout
+from jaxdm.tokens import Spaces
 
 STEPS, INSTANCES, DECISIONS = 20, 64, 32
 
@@ -30,7 +30,7 @@ def training(repeats: int) -> Iterator[Row]:
     ours = jax.jit(lambda state, pool: stage.run(state, pool, STEPS))
     few = jax.tree.map(lambda x: x[: config.batch], study.pool)
     prompt = lambda key, task: finetuning.teacher_prompt(key, study.setting, task, config.supports)
-    batch = jax.jit(jax.vmap(prompt))(randomness.split(jax.random.key(2), config.batch), few)
+    batch = jax.jit(jax.vmap(prompt))(random.split(jax.random.key(2), config.batch), few)
     tokens, length = batch.tokens.shape[0] * batch.tokens.shape[1], batch.tokens.shape[1]
     alone = matrix_products(shape, spaces.features, spaces.outputs, config.batch, length)
     work = f"training step, {config.batch} sequences of {length} tokens, width {shape.width}, {shape.layers} layers"
@@ -77,7 +77,7 @@ def matrix_products(
     return lambda: run(jnp.ones(()))
 
 
-def rollouts(repeats: int) -> Iterator[Row]:
+def network_rollouts(repeats: int) -> Iterator[Row]:
     """A network in a world, its context cached and the loop fused, beside reading all again at every decision.
 
     The peer's world costs nothing.

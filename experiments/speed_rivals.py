@@ -11,12 +11,14 @@ import numpy as np
 from experiments.stopwatch import Row, compare
 from jaxdm.envs import bandit, pomdp_families
 from jaxdm.envs.pomdp import POMDP
-from jaxdm.episodes import rollout
 from jaxdm.learners import thompson
 from jaxdm.learners.bandit import UCB, ucb
 from jaxdm.oracles.belief_tree import tree_value
+from jaxdm.rollout import rollout
 
 PROBLEMS, HORIZON = 256, 6
+
+
 ARMS, ROUNDS, RUNS, LOOPS = 10, 1000, 500, 5
 
 

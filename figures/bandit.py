@@ -4,7 +4,7 @@ from pathlib import Path
 
 from figures import style
 from figures.style import Drawn
-from jaxdm import storage
+from jaxdm.analysis import storage
 
 
 def draw(results: Path) -> list[Drawn]:

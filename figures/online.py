@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from figures import style
 from figures.style import Drawn
-from jaxdm import storage
+from jaxdm.analysis import storage
 
 COLUMNS = 4
 """Panels side by side."""

@@ -18,12 +18,18 @@ import matplotlib
 import figures
 from figures import style
 from figures.style import Drawn
-from jaxdm import storage
+from jaxdm.analysis import storage
+from jaxdm.analysis.claims import VERDICTS, read_claims, write_claims
 
 SPEED_FIELDS = ("work", "ours", "peer", "peer_name", "units", "ratio")
+
+
 MUTATIONS = "mutations.json"
 """Beside the theorems' claims: their wrong versions."""
+
+
 NOT_FIGURES = ("__main__", "report", "style")
+
 
 Row = dict[str, Any]
 """A row of a table, by column."""
@@ -81,7 +87,7 @@ def collect_claims(results: Path) -> list[Row]:
     claims = {}
     theory = [path for path in theory if path.name != MUTATIONS]
     for path in [*theory, *(path for path in empirical if not path.parent.name.startswith("."))]:
-        claims.update({claim["id"]: claim for claim in storage.read_claims(path)})
+        claims.update({claim["id"]: claim for claim in read_claims(path)})
     return list(claims.values())
 
 
@@ -142,7 +148,7 @@ def render(
     )
     environment.filters["number"] = number
     shown = [{"name": item.name, "caption": item.caption, "source": as_data_uri(item)} for item in drawn]
-    counts = {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in storage.VERDICTS}
+    counts = {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in VERDICTS}
     unrefuted = [claim["id"] for claim in claims if claim["refuted"] is False]
     template = environment.get_template("report.html.j2")
     return template.render(
@@ -170,7 +176,7 @@ def write_report(results: Path) -> list[Missing]:
         drawn, missing = draw_all(results)
         missing = missing_tables(claims, speed, results) + missing
         save_figures(results, drawn)
-        storage.write_claims(results, claims)
+        write_claims(results, claims)
         storage.write_text(results / "report.html", render(claims, collect_mutations(results), speed, drawn, missing))
     return missing
 

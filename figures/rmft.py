@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from figures import style
 from figures.style import Drawn
-from jaxdm import storage
+from jaxdm.analysis import storage
 
 
 def draw(results: Path) -> list[Drawn]:

@@ -12,10 +12,14 @@ import numpy as np
 
 from figures import style
 from figures.style import Drawn
-from jaxdm import storage
+from jaxdm.analysis import storage
 
 CURVE = "curve_steps_"
+
+
 SETTINGS = {"mdp": "MDP", "pomdp": "POMDP", "apomdp": "ambiguous POMDP"}
+
+
 LABELS = {
     "horizon": "horizon",
     "slip": "slip",
@@ -26,6 +30,7 @@ LABELS = {
     "pool": "tasks",
 }
 """Axes in the order of their panels."""
+
 
 SHOWN = ("SFT", "ICL-only", "demonstration vote")
 """Methods along an axis; the first alone where networks are trained again."""

@@ -7,9 +7,11 @@ from matplotlib.axes import Axes
 
 from figures import style
 from figures.style import Drawn
-from jaxdm import storage
+from jaxdm.analysis import storage
 
 COMMAND = "python -m theory"
+
+
 WIDTH = 5.0
 """Standard errors on either side of a fitted exponent, as in the claims."""
 

@@ -23,20 +23,31 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxdm import randomness
+from jaxdm import random
 from jaxdm.games import Game, Record, seeded
 from jaxdm.numerics import in_pieces
 from jaxdm.trainer import Trainer, TrainState
 from jaxdm.types import Network, Tree
 
 Unit = Literal["scenario", "pool"]
+
+
 Sequences = Literal["shared", "fresh"]
+
+
 Select = Literal["regret", "reward"]
+
+
 Credit = Literal["equal", "advantage"]
+
+
 Memory = Literal["keep", "reset"]
+
 
 PIECE = 4
 """Scenarios played at once on a CPU, so that their caches stay in its own; eight times more where one serves all L."""
+
+
 READ_ALIKE = Record._make(map({"label": 0, "course": 0, "reward": 0}.get, Record._fields))
 """Axes of the rollouts in records that are to be merged: what they read has none."""
 
@@ -175,7 +186,7 @@ def make(config: Distillation, game: Game, network: Network) -> Trainer:
 
     def one_round(state: TrainState, data: Tree) -> tuple[TrainState, jax.Array]:
         how = state.optimiser.switches
-        key_play, key_order = randomness.split(randomness.fold_in(state.key, state.step))
+        key_play, key_order = random.split(random.fold_in(state.key, state.step))
         played = collect(key_play, config, how.exploration, game, network, state.params, data)
         regret = played.course[..., -1]
         ranked = rank(how, regret, played.reward)
@@ -226,7 +237,7 @@ def collect(
     agent = game.player(network)
 
     def scenario(key: jax.Array) -> Record:
-        key_instance, key_world, key_agent = randomness.split(key, 3)
+        key_instance, key_world, key_agent = random.split(key, 3)
         instance = game.instance(key_instance, data)
         told = game.deploy(params, exploration, instance)
 
@@ -237,11 +248,11 @@ def collect(
             return record._replace(label=game.relabel(outputs, draws, record, exploration))
 
         shared = config.sequences == "shared"
-        worlds = key_world if shared else randomness.split(key_world, config.rollouts)
-        agents = randomness.split(key_agent, config.rollouts)
+        worlds = key_world if shared else random.split(key_world, config.rollouts)
+        agents = random.split(key_agent, config.rollouts)
         return jax.vmap(one, (None if shared else 0, 0), READ_ALIKE if config.merge else 0)(worlds, agents)
 
-    return in_pieces(scenario, randomness.split(key, config.scenarios), 8 * PIECE if config.merge else PIECE)
+    return in_pieces(scenario, random.split(key, config.scenarios), 8 * PIECE if config.merge else PIECE)
 
 
 def rank(how: Switches, regret: jax.Array, reward: jax.Array) -> Ranked:
@@ -286,7 +297,7 @@ def batches(key: jax.Array, config: Distillation, keep: jax.Array) -> jax.Array:
     """
     kept = config.scenarios * (1 if config.merge else keep)
     rank = jnp.arange(config.scenarios * (1 if config.merge else config.rollouts))
-    order = jnp.argsort(jnp.where(rank < kept, randomness.uniform(key, rank.shape), 2))
+    order = jnp.argsort(jnp.where(rank < kept, random.uniform(key, rank.shape), 2))
     return order[jnp.arange(config.steps * config.batch) % kept].reshape(config.steps, config.batch)
 
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm import randomness
-from jaxdm.episodes import rollout
+from jaxdm import random
 from jaxdm.finetuning import Setting
+from jaxdm.rollout import rollout
 from jaxdm.tasks import Task, guide, informed, lesson_of, loss_along, nodes
 from jaxdm.types import Agent, Episode, Tree
 
@@ -61,7 +61,7 @@ def trial(
     Returns:
         Trial, losses in reward units.
     """
-    key_show, key_play = randomness.split(key)
+    key_show, key_play = random.split(key)
     shown = show(key_show)
     known = inform(task, shown)
     visited = jnp.zeros(setting.spaces.observations, jnp.int32).at[shown.observation.reshape(-1)].set(1)
@@ -84,7 +84,7 @@ def trial(
         )
 
     models = jnp.arange(task.best.shape[0])
-    played = jax.vmap(lambda m: jax.vmap(lambda k: one(k, m))(randomness.split(key_play, episodes)))(models)
+    played = jax.vmap(lambda m: jax.vmap(lambda k: one(k, m))(random.split(key_play, episodes)))(models)
     means = jax.tree.map(lambda x: jnp.mean(x, axis=(0, 1)), played)
     return means._replace(loss=jnp.mean(played.loss, axis=1))
 

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm import randomness
-from jaxdm.episodes import markov
+from jaxdm import random
 from jaxdm.objectives import Targets, prediction_loss
-from jaxdm.prompts import Prompt, Spaces, play, supervise
+from jaxdm.rollout import markov_agent, rollouts
 from jaxdm.tasks import Lesson, Task, guide, informed, label_law, lesson_of, nodes
+from jaxdm.tokens import Prompt, Spaces, supervise
 from jaxdm.types import Env, Episode, Network, Tree
 
 Teacher = Callable[[Task], Lesson]
@@ -88,21 +88,21 @@ Item = Callable[[jax.Array, Setting, Task, int], Prompt]
 def demonstrate(key: jax.Array, setting: Setting, task: Task, count: int) -> Episode:
     """The teacher's episodes in a task, leading axes [count, T]."""
     known = guide(task, task.lesson)
-    return play(key, setting.env, task.world, informed(), known, setting.horizon, count)
+    return rollouts(key, setting.env, task.world, informed(), known, setting.horizon, count)
 
 
 def visit(key: jax.Array, setting: Setting, task: Task) -> Episode:
     """The episode on which the network is asked what the teacher would do, leading axes [1, T]."""
     known = guide(task, task.lesson, setting.visit_exploration)
-    return play(key, setting.env, task.world, informed(), known, setting.horizon, 1)
+    return rollouts(key, setting.env, task.world, informed(), known, setting.horizon, 1)
 
 
 def behave(key: jax.Array, setting: Setting, task: Task, count: int) -> Episode:
     """Unlabelled behaviour, [count, T]: all episodes of one call are by one random policy of observations."""
-    key_policy, key_play = randomness.split(key)
+    key_policy, key_play = random.split(key)
     logits = jax.random.normal(key_policy, (setting.spaces.observations, setting.spaces.actions))
     law = jax.nn.softmax(setting.behaviour_scale * logits)
-    return play(key_play, setting.env, task.world, markov(), law, setting.horizon, count)
+    return rollouts(key_play, setting.env, task.world, markov_agent(), law, setting.horizon, count)
 
 
 def label(task: Task, episode: Episode) -> jax.Array:
@@ -135,7 +135,7 @@ def dpt_prompt(key: jax.Array, setting: Setting, task: Task, supports: int) -> P
 
 def _asked(key: jax.Array, setting: Setting, task: Task, supports: int, show: Callable[..., Episode]) -> Prompt:
     """Episodes in a task and a query episode, each action labelled by the teacher."""
-    key_support, key_query = randomness.split(key)
+    key_support, key_query = random.split(key)
     support = show(key_support, setting, task, supports)
     query = visit(key_query, setting, task)
     episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), support, query)
@@ -171,10 +171,10 @@ def batch_loss(
         raise ValueError(f"supports: {supports}, batch: {batch}; expected supports >= 0 and batch >= 1")
 
     def loss(params: Tree, key: jax.Array, pool: Task) -> jax.Array:
-        key_task, key_item = randomness.split(key)
+        key_task, key_item = random.split(key)
         chosen = jax.random.randint(key_task, (batch,), 0, pool.bound.shape[0])
         items = jax.vmap(lambda k, i: prompt(k, setting, jax.tree.map(lambda x: x[i], pool), supports))
-        prompts = items(randomness.split(key_item, batch), chosen)
+        prompts = items(random.split(key_item, batch), chosen)
         of_one = lambda outputs, item: prediction_loss(outputs, item, setting.spaces, targets)
         return jnp.mean(jax.vmap(of_one)(network.apply(params, prompts.tokens), prompts))
 

@@ -13,16 +13,18 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm import randomness
+from jaxdm import random
 from jaxdm.envs import bandit, online
 from jaxdm.envs.online import BALL, SIMPLEX
-from jaxdm.episodes import rollout
 from jaxdm.models import player as numeric
 from jaxdm.models.player import Decisions, Labels, Player
 from jaxdm.numerics import masked_mean
 from jaxdm.oracles.bandit import pseudo_regret
 from jaxdm.oracles.regret import external
+from jaxdm.rollout import rollout
+from jaxdm.tokens import bandit_features, bandit_tokens, online_features, online_tokens
 from jaxdm.types import Agent, Network, Tree
+from jaxdm.validation import check_sizes
 
 
 class Record(NamedTuple):
@@ -109,7 +111,7 @@ def bandit_game(
         means = bandit.means_at(instance, jnp.arange(length))
         best = jnp.argmax(jnp.where(instance.available, means, -jnp.inf), axis=-1)
         return Record(
-            tokens=numeric.bandit_tokens(played, arms),
+            tokens=bandit_tokens(played, arms),
             label=jax.nn.one_hot(played.action, arms, dtype=means.dtype),
             best=jax.nn.one_hot(best, arms, dtype=means.dtype),
             available=played.observation,
@@ -126,7 +128,7 @@ def bandit_game(
         )
 
     return Game(
-        features=numeric.bandit_features(arms),
+        features=bandit_features(arms),
         outputs=arms,
         player=lambda network: numeric.bandit_player(network, arms, length),
         instance=lambda key, data: family(key),
@@ -170,9 +172,9 @@ def online_game(
         raise ValueError(f"used: {used}; expected at most dimension = {dimension}")
 
     def instance(key: jax.Array, data: Tree) -> Losses:
-        key_law, key_place = randomness.split(key)
-        law = jnp.floor(randomness.uniform(key_law) * len(laws)).astype(jnp.int32)
-        available = randomness.places(key_place, dimension) < used
+        key_law, key_place = random.split(key)
+        law = jnp.floor(random.uniform(key_law) * len(laws)).astype(jnp.int32)
+        available = random.places(key_place, dimension) < used
         return Losses(law=law, available=available, reacting=jnp.bool_(False))
 
     def relabel(outputs: jax.Array, draws: jax.Array, record: Record, exploration: jax.Array) -> jax.Array:
@@ -181,7 +183,7 @@ def online_game(
     sharp_cost = lambda outputs, record: law_cost(numeric.SHARPNESS * outputs, record)
     drawn = [functools.partial(law, length=length, dimension=dimension) for law in laws]
     return Game(
-        features=numeric.online_features(dimension),
+        features=online_features(dimension),
         outputs=dimension,
         player=lambda network: numeric.online_player(network, dimension, length, decisions, labels),
         instance=instance,
@@ -203,7 +205,7 @@ def _online_play(draw: list[Callable[..., jax.Array]], decisions: Decisions, adv
     against = online.against_ball if decisions == "ball" else online.against_simplex
 
     def play(key: jax.Array, instance: Losses, agent: Agent, agent_params: Tree) -> Record:
-        key_losses, key_play = randomness.split(key)
+        key_losses, key_play = random.split(key)
         drawn = jax.lax.switch(instance.law, draw, key_losses)
         plan = jnp.where(instance.available, drawn, unused)
         answer = lambda loss, total, action: jnp.where(instance.reacting, against(loss, total, action), loss)
@@ -211,7 +213,7 @@ def _online_play(draw: list[Callable[..., jax.Array]], decisions: Decisions, adv
         played = rollout(key_play, env, plan, agent, agent_params, plan.shape[0])
         losses = played.next_observation
         return Record(
-            tokens=numeric.online_tokens(losses, instance.available),
+            tokens=online_tokens(losses, instance.available),
             label=played.action,
             best=jnp.broadcast_to(region.minimise(jnp.sum(losses, axis=0)), losses.shape),
             available=jnp.broadcast_to(instance.available, losses.shape),
@@ -239,10 +241,3 @@ def point_cost(outputs: jax.Array, record: Record) -> jax.Array:
     arms = record.label.shape[-1]
     error = jnp.where(record.available, outputs[:, :arms] - record.label, 0)
     return masked_mean(jnp.sum(error**2, axis=-1) / 2, record.mask)
-
-
-def check_sizes(**sizes: int) -> None:
-    """Raise a ValueError that names the first size below one."""
-    for name, value in sizes.items():
-        if value < 1:
-            raise ValueError(f"{name}: {value}; expected at least 1")

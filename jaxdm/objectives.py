@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.numerics import masked_mean
-from jaxdm.prompts import Prompt, Spaces
+from jaxdm.tokens import Prompt, Spaces
 
 Targets = Literal["actions", "all"]
 

@@ -6,7 +6,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from jaxdm import randomness
+from jaxdm import random
 from jaxdm.distillation import cost_of
 from jaxdm.games import Game, Record
 from jaxdm.objectives import regret_loss
@@ -44,13 +44,13 @@ def imitation_loss(
         raise ValueError(f"batch, labels: {batch}, {labels!r}; expected at least 1, and 'own' or 'best'")
 
     def one(key: jax.Array, data: Tree) -> Record:
-        key_instance, key_play = randomness.split(key)
+        key_instance, key_play = random.split(key)
         instance = game.instance(key_instance, data)
         record = game.play(key_play, instance, teacher, told(instance))
         return record if labels == "own" else record._replace(label=record.best)
 
     def loss(params: Tree, key: jax.Array, data: Tree) -> jax.Array:
-        records = jax.vmap(lambda key: one(key, data))(randomness.split(key, batch))
+        records = jax.vmap(lambda key: one(key, data))(random.split(key, batch))
         return cost_of(game, network)(params, records, jnp.ones(batch, records.reward.dtype))
 
     return loss
@@ -78,11 +78,11 @@ def regret_training_loss(
 
     def loss(params: Tree, key: jax.Array, data: Tree) -> jax.Array:
         def one(key: jax.Array) -> jax.Array:
-            key_instance, key_play = randomness.split(key)
+            key_instance, key_play = random.split(key)
             instance = game.instance(key_instance, data)
             told = game.deploy(params, jnp.zeros((), jnp.result_type(float)), instance)
             return game.play(key_play, instance, agent, told).course[-1]
 
-        return regret_loss(jax.vmap(one)(randomness.split(key, batch)), sharpness)
+        return regret_loss(jax.vmap(one)(random.split(key, batch)), sharpness)
 
     return loss

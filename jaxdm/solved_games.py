@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm import prompts, randomness
-from jaxdm.episodes import rollout
+from jaxdm import random, tokens
 from jaxdm.finetuning import Setting, demonstrate, label
 from jaxdm.games import Game, Record, law_cost
 from jaxdm.models.agent import deploy as deploy_network
 from jaxdm.models.agent import network_agent
+from jaxdm.rollout import rollout
 from jaxdm.tasks import Task, loss_along, nodes
 from jaxdm.types import Agent, Tree
 
@@ -44,7 +44,7 @@ def oracle_game(setting: Setting, demonstrations: int) -> Game:
     spaces = setting.spaces
 
     def instance(key: jax.Array, data: Task) -> Prompted:
-        key_task, key_show = randomness.split(key)
+        key_task, key_show = random.split(key)
         index = jax.random.randint(key_task, (), 0, data.bound.shape[0])
         task = jax.tree.map(lambda x: x[index], data)
         return Prompted(task=task, shown=demonstrate(key_show, setting, task, demonstrations))
@@ -58,7 +58,7 @@ def oracle_game(setting: Setting, demonstrations: int) -> Game:
         flat = lambda x: x.reshape(-1, spaces.actions)
         own = jnp.arange(demonstrations + 1)[:, None] == demonstrations
         return Record(
-            tokens=prompts.encode(episodes, spaces),
+            tokens=tokens.encode(episodes, spaces),
             label=flat(acted),
             best=flat(best),
             available=jnp.ones((episodes.reward.size, spaces.actions), bool),
@@ -68,7 +68,7 @@ def oracle_game(setting: Setting, demonstrations: int) -> Game:
         )
 
     def deploy(weights: Tree, exploration: jax.Array, instance: Prompted) -> Tree:
-        return deploy_network(weights, prompts.encode(instance.shown, spaces), jnp.ones_like(exploration))
+        return deploy_network(weights, tokens.encode(instance.shown, spaces), jnp.ones_like(exploration))
 
     return Game(
         features=spaces.features,

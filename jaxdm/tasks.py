@@ -17,12 +17,13 @@ import numpy as np
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.envs.mdp import MDP
 from jaxdm.envs.rooms import Room, member
-from jaxdm.episodes import as_law, uniform_draws
-from jaxdm.numerics import cast_floats, inverse_cdf, sample_index, uniform_from
+from jaxdm.numerics import cast_floats
 from jaxdm.oracles import information
 from jaxdm.oracles.information import Information
 from jaxdm.oracles.planning import backward_induction
 from jaxdm.oracles.policies import finite_policy_evaluation
+from jaxdm.random import inverse_cdf, sample_index, uniform_from
+from jaxdm.rollout import epsilon_soft, uniform_draws
 from jaxdm.types import Agent, Episode, Transition, Tree
 
 CHUNK = 20
@@ -92,7 +93,7 @@ def solve_apomdp(apomdp: APOMDP, graph: Information, horizon: int) -> Task:
     """Solve an ambiguous POMDP on the graph of its summaries; with one model this is the POMDP."""
     plan = information.plan(apomdp, graph, horizon)
     worth = lambda law: information.evaluate(apomdp, graph, law)
-    each = lambda own: worth(as_law(jnp.argmax(own, axis=-1), own.shape[-1]).astype(own.dtype))
+    each = lambda own: worth(epsilon_soft(jnp.argmax(own, axis=-1), own.shape[-1]).astype(own.dtype))
     solved = Task(
         world=apomdp,
         root=graph.root,
@@ -154,7 +155,7 @@ def lesson_of(good: jax.Array, dtype: Any = jnp.float32) -> Lesson:
 
 def play_law(lesson: Lesson) -> jax.Array:
     """How a teacher plays, [H, N, A]."""
-    return as_law(lesson.policy, lesson.good.shape[-1], lesson.exploration)
+    return epsilon_soft(lesson.policy, lesson.good.shape[-1], lesson.exploration)
 
 
 def label_law(lesson: Lesson) -> jax.Array:
@@ -195,7 +196,7 @@ def informed() -> Agent:
     def act(draw: jax.Array, memory: Place, observation: jax.Array, params: Guide) -> tuple:
         node = jnp.where(memory.time == 0, params.root[observation], memory.node)
         own = params.policy[jnp.minimum(memory.time, params.policy.shape[0] - 1), node]
-        law = as_law(own, params.child.shape[1], params.exploration)
+        law = epsilon_soft(own, params.child.shape[1], params.exploration)
         action = sample_index(inverse_cdf(law), uniform_from(draw, dtype=law.dtype))
         return action, memory._replace(node=node)
 

@@ -16,8 +16,8 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 
-from jaxdm import randomness
-from jaxdm.storage import as_plain
+from jaxdm import random
+from jaxdm.analysis.storage import as_plain
 from jaxdm.types import Tree
 
 
@@ -63,7 +63,7 @@ def make(loss: Callable[[Tree, jax.Array, Tree], jax.Array], optimiser: optax.Gr
         return TrainState(params=params, optimiser=optimiser.init(params), step=jnp.int32(0), key=key)
 
     def one_step(state: TrainState, data: Tree) -> tuple[TrainState, jax.Array]:
-        key = randomness.fold_in(state.key, state.step)
+        key = random.fold_in(state.key, state.step)
         value, gradient = jax.value_and_grad(loss)(state.params, key, data)
         updates, inner = optimiser.update(gradient, state.optimiser, state.params)
         params = optax.apply_updates(state.params, updates)

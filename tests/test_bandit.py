@@ -6,14 +6,18 @@ import numpy as np
 import pytest
 
 from jaxdm.envs import bandit, drifts
-from jaxdm.episodes import rollout
 from jaxdm.learners import bandit as learners
 from jaxdm.learners import exponential, thompson
 from jaxdm.oracles.bandit import pseudo_regret
+from jaxdm.rollout import rollout
 from jaxdm.types import Transition
 
 EASY = np.arange(10) / 10 + 0.05
+
+
 HARD = np.asarray([0.1, 0.05, 0.05, 0.05, 0.02, 0.02, 0.02, 0.01, 0.01, 0.01])
+
+
 PLAYERS = {
     "ucb": (learners.ucb(4), learners.UCB()),
     "discounted": (learners.ucb(4), learners.UCB(exploration=2.4, discount=0.95)),
@@ -26,6 +30,8 @@ PLAYERS = {
     "beta_thompson": (thompson.beta_thompson(4), thompson.BetaPrior()),
     "normal_thompson": (thompson.normal_thompson(4), thompson.NormalPrior()),
 }
+
+
 RANDOM = ("greedy", "exp3", "exp3s", "beta_thompson", "normal_thompson")
 
 

@@ -8,7 +8,8 @@ import pytest
 from experiments import bandit
 from experiments.bandit_study import LAWS, PRESETS, players, worlds
 from figures import bandit as figure
-from jaxdm import storage
+from jaxdm.analysis import storage
+from jaxdm.analysis.claims import read_claims
 
 TOY = PRESETS["toy"]
 
@@ -25,7 +26,7 @@ def test_a_toy_run_is_stored_whole(tmp_path, monkeypatch):
     assert np.all(np.diff(metrics["regret"], axis=-1) >= -1e-4)
     assert np.all((metrics["greedy"] >= 0) & (metrics["greedy"] <= 1))
     assert metrics["times"][-1] == TOY.rounds
-    assert {row["id"] for row in storage.read_claims(path / "claims.json")} == {"B-still", "B-moving", "B-window"}
+    assert {row["id"] for row in read_claims(path / "claims.json")} == {"B-still", "B-moving", "B-window"}
     drawn = figure.draw(tmp_path)[0]
     assert [line.get_label() for line in drawn.figure.axes[0].lines] == names
 

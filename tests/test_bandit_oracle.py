@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from reference_bandit import bayes_value
 
 from jaxdm.envs import bandit, drifts
-from jaxdm.episodes import rollout
 from jaxdm.learners.thompson import BetaPrior, beta_thompson
 from jaxdm.oracles.bandit import bayes_optimal, bayes_plan, gittins_index, pseudo_regret
+from jaxdm.rollout import rollout
+from tests.reference_bandit import bayes_value
 
 TABLE = {
     0.9: [[0.7029, 0.8001, 0.8452, 0.8723], [0.5001, 0.6346, 0.7072, 0.7539], [0.3796, 0.5163, 0.6010, 0.6579]],
@@ -21,7 +21,10 @@ Gittins, Glazebrook, Weber, Multi-armed Bandit Allocation Indices, 2011, chapter
 four decimals.
 """
 
+
 index_table = jax.jit(jax.vmap(gittins_index, (0, 0, None, None)), static_argnums=3)
+
+
 plan = jax.jit(bayes_plan, static_argnums=1)
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.stats
-from reference_bandit import exp3_weights, kl, ucb_run
-from test_bandit import EASY, HARD, play, regrets
 
 from jaxdm.envs import bandit
 from jaxdm.learners import bandit as learners
 from jaxdm.learners import exponential, thompson
 from jaxdm.types import Transition
+from tests.reference_bandit import exp3_weights, kl, ucb_run
+from tests.test_bandit import EASY, HARD, play, regrets
 
 
 def table_world(rewards):

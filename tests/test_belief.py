@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import reference_pomdp as reference
 
 from jaxdm.envs import families, pomdp, pomdp_families
 from jaxdm.oracles import belief, belief_graph, belief_planning, belief_tree
 from jaxdm.oracles.planning import backward_induction
+from tests import reference_pomdp as reference
 
 EPS = float(np.finfo(np.float32).eps)
 TIGER = {1: -1.0, 2: -1.95, 3: 2.3098, 5: 2.7630961931, 10: 6.6933684318, 20: 11.8795687288}

@@ -40,7 +40,10 @@ R:open-right : tiger-left : * : * 10
 R:open-right : tiger-right : * : * - 100
 """
 
+
 PREAMBLE = "discount: .5\nvalues: reward\nstates: a b c\nactions: x y\nobservations: 2\n"
+
+
 REST = "T: * uniform\nO: * uniform\n"
 
 

@@ -8,23 +8,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from reference_distillation import lowest, mean_lowest_normal
 
-from jaxdm import distillation, finetuning, games, objectives, prompts, rivals, solved_games, tasks, trainer
+from jaxdm import distillation, finetuning, games, objectives, rivals, solved_games, tasks, tokens, trainer
 from jaxdm.distillation import Distillation
 from jaxdm.envs import bandit, families, losses, mdp
-from jaxdm.episodes import rollout
 from jaxdm.learners import bandit as tallies
 from jaxdm.learners import online as learners
 from jaxdm.models import player
 from jaxdm.models.transformer import Transformer, network
 from jaxdm.oracles.bandit import pseudo_regret
+from jaxdm.rollout import rollout
 from jaxdm.types import Network
+from tests.reference_distillation import lowest, mean_lowest_normal
 
 ARMS, LENGTH = 3, 8
+
+
 SHAPE = Transformer(width=8, layers=1, heads=1, position="none", mlp_ratio=1)
+
+
 SMALL = Distillation(rounds=4, scenarios=4, rollouts=6, keep=3, steps=2, batch=6, rate=0.01)
+
+
 LAW = functools.partial(losses.random_mean, spread=0.5)
+
+
 UNKNOWN = cast(Any, "words")
 
 
@@ -34,12 +42,26 @@ def family(key):
 
 
 BANDIT = games.bandit_game(family, ARMS, LENGTH)
+
+
 NET = network(SHAPE, BANDIT.features, BANDIT.outputs)
+
+
 NET = NET._replace(init=jax.jit(NET.init))
+
+
 SIMPLEX = games.online_game((LAW, losses.uniform), ARMS, LENGTH)
+
+
 REACTING = games.online_game((LAW, losses.uniform), ARMS, LENGTH, adversary=True)
+
+
 BALL = games.online_game((LAW,), ARMS, LENGTH, "ball")
+
+
 ONLINE_NET = network(dataclasses.replace(SHAPE, attention="linear"), SIMPLEX.features, SIMPLEX.outputs)
+
+
 ONLINE_NET = ONLINE_NET._replace(init=jax.jit(ONLINE_NET.init))
 
 
@@ -112,7 +134,7 @@ def test_the_noise_of_kept_rollouts_predicts_the_next_loss():
     index = ranked.reshape(4, 512).T.ravel()
     drawn = np.asarray(found.label, np.float64).reshape(-1, LENGTH, ARMS)[index] / float(noise)
     loss = np.asarray(found.tokens, np.float64).reshape(-1, LENGTH, BALL.features)[index]
-    loss = loss[:, 1:, ARMS : 2 * ARMS] / player.LOUDNESS  # a token tells of the loss before it; the last is not told
+    loss = loss[:, 1:, ARMS : 2 * ARMS] / tokens.LOUDNESS  # a token tells of the loss before it; the last is not told
     along = np.sum(drawn[:, :-1] * loss, axis=(1, 2)).reshape(512, 4).mean(axis=1)
     # The total loss of a scenario over its rounds is needed for the scale: here regret gives it, as the centre costs 0.
     total = np.asarray(found.reward, np.float64).std(axis=1, ddof=1) / float(noise)
@@ -222,7 +244,7 @@ def test_outputs_are_imitated_as_they_were_before_projection():
     weights, loud = PLAIN.init(jax.random.key(0)), jnp.full((), 2.0)
     game = games.online_game((LAW,), ARMS, LENGTH, "ball", "output")
     found = jax.jit(lambda key: distillation.collect(key, SMALL, loud, game, PLAIN, weights, ()))(jax.random.key(1))
-    loss = np.asarray(found.tokens[..., 1:, ARMS : 2 * ARMS], np.float64) / player.LOUDNESS
+    loss = np.asarray(found.tokens[..., 1:, ARMS : 2 * ARMS], np.float64) / tokens.LOUDNESS
     label = np.asarray(found.label, np.float64)[..., :-1, :]
     length = np.linalg.norm(label, axis=-1, keepdims=True)
     assert np.mean(length > 1) > 0.5
@@ -302,7 +324,7 @@ def test_an_adversary_charges_the_preferred_arm_where_the_instance_reacts():
     def one(key, reacting):
         instance = REACTING.instance(key, ())._replace(reacting=reacting)
         record = REACTING.play(key, instance, REACTING.player(PLAIN), REACTING.deploy(weights, SILENT, instance))
-        return record.tokens[1:, ARMS : 2 * ARMS] / player.LOUDNESS, record.label[:-1]
+        return record.tokens[1:, ARMS : 2 * ARMS] / tokens.LOUDNESS, record.label[:-1]
 
     loss, decision = one(jax.random.key(0), True)
     np.testing.assert_array_equal(np.argmax(loss, axis=-1), np.argmax(decision, axis=-1))
@@ -324,7 +346,7 @@ def test_a_teacher_is_recorded_with_its_own_decisions_and_the_oracles():
 
 
 def test_solved_worlds_are_played_after_demonstrations_and_learnt_on_own_decisions_alone():
-    spaces = prompts.Spaces(observations=4, actions=4)
+    spaces = tokens.Spaces(observations=4, actions=4)
     setting = finetuning.Setting(mdp.env(3), spaces, 3, lambda world, model: world, 0.0, 1.0)
     solve = lambda key, about: tasks.solve_mdp(families.dark_room(key, side=2), 3)
     pool = tasks.sample(jax.random.key(0), solve, (), 6)

@@ -7,36 +7,48 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdm import prompts, tasks
+from jaxdm import tasks, tokens
 from jaxdm.envs import families, mdp
-from jaxdm.episodes import as_law, markov, rollout
 from jaxdm.learners import tabular
 from jaxdm.models.agent import deploy, network_agent
 from jaxdm.models.transformer import Transformer, network
-from jaxdm.prompts import Spaces
+from jaxdm.rollout import epsilon_soft, markov_agent, rollout, rollouts
+from jaxdm.tokens import Spaces
 
 STATES, ACTIONS, HORIZON = 5, 3, 6
+
+
 SPACES = Spaces(observations=STATES, actions=ACTIONS)
+
+
 WORLD = families.dirichlet(jax.random.key(0), states=STATES, actions=ACTIONS)
+
+
 ENV = mdp.env(HORIZON)
+
+
 TASK = tasks.solve_mdp(WORLD, HORIZON)
+
+
 NET = network(Transformer(width=8, layers=1, heads=1), SPACES.features, SPACES.outputs)
-LAW = as_law(TASK.lesson.policy, ACTIONS, 0.5)
+
+
+LAW = epsilon_soft(TASK.lesson.policy, ACTIONS, 0.5)
 
 
 @cache
 def demonstrations(count: int):
-    play = jax.jit(lambda key: prompts.play(key, ENV, WORLD, markov(HORIZON), LAW, HORIZON, count))
+    play = jax.jit(lambda key: rollouts(key, ENV, WORLD, markov_agent(HORIZON), LAW, HORIZON, count))
     return play(jax.random.key(7))
 
 
 def agents() -> dict[str, tuple]:
     demos = demonstrations(2)
     weights = NET.init(jax.random.key(3))
-    context = prompts.encode(demos, SPACES)
+    context = tokens.encode(demos, SPACES)
     return {
-        "oracle": (markov(HORIZON), as_law(TASK.lesson.policy, ACTIONS)),
-        "soft oracle": (markov(HORIZON), LAW),
+        "oracle": (markov_agent(HORIZON), epsilon_soft(TASK.lesson.policy, ACTIONS)),
+        "soft oracle": (markov_agent(HORIZON), LAW),
         "informed": (tasks.informed(), tasks.guide(TASK, TASK.lesson, 0.5)),
         "random": (tabular.random(SPACES), ()),
         "vote": (tabular.vote(SPACES), demos),
@@ -47,6 +59,8 @@ def agents() -> dict[str, tuple]:
 
 
 AGENTS = agents()
+
+
 DETERMINISTIC = {"oracle", "certainty equivalent", "greedy network"}
 
 
@@ -98,7 +112,7 @@ def test_agents_on_the_same_key_face_the_same_luck():
 def test_deployment_equals_the_full_forward_pass_on_what_happened():
     _, params = AGENTS["greedy network"]
     episode = jax.tree.map(lambda x: x[0], player("greedy network")[0](jax.random.split(jax.random.key(1), 64)))
-    spoken = prompts.encode(jax.tree.map(lambda x: x[None], episode), SPACES)
+    spoken = tokens.encode(jax.tree.map(lambda x: x[None], episode), SPACES)
     outputs = NET.apply(params.weights, jnp.concatenate([params.context, spoken]))
     logits = outputs[params.context.shape[0] :, :ACTIONS]
     np.testing.assert_array_equal(jnp.argmax(logits, axis=-1), episode.action)
@@ -115,11 +129,11 @@ def test_the_soft_oracle_plays_its_law():
 
 def test_tokens_say_what_was_known_before_acting():
     demos = demonstrations(2)
-    tokens = np.asarray(prompts.encode(demos, SPACES)).reshape(2, HORIZON, SPACES.features)
+    rows = np.asarray(tokens.encode(demos, SPACES)).reshape(2, HORIZON, SPACES.features)
     borders = [STATES, 2 * STATES, 2 * STATES + ACTIONS, -1]
-    observation, last_observation, last_action, reward, start = np.split(tokens, borders, axis=-1)
+    observation, last_observation, last_action, reward, start = np.split(rows, borders, axis=-1)
     np.testing.assert_array_equal(observation.argmax(-1), demos.observation)
-    assert np.all(tokens[:, 0, STATES:-1] == 0)
+    assert np.all(rows[:, 0, STATES:-1] == 0)
     np.testing.assert_array_equal(last_observation[:, 1:].argmax(-1), demos.observation[:, :-1])
     np.testing.assert_array_equal(last_action[:, 1:].argmax(-1), demos.action[:, :-1])
     np.testing.assert_array_equal(reward[:, 1:, 0], demos.reward[:, :-1])
@@ -136,9 +150,9 @@ def test_a_network_looks_at_as_many_demonstrations_as_it_is_told():
     weights, agent = NET.init(jax.random.key(3)), network_agent(NET, SPACES, HORIZON)
     traces = []
     play = jax.jit(lambda told: traces.append(0) or rollout(jax.random.key(0), ENV, WORLD, agent, told, HORIZON))
-    two = prompts.encode(demonstrations(2), SPACES)
+    two = tokens.encode(demonstrations(2), SPACES)
     told = [deploy(weights, two, 1.0, length=count * HORIZON) for count in (0, 1, 2)]
-    shown = [deploy(weights, prompts.encode(demonstrations(count), SPACES), 1.0) for count in (0, 1, 2)]
+    shown = [deploy(weights, tokens.encode(demonstrations(count), SPACES), 1.0) for count in (0, 1, 2)]
     actions = [[play(one).action.tolist() for one in told], [play(one).action.tolist() for one in shown]]
     assert actions[0] == actions[1]
     assert len(set(map(tuple, actions[0]))) > 1
@@ -148,7 +162,7 @@ def test_a_network_looks_at_as_many_demonstrations_as_it_is_told():
 def test_a_network_needs_no_demonstrations_but_a_vote_does():
     none = demonstrations(0)
     agent = network_agent(NET, SPACES, HORIZON)
-    params = deploy(NET.init(jax.random.key(3)), prompts.encode(none, SPACES))
+    params = deploy(NET.init(jax.random.key(3)), tokens.encode(none, SPACES))
     assert rollout(jax.random.key(0), ENV, WORLD, agent, params, HORIZON).action.shape == (HORIZON,)
     for needy in (tabular.vote(SPACES), tabular.certainty_equivalent(SPACES, HORIZON)):
         with pytest.raises(ValueError, match=r"^demonstrations: none; expected at least one"):
@@ -167,7 +181,7 @@ def test_the_vote_counts():
 
 def test_the_counted_model_approaches_the_truth():
     uniform = jnp.full((STATES, ACTIONS), 1 / ACTIONS)
-    many = jax.jit(lambda key: prompts.play(key, ENV, WORLD, markov(), uniform, HORIZON, 5000))(jax.random.key(8))
+    many = jax.jit(lambda key: rollouts(key, ENV, WORLD, markov_agent(), uniform, HORIZON, 5000))(jax.random.key(8))
     counted = tabular.counted_mdp(many, SPACES)
     mdp.validate(counted)
     visits = 5000 * HORIZON / STATES / ACTIONS / 4  # a quarter of the average, to be safe

@@ -14,7 +14,8 @@ from experiments import findings, launch, sft
 from experiments.sft_arena import NETWORKS, RIVALS
 from experiments.sft_study import PRESETS
 from experiments.sft_tasks import key_of, prepare
-from jaxdm import storage
+from jaxdm.analysis import storage
+from jaxdm.analysis.claims import read_claims
 
 TOY = dataclasses.replace(PRESETS["toy"], settings=("pomdp",))
 """One setting: all take the same path, and `make reproduce PRESET=toy` takes it with each."""
@@ -61,7 +62,7 @@ def test_training_and_held_out_tasks_are_disjoint_by_their_keys():
 
 
 def test_the_study_states_its_claims(stored):
-    claims = storage.read_claims(stored / "claims.json")
+    claims = read_claims(stored / "claims.json")
     names = [
         "order",
         "half",

@@ -16,15 +16,23 @@ RANDOM: dict[str, Callable[..., mdp.MDP]] = {
     "garnet": functools.partial(families.garnet, states=5, actions=3, branching=2, discount=0.9),
     "dark_room": functools.partial(families.dark_room, side=3, slip=0.1, discount=0.9),
 }
+
+
 FIXED = {
     "chain": functools.partial(families.chain, states=5),
     "machine_replacement": functools.partial(families.machine_replacement, states=5),
 }
+
+
 ALL = {name: functools.partial(family, jax.random.key(0)) for name, family in RANDOM.items()} | FIXED
 
 
 COUNT = 2000
+
+
 DRAWS = {name: jax.jit(jax.vmap(family)) for name, family in RANDOM.items()}
+
+
 DRAWS["dirichlet"] = jax.jit(jax.vmap(lambda key, alpha: RANDOM["dirichlet"](key, concentration=alpha)))
 
 

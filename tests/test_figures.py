@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from figures import __main__ as runner
 from figures import report, sft, style, theory
-from jaxdm import storage
+from jaxdm.analysis import storage
+from jaxdm.analysis.claims import CLAIM_FIELDS, write_claims
 
 ROOT = Path(runner.__file__).parent.parent
 
@@ -57,7 +58,7 @@ def synthetic_sft(root, seeds=4, setting="pomdp", axes=()):
 
 def full_results(root):
     path = synthetic_sft(root)
-    storage.write_claims(path, [claim("E1", "differs", refuted=None, command="python -m experiments.sft")])
+    write_claims(path, [claim("E1", "differs", refuted=None, command="python -m experiments.sft")])
     for id in ("L2", "L10"):
         storage.write_json(root / "theory" / f"{id}.json", claim(id))
     storage.write_json(root / "theory" / "N1.json", claim("N1", "fails", refuted=False, measured=float("nan")))
@@ -148,7 +149,7 @@ def test_claims_are_data_in_natural_order_and_strict_json(written):
 
     claims = json.loads((root / "claims.json").read_text(), parse_constant=refuse)
     assert [item["id"] for item in claims] == ["L2", "L10", "N1", "E1"]
-    assert all(tuple(item) == storage.CLAIM_FIELDS for item in claims)
+    assert all(tuple(item) == CLAIM_FIELDS for item in claims)
     assert claims[2]["measured"] is None
     assert claims[3] == claim("E1", "differs", refuted=None, command="python -m experiments.sft")
 
@@ -215,7 +216,7 @@ def test_damaged_records_are_named(tmp_path, file, content, message):
 def test_of_two_results_with_the_same_claim_the_newer_one_counts(tmp_path):
     for seed, verdict in enumerate(["holds", "differs"]):
         path = storage.write_result(tmp_path, "sft", {"seed": seed}, {})
-        storage.write_claims(path, [claim("E1", verdict)])
+        write_claims(path, [claim("E1", verdict)])
     assert [item["verdict"] for item in report.collect_claims(tmp_path)] == ["differs"]
 
 

@@ -7,28 +7,43 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import reference
-from reference_ambiguity import Ambiguous
 
-from jaxdm import evaluation, finetuning, objectives, prompts, tasks
+from jaxdm import evaluation, finetuning, objectives, tasks, tokens
 from jaxdm.envs import apomdp, families, mdp, pomdp, rooms
-from jaxdm.episodes import as_law
 from jaxdm.finetuning import Setting
 from jaxdm.models.transformer import Transformer, network
 from jaxdm.oracles.policies import finite_policy_evaluation
-from jaxdm.prompts import Spaces
+from jaxdm.rollout import epsilon_soft, rollouts
+from jaxdm.tokens import Spaces
+from tests import reference
+from tests.reference_ambiguity import Ambiguous
 
 HORIZON = 3
+
+
 ROUGH = {"horizon": HORIZON, "visit_exploration": 0.5, "behaviour_scale": 3.0}
+
+
 MDP = Setting(env=mdp.env(HORIZON), spaces=Spaces(observations=4, actions=4), member=lambda world, m: world, **ROUGH)
+
+
 HIDDEN = MDP._replace(env=pomdp.env(HORIZON), spaces=Spaces(observations=18, actions=4))
+
+
 DOUBTFUL = HIDDEN._replace(env=apomdp.env(HORIZON), member=lambda world, m: world._replace(nature=jax.nn.one_hot(m, 2)))
+
+
 SETTINGS = {"mdp": MDP, "pomdp": HIDDEN, "apomdp": DOUBTFUL}
+
+
 NETS = {
     name: network(Transformer(width=8, layers=1, heads=1), s.spaces.features, s.spaces.outputs)
     for name, s in SETTINGS.items()
 }
+
+
 SPACES = MDP.spaces
+
 
 UNKNOWN: Any = "words"
 
@@ -61,7 +76,7 @@ def one(index: int, kind: str = "mdp") -> tasks.Task:
 
 
 @cache
-def item(kind: str) -> prompts.Prompt:
+def item(kind: str) -> tokens.Prompt:
     make = finetuning.teacher_prompt if kind == "oracle" else finetuning.behaviour_prompt
     return jax.jit(lambda key, task: make(key, MDP, task, 2))(jax.random.key(1), one(0))
 
@@ -161,12 +176,12 @@ def exact_loss(task: tasks.Task, law: np.ndarray) -> float:
 
 def test_the_gap_estimator_is_exact_in_mean_and_beats_returns():
     task = one(3)
-    law = as_law(task.lesson.policy, SPACES.actions, 0.4)
+    law = epsilon_soft(task.lesson.policy, SPACES.actions, 0.4)
 
     @jax.jit
     def sample(key):
         known = tasks.guide(task, task.lesson, 0.4)
-        episodes = prompts.play(key, MDP.env, task.world, tasks.informed(), known, HORIZON, 20_000)
+        episodes = rollouts(key, MDP.env, task.world, tasks.informed(), known, HORIZON, 20_000)
         returns = jnp.sum(episodes.reward, axis=-1)
         loss = lambda e: tasks.loss_along(task.q, task.world.discount, tasks.nodes(task, e), e)
         return jax.vmap(loss)(episodes), task.best[0] - returns

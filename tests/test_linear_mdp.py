@@ -6,13 +6,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import reference
 
 from jaxdm.envs import linear_mdp, mdp
 from jaxdm.oracles import planning
+from tests import reference
 
 S, A, D, H = 5, 3, 2, 4
+
+
 family = functools.partial(linear_mdp.random, states=S, actions=A, dimension=D, horizon=H)
+
+
 draw = jax.jit(jax.vmap(family))
 
 

@@ -4,12 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import reference
 
 from jaxdm.envs import mdp
+from tests import reference
 
 WORLD = mdp.env(horizon=3)
+
+
 step = jax.jit(WORLD.step)
+
+
 steps = jax.jit(jax.vmap(WORLD.step, in_axes=(0, None, None, None)))
 
 

@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdm import numerics, randomness
+from jaxdm import numerics, random, validation
 
-sample = jax.jit(jax.vmap(numerics.sample_index, in_axes=(None, 0)))
-thresholds = jax.jit(numerics.inverse_cdf)
+sample = jax.jit(jax.vmap(random.sample_index, in_axes=(None, 0)))
+
+
+thresholds = jax.jit(random.inverse_cdf)
 
 
 def test_inverse_cdf_is_the_running_sum_and_marks_what_cannot_happen():
@@ -51,23 +53,23 @@ def test_rows_need_not_sum_to_one(double):
 def test_sampled_law_within_5_standard_errors():
     law = np.array([0.05, 0.0, 0.6, 0.35], np.float32)
     count = 100_000
-    uniform = numerics.uniform_from(jax.random.key(0), (count,))
+    uniform = random.uniform_from(jax.random.key(0), (count,))
     share = np.bincount(sample(thresholds(jnp.asarray(law)), uniform), minlength=4) / count
     assert np.all(np.abs(share - law) <= 5 * np.sqrt(law * (1 - law) / count))
 
 
 def test_uniform_from_takes_a_key_or_numbers(double):
     key = jax.random.key(3)
-    drawn = numerics.uniform_from(key, (4,), jnp.float64)
+    drawn = random.uniform_from(key, (4,), jnp.float64)
     assert jnp.array_equal(drawn, jax.random.uniform(key, (4,), jnp.float64))
-    assert numerics.uniform_from(drawn, (4,), jnp.float64) is drawn
+    assert random.uniform_from(drawn, (4,), jnp.float64) is drawn
 
 
 @pytest.mark.parametrize("shape", [(), (7,), (3, 4), (2, 3, 0), (2, 3, 5)])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_uniform_draws_the_numbers_of_jax(double, shape, dtype):
     key = jax.random.key(3)
-    assert jnp.array_equal(randomness.uniform(key, shape, dtype), jax.random.uniform(key, shape, dtype))
+    assert jnp.array_equal(random.uniform(key, shape, dtype), jax.random.uniform(key, shape, dtype))
 
 
 def test_masked_mean_is_the_mean_of_what_is_kept():
@@ -93,12 +95,12 @@ def test_is_concrete_knows_traced_arrays():
 
     @jax.jit
     def look(x):
-        seen.append(numerics.is_concrete(x, 1.0))
+        seen.append(validation.is_concrete(x, 1.0))
         return x
 
     look(jnp.ones(2))
     assert seen == [False]
-    assert numerics.is_concrete(jnp.ones(2), 3, np.ones(1))
+    assert validation.is_concrete(jnp.ones(2), 3, np.ones(1))
 
 
 def test_pieces_are_the_whole():

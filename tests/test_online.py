@@ -10,11 +10,13 @@ import pytest
 from jaxdm.envs import losses as laws
 from jaxdm.envs import online
 from jaxdm.envs.online import BALL, SIMPLEX
-from jaxdm.episodes import rollout
 from jaxdm.learners import online as learners
+from jaxdm.rollout import rollout
 from tests import reference_online as reference
 
 REGIONS = {"ball": BALL, "simplex": SIMPLEX}
+
+
 T, D, B = 40, 3, 6
 
 
@@ -29,7 +31,11 @@ AGENTS = {
     **{(name, kind): learner(name, kind) for kind in REGIONS for name in ("lazy_descent", "greedy_descent")},
     ("hedge", "simplex"): learner("hedge", "simplex"),
 }
+
+
 DETERMINISTIC = {name: agent for name, agent in AGENTS.items() if name[0] != "perturbed_leader"}
+
+
 RESPONSES = (online.oblivious, online.orthogonal, online.against_ball, online.against_simplex)
 
 

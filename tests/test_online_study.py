@@ -10,9 +10,12 @@ from experiments.online_findings import claims
 from experiments.online_games import ARENAS, attacked, targets
 from experiments.online_study import Config
 from figures import online as figure
-from jaxdm import storage
+from jaxdm.analysis import storage
+from jaxdm.analysis.claims import read_claims, write_claims
 
 T, STEPS = 12, 3
+
+
 HORIZONS = np.asarray([16, 32, 64])
 
 
@@ -68,8 +71,8 @@ def test_claims_follow_the_fitted_exponents(tmp_path):
     assert [claim["verdict"] for claim in rows] == ["holds"] * 3
     metrics["attack_exponent"] = metrics["attack_exponent"] + 0.3
     assert [claim["verdict"] for claim in claims("quick", metrics)] == ["differs"] * 3
-    storage.write_claims(tmp_path, rows)
-    assert storage.read_claims(tmp_path / "claims.json")[0]["command"] == "python -m experiments.online quick"
+    write_claims(tmp_path, rows)
+    assert read_claims(tmp_path / "claims.json")[0]["command"] == "python -m experiments.online quick"
 
 
 def test_figures_show_every_law_and_target(tmp_path):

@@ -4,21 +4,41 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import reference
 
 from jaxdm.envs import families, mdp
 from jaxdm.oracles import planning, policies
+from tests import reference
 
 induction = jax.jit(planning.backward_induction, static_argnums=1)
+
+
 iteration = jax.jit(planning.value_iteration)
+
+
 howard = jax.jit(planning.policy_iteration)
+
+
 evaluation = jax.jit(policies.policy_evaluation)
+
+
 DISCOUNTED = {"value iteration": iteration, "policy iteration": howard}
+
+
 evaluations = jax.jit(jax.vmap(policies.policy_evaluation))
+
+
 inductions = jax.jit(jax.vmap(lambda m: planning.backward_induction(m, 20)))
+
+
 iterations = jax.jit(jax.vmap(planning.value_iteration, in_axes=(0, None)))
+
+
 howards = jax.jit(jax.vmap(planning.policy_iteration))
+
+
 BATCHED = {"value iteration": lambda m: iterations(m, 1e-6), "policy iteration": howards}
+
+
 S, A, COUNT = 6, 3, 100  # one shape for all random problems: each solver is compiled once per precision
 
 

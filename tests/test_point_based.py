@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import reference_pomdp as reference
 
 from jaxdm.envs import families, pomdp, pomdp_families
 from jaxdm.oracles import alpha_vectors, belief_planning, belief_tree, point_based, value_bounds
 from jaxdm.types import Transition
+from tests import reference_pomdp as reference
 
 KEY = jax.random.key(6)
 EPS = float(np.finfo(np.float32).eps)

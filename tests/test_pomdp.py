@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import reference_pomdp as reference
 
 from jaxdm.envs import pomdp, pomdp_families
+from tests import reference_pomdp as reference
 
 KEY = jax.random.key(11)
 EPS = float(np.finfo(np.float32).eps)

@@ -7,9 +7,9 @@ import pytest
 
 from jaxdm.envs import mdp, online
 from jaxdm.envs.online import BALL, SIMPLEX
-from jaxdm.episodes import rollout
 from jaxdm.learners import online as learners
 from jaxdm.oracles import attack, hindsight, regret
+from jaxdm.rollout import rollout
 from tests import reference_online as reference
 
 ROUNDING = 1e-13

@@ -14,7 +14,9 @@ from experiments.rmft_findings import claims
 from experiments.rmft_study import ARMS, PRESETS, Config
 from experiments.rmft_training import start
 from figures import rmft as figure
-from jaxdm import distillation, storage
+from jaxdm import distillation
+from jaxdm.analysis import storage
+from jaxdm.analysis.claims import read_claims
 from jaxdm.envs import online
 from jaxdm.learners import online as learners
 from jaxdm.models.transformer import network
@@ -30,7 +32,7 @@ def test_a_toy_run_is_stored_whole(tmp_path):
     assert metrics["bandit_course"].shape == (4, len(rmft_bandit.LAWS), TOY.seeds, TOY.length)
     assert np.all(np.diff(metrics["bandit_course"], axis=-1) >= -1e-5)
     assert metrics["bandit_rounds"].shape == (TOY.seeds, TOY.bandit.rounds)
-    rows = storage.read_claims(path / "claims.json")
+    rows = read_claims(path / "claims.json")
     assert {"RMFT-bandit", "RMFT-Thompson", "RMFT-explore-1"} <= {row["id"] for row in rows}
     assert [drawn.name for drawn in figure.draw(tmp_path)] == ["rmft_training", "rmft_regret"]
 

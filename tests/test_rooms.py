@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from reference_ambiguity import Ambiguous
 
 from jaxdm.envs import apomdp, families, pomdp, rooms
 from jaxdm.oracles import ambiguity, ambiguity_policies, belief, belief_planning, information
+from tests.reference_ambiguity import Ambiguous
 
 SIDE, HORIZON = 3, 3
 NUMBERS = {"slip": [0.1, 0.3], "quality": [0.8, 0.6], "bright": [0.5, 0.7]}

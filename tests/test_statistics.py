@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from jaxdm import exploration, statistics
+from jaxdm.analysis import exploration, statistics
 
 RNG = np.random.default_rng(7)
+
+
 REPEATS = 4000
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxdm import storage
+from jaxdm.analysis import storage
+from jaxdm.analysis.claims import CLAIM_FIELDS, read_claims, write_claims
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -160,16 +161,16 @@ def test_results_are_as_readable_as_the_user_wants(tmp_path):
 
 
 def test_claims_round_trip_and_are_replaced_with_their_result(tmp_path):
-    claim = dict.fromkeys(storage.CLAIM_FIELDS, "text") | {"verdict": "differs", "refuted": None}
+    claim = dict.fromkeys(CLAIM_FIELDS, "text") | {"verdict": "differs", "refuted": None}
     claim |= {"measured": np.float32(0.5), "low": float("-inf"), "high": float("nan")}
     path = storage.write_result(tmp_path, "sft", Config(), {})
-    file = storage.write_claims(path, [claim | {"more": 1}])
-    assert storage.read_claims(file) == [claim | {"measured": 0.5, "low": None, "high": None}]
+    file = write_claims(path, [claim | {"more": 1}])
+    assert read_claims(file) == [claim | {"measured": 0.5, "low": None, "high": None}]
     with pytest.raises(ValueError, match="verdict: 'so' of claim 'text'; expected one of"):
-        storage.write_claims(path, [claim | {"verdict": "so"}])
+        write_claims(path, [claim | {"verdict": "so"}])
     with pytest.raises(ValueError, match="claim: None has no 'id'; expected id, source"):
-        storage.write_claims(path, [{}])
-    assert storage.read_claims(file)[0]["measured"] == 0.5
+        write_claims(path, [{}])
+    assert read_claims(file)[0]["measured"] == 0.5
     storage.write_result(tmp_path, "sft", Config(), {})
     assert not file.exists()
 

@@ -11,24 +11,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdm import storage
+from jaxdm.analysis import storage
+from jaxdm.analysis.claims import FAILS, HOLDS, at_most, covers, exactly, near
 from theory import __main__ as runner
-from theory import (
-    claim,
-    draws,
-    error_bound,
-    mutations,
-    records,
-    regression,
-    softmax_answers,
-    training,
-    training_optimum,
-)
+from theory import draws, error_bound, mutations, records, regression, softmax_answers, training, training_optimum
 
 SAMPLES, KEYS = 30, (1, 2, 3, 4, 5)
+
+
 FEWEST = {"L3": 2, "L4": 10, "L5": 8000, "L5-M": 60, "L5-N": 1000, "L6a": 500, "L6b": 20, "L7b": 6}
 """Where a check needs more draws than that, or can do with fewer."""
+
+
 COMMAND = [sys.executable, "-m", "theory"]
+
+
 ROOT = Path(runner.__file__).parent.parent
 
 
@@ -38,7 +35,7 @@ def test_a_claim_holds_its_wrong_version_is_refuted_and_every_listed_one_rejecte
     samples = FEWEST.get(id, SAMPLES)
     for seed in KEYS:
         found = runner.run(id, runner.Config(samples=samples, seed=seed))
-        assert (found.verdict, found.refuted) == (claim.HOLDS, True), found
+        assert (found.verdict, found.refuted) == (HOLDS, True), found
         assert found.id == id
         assert found.source
         assert found.low <= found.measured <= found.high
@@ -136,7 +133,7 @@ def test_errors_of_softmax_layers_are_those_of_all_contexts(double):
 def constant(verdict, refuted_verdict):
     """A theory module whose check and refutation come out as told."""
     module = ModuleType("constant")
-    made = claim.exactly("X", "a statement", "a source", 0.0, 1e-9)
+    made = exactly("X", "a statement", "a source", 0.0, 1e-9)
     module.__dict__["check"] = lambda key, samples=1: made._replace(verdict=verdict)
     module.__dict__["refute"] = lambda key, samples=1: made._replace(verdict=refuted_verdict)
     return module
@@ -145,9 +142,9 @@ def constant(verdict, refuted_verdict):
 @pytest.mark.parametrize(
     ("verdict", "refuted_verdict", "code", "says"),
     [
-        (claim.HOLDS, claim.FAILS, 0, "refuted"),
-        (claim.FAILS, claim.FAILS, 1, "fails"),
-        (claim.HOLDS, claim.HOLDS, 1, "NOT REFUTED"),
+        (HOLDS, FAILS, 0, "refuted"),
+        (FAILS, FAILS, 1, "fails"),
+        (HOLDS, HOLDS, 1, "NOT REFUTED"),
     ],
 )
 def test_the_exit_code_is_1_when_anything_fails(tmp_path, monkeypatch, capsys, verdict, refuted_verdict, code, says):
@@ -156,7 +153,7 @@ def test_the_exit_code_is_1_when_anything_fails(tmp_path, monkeypatch, capsys, v
     assert says in capsys.readouterr().out
     stored = json.loads((tmp_path / "theory" / "X.json").read_text())
     assert stored["verdict"] == verdict
-    assert stored["refuted"] == (refuted_verdict != claim.HOLDS)
+    assert stored["refuted"] == (refuted_verdict != HOLDS)
 
 
 @pytest.mark.parametrize(
@@ -198,16 +195,16 @@ def test_curves_are_stored_beside_their_claim(tmp_path):
 
 def test_verdicts_of_each_kind_of_claim():
     arguments = ("X", "statement", "source")
-    assert claim.at_most(*arguments, 1.0, 1.0).verdict == claim.HOLDS
-    assert claim.at_most(*arguments, 1.1, 1.0).verdict == claim.FAILS
-    assert claim.at_most(*arguments, 1.1, 1.0, slack=0.2).verdict == claim.HOLDS
-    assert claim.exactly(*arguments, 1e-12, 1e-10).verdict == claim.HOLDS
-    assert claim.exactly(*arguments, float("nan"), 1e-10).verdict == claim.FAILS
-    assert claim.near(*arguments, 1.0, 1.2, 0.3).verdict == claim.HOLDS
-    assert claim.near(*arguments, 1.0, 0.6, 0.3).verdict == claim.FAILS
-    assert claim.covers(*arguments, -1.0, -1.1, -0.9, -1.0).verdict == claim.HOLDS
-    assert claim.covers(*arguments, -1.0, -1.1, -0.9, -2.0).verdict == claim.FAILS
-    assert claim.covers(*arguments, float("nan"), float("nan"), float("nan"), -2.0).verdict == claim.FAILS
+    assert at_most(*arguments, 1.0, 1.0).verdict == HOLDS
+    assert at_most(*arguments, 1.1, 1.0).verdict == FAILS
+    assert at_most(*arguments, 1.1, 1.0, slack=0.2).verdict == HOLDS
+    assert exactly(*arguments, 1e-12, 1e-10).verdict == HOLDS
+    assert exactly(*arguments, float("nan"), 1e-10).verdict == FAILS
+    assert near(*arguments, 1.0, 1.2, 0.3).verdict == HOLDS
+    assert near(*arguments, 1.0, 0.6, 0.3).verdict == FAILS
+    assert covers(*arguments, -1.0, -1.1, -0.9, -1.0).verdict == HOLDS
+    assert covers(*arguments, -1.0, -1.1, -0.9, -2.0).verdict == FAILS
+    assert covers(*arguments, float("nan"), float("nan"), float("nan"), -2.0).verdict == FAILS
 
 
 def test_claims_are_jax_free_records(tmp_path):

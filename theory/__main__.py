@@ -11,6 +11,7 @@ import jax
 import tyro
 from rich.console import Console
 
+from jaxdm.analysis.claims import HOLDS, Claim
 from theory import (
     action_labels,
     ambiguity_attitude,
@@ -41,7 +42,6 @@ from theory import (
     two_terms,
     ucb_bound,
 )
-from theory.claim import HOLDS, Claim
 
 CLAIMS: dict[str, ModuleType] = {
     "L1": realisability,

@@ -19,10 +19,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm import randomness, statistics
+from jaxdm import random
+from jaxdm.analysis import statistics
+from jaxdm.analysis.claims import DIFFERS, HOLDS, Claim, near
 from jaxdm.types import Tree
 from theory import deployment, draws, pools, regression, training
-from theory.claim import DIFFERS, HOLDS, Claim, near
 
 LENGTH, ALIKE = 4, 0.9
 """N, and the smallest cosine that counts as the same direction."""
@@ -37,6 +38,8 @@ class Form(NamedTuple):
 
 
 STATED = Form()
+
+
 WRONG = {
     "trained on Q*": Form(actions=False),
     "closed form x 10": Form(closed=10.0),
@@ -97,7 +100,7 @@ def layers(key: jax.Array, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
 def cross_entropy(params: Tree, key: jax.Array, pool: pools.Pool, length: int, batch: int) -> jax.Array:
     """Of the best action at a random state, with the layer's answers as logits."""
     states, actions, size, _ = pools.SIZE
-    index = randomness.uniform(key, (batch * (length + 2),))
+    index = random.uniform(key, (batch * (length + 2),))
     tasks = pool.tasks[(index[:batch] * pools.POOL).astype(jnp.int32)]
     menu = pool.points.reshape(states, actions, size)[(index[batch : 2 * batch] * states).astype(jnp.int32)]
     x = pool.points[(index[2 * batch :] * (states * actions)).astype(jnp.int32)].reshape(batch, length, size)

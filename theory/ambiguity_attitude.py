@@ -17,13 +17,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm.analysis.claims import Claim, exactly
 from jaxdm.envs import apomdp, apomdp_families
 from jaxdm.oracles import ambiguity
 from theory import draws
-from theory.claim import Claim, exactly
 
 SOURCE = "ours, after Saghafian 2018"
+
+
 MODELS, HORIZON = 3, 3
+
+
 ATTITUDES = (0.0, 0.1, 0.3, 0.5, 0.8, 1.0)
 
 

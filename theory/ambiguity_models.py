@@ -16,11 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm.analysis.claims import Claim, exactly
 from jaxdm.envs import apomdp, apomdp_families
 from jaxdm.oracles import ambiguity
-from theory.claim import Claim, exactly
 
 SOURCE = "ours, after Saghafian 2018"
+
+
 MODELS, HORIZON = 4, 3
 
 

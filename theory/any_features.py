@@ -23,12 +23,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm.analysis.claims import Claim, exactly
 from theory import draws, regression
-from theory.claim import Claim, exactly
 
 POINTS, DIMENSION, LENGTH = 5, 3, 3
+
+
 CHUNK = 1000
 """Laws drawn at once."""
+
+
 ROUNDING = 100
 """Times eps and the condition number of the Hessian: sums of 5^4 terms."""
 
@@ -44,6 +48,8 @@ class Form(NamedTuple):
 
 
 STATED = Form()
+
+
 WRONG = {
     "Gamma^-1": Form(normal=1.0, plain=1.0),
     "fourth moment of a Gaussian": Form(normal=1.0),

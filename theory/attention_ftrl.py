@@ -17,14 +17,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm.analysis.claims import Claim, exactly
 from jaxdm.envs import losses as laws
 from jaxdm.envs.online import BALL
 from jaxdm.models import attention
-from theory.claim import Claim, exactly
 
 SOURCE = "Park, Liu, Ozdaglar, Zhang, ICLR 2025"
+
+
 STATEMENT = "linear attention, then a projection (a softmax), plays the minimiser that defines FTRL (Hedge)"
+
+
 DIMENSION, ROUNDS, WIDTH = 4, 20, 6
+
+
 ROUNDING = 1e4 * float(np.finfo(np.float64).eps)
 """Sums of 20 losses through random matrices of condition about 100, and 200 halvings of an interval."""
 

@@ -16,22 +16,38 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm import statistics
+from jaxdm.analysis import statistics
+from jaxdm.analysis.claims import FAILS, Claim, covers
 from theory import draws, regression
-from theory.claim import FAILS, Claim, covers
 
 SOURCE = "rate of paper 1, eq. 6"
+
+
 SPECTRUM = (2.0, 1.0, 0.25)
+
+
 LENGTH = 50
+
+
 CONTEXTS = (8, 16, 32, 64, 128, 256)
+
+
 CHUNK = 1000
 """Contexts drawn at once."""
+
+
 BATCHES = 40
 """Independent curves: the unit of the interval."""
+
+
 WIDTH = 0.1
 """Widest interval that counts as a measurement."""
+
+
 CONFIDENCE = 1 - 5.7e-7
 """Of a normal's five standard deviations; the interval itself is Student's."""
+
+
 WRONG = {f"exponent {value}": value for value in (-2.0, -0.5, 1.0, 0.0)}
 
 

@@ -18,16 +18,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm.analysis.claims import Claim, exactly
 from theory import draws, regression
-from theory.claim import Claim, exactly
 
 DIMENSION, CONTEXT = 4, 30
+
+
 SCALES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+
+
 METHODS = ("layer", "least squares")
+
+
 CHUNK = 10_000
 """Instances drawn at once."""
+
+
 ROUNDING = 1000
 """Times eps: sums of 30 products of four factors, relative to the sum of their moduli."""
+
+
 WRONG = {f"c^{power:g}": power for power in (0.0, 1.0, 1.5, 3.0, 4.0, -2.0)}
 
 

@@ -22,17 +22,24 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
-from jaxdm import statistics, trainer
+from jaxdm import trainer
+from jaxdm.analysis import statistics
+from jaxdm.analysis.claims import DIFFERS, FAILS, HOLDS, Claim, near
 from jaxdm.types import Tree
 from theory import dense_risk, draws, regression
-from theory.claim import DIFFERS, FAILS, HOLDS, Claim, near
 
 LENGTHS = (2, 20)
 """N; whole prompts are summed over for the first."""
+
+
 DEVIATION, STEPS, RATE = 0.3, 4000, 0.05
 """Of the initial weights; gradient steps and their first size."""
+
+
 LEAST = 0.1
 """Share of starts that counts as often."""
+
+
 AT_REST, ROUNDING = 1e-6, 1e-9
 """Largest slope, and curvature downwards, of a point of rest; relative error of sums over 11,664 prompts."""
 
@@ -56,6 +63,8 @@ class Ends(NamedTuple):
 
 
 STATED = Form()
+
+
 WRONG = {
     "the theorem's start": Form(structured=True),
     "no query in H": Form(own=0.0),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm import randomness
+from jaxdm import random
 from jaxdm.envs import linear_mdp
 from jaxdm.envs.linear_mdp import LinearMDP
 from jaxdm.envs.mdp import MDP
@@ -58,7 +58,7 @@ def _families(key: jax.Array, size: tuple[int, int, int, int], count: int) -> Li
     """An MDP and its siblings, leading axes [count, 1 + SIBLINGS]."""
     states, actions, dimension, horizon = size
     draw = lambda key: linear_mdp.random(key, states=states, actions=actions, dimension=dimension, horizon=horizon)
-    keys = randomness.split(key, count * (1 + SIBLINGS)).reshape(count, 1 + SIBLINGS)
+    keys = random.split(key, count * (1 + SIBLINGS)).reshape(count, 1 + SIBLINGS)
     return jax.vmap(jax.vmap(draw))(keys)
 
 

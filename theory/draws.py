@@ -15,9 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm import randomness
+from jaxdm import random
 
 T = TypeVar("T")
+
+
 KEPT = 8
 """Measurements that `once` keeps: those of all settings of a check."""
 
@@ -25,19 +27,19 @@ KEPT = 8
 @functools.partial(jax.jit, static_argnums=1)
 def keys(key: jax.Array, count: int = 2) -> jax.Array:
     """Independent keys, [count]."""
-    return randomness.split(key, count)
+    return random.split(key, count)
 
 
 @functools.partial(jax.jit, static_argnums=1)
 def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Standard normal numbers of the current precision."""
-    return randomness.normal(key, shape, jnp.result_type(float))
+    return random.normal(key, shape, jnp.result_type(float))
 
 
 @functools.partial(jax.jit, static_argnums=1)
 def uniform(key: jax.Array, shape: tuple[int, ...] = ()) -> jax.Array:
     """Numbers in [0, 1) of the current precision."""
-    return randomness.uniform(key, shape, jnp.result_type(float))
+    return random.uniform(key, shape, jnp.result_type(float))
 
 
 def in_chunks(measure: Callable[[jax.Array, int], Any], key: jax.Array, samples: int, chunk: int) -> Any:
@@ -70,4 +72,4 @@ def once(measure: Callable[..., T]) -> Callable[..., T]:
     return functools.wraps(measure)(recalled)
 
 
-_fold_in = jax.jit(randomness.fold_in)
+_fold_in = jax.jit(random.fold_in)

@@ -20,17 +20,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm import randomness
+from jaxdm import random
+from jaxdm.analysis.claims import Claim, at_most
 from jaxdm.envs.online import SIMPLEX
 from jaxdm.learners.online import Rate, follow_leader, ftrl, hedge, hedge_rate, rate
 from jaxdm.oracles.regret import external
 from jaxdm.types import Agent, Transition, Tree
 from theory.attention_ftrl import attend, ftrl_layer
-from theory.claim import Claim, at_most
 
 SOURCE = "Cesa-Bianchi, Lugosi 2006, section 7.4"
+
+
 STATEMENT = "average play is an e-coarse-correlated equilibrium, e = max regret / T; largest e / (regret bound / T)"
+
+
 ROUNDS, SIZES = 200, (2, 3)
+
+
 ROUNDING = ROUNDS * 100 * float(np.finfo(np.float64).eps)
 
 
@@ -95,7 +101,7 @@ def attention_layer(arms: int) -> Agent:
 def worst_ratio(key: jax.Array, samples: int, arms: int, regularised: bool) -> jax.Array:
     """The largest ratio on random games, and on that of equal charges, of all learners or of follow-the-leader."""
     key_games, key_play = jax.random.split(key)
-    games = randomness.uniform(key_games, (samples, 2, arms, arms), float)
+    games = random.uniform(key_games, (samples, 2, arms, arms), float)
     games = games.at[0].set(jnp.broadcast_to(jnp.eye(arms), (2, arms, arms)))
     entropy, square = math.sqrt(ROUNDS * math.log(arms) / 2), math.sqrt(arms * ROUNDS)
     tuned = hedge_rate(arms, ROUNDS)

@@ -16,13 +16,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm.analysis.claims import Claim, at_most
 from theory import draws, regression
-from theory.claim import Claim, at_most
 
 SOURCE = "paper 1, eq. 6 = Zhang, Frei, Bartlett 2024, corollary 4.3"
+
+
 DIMENSIONS = (2, 3, 5, 8)
+
+
 CONTEXTS = (5, 50, 10**9)
+
+
 LENGTHS = (5, 50, 500, 10**5)
+
+
 CHUNK = 10_000
 """Spectra of every dimension drawn at once; the first of a chunk is flat."""
 
@@ -38,6 +46,8 @@ class Bound(NamedTuple):
 
 
 STATED = Bound()
+
+
 WRONG = {
     "(d + 1) x 0.25": Bound(context=0.25),
     "(d + 1) x 0.5": Bound(context=0.5),

@@ -20,21 +20,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm.analysis.claims import FAILS, Claim, at_most
 from theory import draws, regression
-from theory.claim import FAILS, Claim, at_most
 
 SOURCE = "ours; sharpens paper 1, eq. 6"
+
+
 STATEMENT = "E e^2 of the layer = est/M + bias, exactly"
+
+
 REFERENCE = (
     ((1.0, 1.0, 1.0), 20, 20, 0.500),
     ((2.0, 1.0, 0.25), 20, 50, 0.5474),
     ((1.0, 1.0, 1.0, 1.0, 1.0), 40, 10, 0.9961),
 )
 """Eigenvalues of L, M, N, and `E e^2` to the digits given."""
+
+
 CHUNK = 20_000
 """Tasks, contexts and queries drawn at once."""
+
+
 POINTS, LENGTH = 4, 3
 """Points of the simplex features and length of the contexts that are summed over."""
+
+
 ROUNDING = 1000
 """Times eps: sums of 4^4 terms, and a 3 x 3 inverse."""
 
@@ -49,6 +59,8 @@ class Form(NamedTuple):
 
 
 STATED = Form()
+
+
 WRONG = {
     "est x 0.5": Form(estimation=0.5),
     "est x 2": Form(estimation=2.0),

@@ -16,14 +16,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm import randomness
+from jaxdm import random
+from jaxdm.analysis.claims import Claim, at_most
 from jaxdm.envs import bandit, drifts
-from jaxdm.episodes import rollout
 from jaxdm.learners.exponential import Exp3, exp3
+from jaxdm.rollout import rollout
 from theory import draws
-from theory.claim import Claim, at_most
 
 ARMS, ROUNDS, RUNS = 4, 400, 8
+
+
 SOURCE = "Auer, Cesa-Bianchi, Freund, Schapire 2002, Theorem 3.1"
 
 
@@ -31,7 +33,7 @@ def rewards(key: jax.Array, kind: jax.Array) -> jax.Array:
     """A sequence [T, K]: 0 coins of fixed bias, 1 of switching bias, 2 a walk, 3 one good arm that changes at T/2."""
     key_mean, key_coin, key_arm = jax.random.split(key, 3)
     sizes = {"arms": ARMS, "rounds": ROUNDS}
-    coins = randomness.uniform(key_coin, (ROUNDS, ARMS), jnp.result_type(float))
+    coins = random.uniform(key_coin, (ROUNDS, ARMS), jnp.result_type(float))
     fixed = jax.random.uniform(key_mean, (1, ARMS), coins.dtype)
     switching = drifts.switching(key_mean, chance=0.02, **sizes).mean
     walk = drifts.wandering(key_mean, step=0.05, **sizes).mean

@@ -20,20 +20,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm.analysis.claims import Claim, at_most
 from jaxdm.envs import losses as laws
 from jaxdm.envs import online
 from jaxdm.envs.online import BALL
-from jaxdm.episodes import rollout
 from jaxdm.learners.online import Rate, ftrl, ftrl_rate, rate
 from jaxdm.oracles.attack import ascend, to_unit_ball
 from jaxdm.oracles.regret import external
+from jaxdm.rollout import rollout
 from theory import draws
-from theory.claim import Claim, at_most
 
 SOURCE = "Shalev-Shwartz 2012, theorem 2.11"
+
+
 STATEMENT = "regret of FTRL on the ball / (R^2/(2 eta) + eta/2 sum |l|^2), largest found, attacked from {} starts"
+
+
 ROUNDS, DIMENSION, RESTARTS = 40, 2, 64
+
+
 ROUNDING = 100 * ROUNDS * float(np.finfo(np.float64).eps)
+
+
 AGENT = ftrl(BALL, DIMENSION)
 
 

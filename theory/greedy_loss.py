@@ -18,15 +18,21 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jaxdm.analysis.claims import Claim, at_most
 from theory import deployment, draws, greedy_play
-from theory.claim import Claim, at_most
 
 SETTINGS = (((2, 2, 2, 1), 3, 2), ((8, 3, 4, 5), 20, 10))
 """(S, A, d, H), M and N."""
+
+
 CHUNK = 500
 """MDPs solved at once."""
+
+
 CONTEXTS = 10
 """Contexts of every MDP and setting."""
+
+
 ROUNDING = 1e-9
 """Relative: values are certified to 1e-13, and losses and errors far smaller than 1e-4 do not decide the maximum."""
 
@@ -39,6 +45,8 @@ class Loss(NamedTuple):
 
 
 STATED = Loss()
+
+
 WRONG = {
     "factor 1": Loss(factor=1.0),
     "factor 1.5": Loss(factor=1.5),

@@ -22,21 +22,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm.analysis.claims import Claim, at_most
 from jaxdm.envs import losses as laws
 from jaxdm.envs import online
 from jaxdm.envs.online import SIMPLEX
-from jaxdm.episodes import rollout
 from jaxdm.learners.online import Rate, hedge, hedge_rate
 from jaxdm.oracles.attack import ascend, to_unit_interval
 from jaxdm.oracles.regret import external
+from jaxdm.rollout import rollout
 from theory import draws
-from theory.claim import Claim, at_most
 
 SOURCE = "Cesa-Bianchi, Lugosi 2006, theorem 2.2"
+
+
 STATEMENT = "regret of Hedge / sqrt(T log K / 2), largest of {} sequences and {} attacks; anytime rate too"
+
+
 SIZES = ((2, 30), (16, 60))
 """Arms and rounds of the sequences tried."""
+
+
 BITS, RESTARTS = 9, 64
+
+
 ROUNDING = 1e4 * float(np.finfo(np.float64).eps)
 
 

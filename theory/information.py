@@ -11,12 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm.analysis.claims import Claim, exactly
 from jaxdm.envs import pomdp_families
 from jaxdm.oracles import belief_planning
 from jaxdm.oracles.belief_tree import tree_value
-from theory.claim import Claim, exactly
 
 STATES, ACTIONS, HORIZON, QUALITIES = 3, 2, 4, 7
+
+
 STATEMENT = "the value of a POMDP never decreases with observation quality"
 
 

@@ -16,13 +16,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm.analysis.claims import Claim
 from theory import context_rate, draws, regression
-from theory.claim import Claim
 
 LENGTHS = tuple(100_000 * 2**k for k in range(6))
 """d k = 24 for the spectrum of `context_rate`: the exponent between the first two is off by about 24 / 100,000."""
+
+
 CHUNK = 20_000
 """Tasks and queries drawn at once."""
+
+
 WRONG = {f"exponent {value}": value for value in (-3.0, -1.0, -1.9, 2.0, 0.0)}
 
 

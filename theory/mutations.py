@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import jax
 
-from jaxdm import storage
-from theory.claim import HOLDS
+from jaxdm.analysis import storage
+from jaxdm.analysis.claims import HOLDS
 
 
 class Mutation(NamedTuple):

@@ -19,14 +19,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm.analysis.claims import Claim, exactly
 from theory import deployment, draws, regression
-from theory.claim import Claim, exactly
 
 POINTS, DIMENSION, LENGTH = 4, 3, 3
+
+
 SIZE, TRAINED, CONTEXT = (8, 3, 4, 5), 30.0, 50
 """(S, A, d, H), N and M of the MDPs."""
+
+
 CHUNK = 1000
 """Instances drawn at once."""
+
+
 ROUNDING = 1000
 """Times eps: sums of 4^4 terms, relative to the error's second moment."""
 
@@ -41,6 +47,8 @@ class Form(NamedTuple):
 
 
 STATED = Form()
+
+
 WRONG = {
     "the queries' moments (L5)": Form(visited=0.0),
     "mixed moments": Form(visited=0.5),

@@ -11,13 +11,19 @@ Reference: Smallwood, Sondik, Operations Research 21, 1973; Sondik, Operations R
 import jax
 import jax.numpy as jnp
 
+from jaxdm.analysis.claims import Claim, exactly
 from jaxdm.envs import pomdp_families
 from jaxdm.oracles.belief_tree import tree_value
-from theory.claim import Claim, exactly
 
 STATES, ACTIONS, OBSERVATIONS, HORIZON = 3, 2, 2, 3
+
+
 PLANS = ACTIONS ** sum(OBSERVATIONS**t for t in range(HORIZON))
+
+
 BELIEFS = 4 * PLANS
+
+
 STATEMENT = "a POMDP's finite-horizon value lies on or above each plane that touches it, and there are finitely many"
 
 

@@ -8,14 +8,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm import randomness
+from jaxdm import random
 from jaxdm.envs import linear_mdp
 from theory import deployment, draws, regression
 
 SIZE = (6, 3, 3, 3)
 """(S, A, d, H) of the MDPs."""
+
+
 POOL = 512
 """Tasks that training draws from; W is their second moment."""
+
+
 SPECTRUM = (2.0, 1.0, 0.5)
 """Of the normal features."""
 
@@ -68,5 +72,5 @@ def _solved(worlds: linear_mdp.LinearMDP) -> tuple[jax.Array, jax.Array]:
 def features(key: jax.Array, pool: Pool, count: int) -> jax.Array:
     """Feature vectors of a pool, [count, d]."""
     if pool.points.shape[0]:
-        return pool.points[(randomness.uniform(key, (count,)) * pool.points.shape[0]).astype(jnp.int32)]
-    return randomness.normal(key, (count, len(SPECTRUM))) * jnp.sqrt(jnp.asarray(SPECTRUM))[None]
+        return pool.points[(random.uniform(key, (count,)) * pool.points.shape[0]).astype(jnp.int32)]
+    return random.normal(key, (count, len(SPECTRUM))) * jnp.sqrt(jnp.asarray(SPECTRUM))[None]

@@ -19,15 +19,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm.analysis.claims import Claim, exactly
 from jaxdm.models import constructions
 from theory import draws
-from theory.claim import Claim, exactly
 
 SHAPES = ((2, 5), (3, 20), (5, 40), (8, 300))
 """Dimension d and context length M of the random instances; the last is longer than one block of attention."""
 
+
 CHUNK = 2000
 """Instances of one shape drawn at once."""
+
 
 Form = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """A [n, d, d], x [n, M, d], y [n, M] and queries [n, d] to the terms [n, M] whose sums are the predictions."""
@@ -47,7 +49,10 @@ WRONG: dict[str, Form] = {
     "first pair left out": lambda a, x, y, query: _stated(a, x, np.concatenate([0 * y[:, :1], y[:, 1:]], 1), query),
 }
 
+
 STATEMENT = "A linear-attention layer predicts x_q' A (1/M) sum y_i x_i"
+
+
 SOURCE = "classical: Zhang, Frei, Bartlett 2024"
 
 

@@ -16,15 +16,21 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxdm.analysis.claims import FAILS, Claim, exactly
 from jaxdm.envs import linear_mdp
 from jaxdm.oracles import planning
-from theory.claim import FAILS, Claim, exactly
 
 SOURCE = "Jin, Yang, Wang, Jordan 2020"
+
+
 SIZES = ((2, 5, 2, 3), (6, 20, 4, 10))
 """(d, S, A, H) of the random instances."""
+
+
 OFF = 0.1
 """Weight in `refute` of a kernel outside the linear family: action a moves from s to s + a + 1, modulo S."""
+
+
 ROUNDING = 4
 """Times the certificate of Q*: beside Q* itself, P, w and <phi, w> are sums of no more than S terms each."""
 
@@ -39,6 +45,8 @@ class Weights(NamedTuple):
 
 
 STATED = Weights()
+
+
 WRONG = {
     "theta x 0.5": Weights(own=0.5),
     "theta x 2": Weights(own=2.0),

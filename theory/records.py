@@ -9,9 +9,9 @@ from types import ModuleType
 
 import jax
 
-from jaxdm import storage
+from jaxdm.analysis import storage
+from jaxdm.analysis.claims import Claim
 from theory import mutations
-from theory.claim import Claim
 
 
 def options(id: str, module: ModuleType, samples: float | None) -> dict[str, int]:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.models import constructions
-from jaxdm.numerics import inverse_cdf, sample_index
+from jaxdm.random import inverse_cdf, sample_index
 from theory import draws
 
 

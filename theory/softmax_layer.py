@@ -20,17 +20,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm import statistics
+from jaxdm.analysis import statistics
+from jaxdm.analysis.claims import DIFFERS, FAILS, HOLDS, Claim, near
 from theory import softmax_answers, training
-from theory.claim import DIFFERS, FAILS, HOLDS, Claim, near
 from theory.softmax_answers import STATED, Form
 
 LENGTH, LEAST = 4, 2.0
 """N, and the smallest multiple that counts as much worse."""
+
+
 LENGTHS, CONTEXTS, SCALES = (4, 16), (1, 4, 16, 64, 256), (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 """N, M and scales of test features of the stored curves."""
+
+
 ROUNDING = 1000
 """Times eps: sums of 15 exponentials of scores of a few units."""
+
+
 WRONG = {
     "the same of linear attention": Form(softmax=False),
     "the query not attended to": Form(own=0.0),

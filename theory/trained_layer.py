@@ -16,14 +16,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm.analysis.claims import Claim, at_most
 from theory import any_features, pools, regression, training
 from theory.any_features import Form
-from theory.claim import Claim, at_most
 
 LENGTH = 8
 """N."""
+
+
 LEFT = 0.02
 """Largest excess risk, as a share of the least risk."""
+
+
 WRONG = {
     "A = L^-1": Form(length=float("inf")),
     "N x 2": Form(length=2.0),

@@ -17,17 +17,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm.analysis.claims import FAILS, Claim, at_most
 from jaxdm.envs.linear_mdp import LinearMDP
 from theory import deployment, draws, greedy_play, pools, training, two_terms
-from theory.claim import FAILS, Claim, at_most
 from theory.two_terms import STATED, Terms
 
 LENGTHS, CONTEXTS = (1, 4, 16), (4, 16, 64, 256)
 """N and M."""
+
+
 MEETINGS, BATCH = 10, 32
 """Contexts that each MDP is met with; prompts of a gradient step."""
+
+
 SPANNED, ROUNDING = 1e-6, 1e-9
 """Smallest eigenvalue of a second moment that counts as spanning; and what least squares may then lose."""
+
+
 WRONG = {name: two_terms.WRONG[name] for name in ("no bias", "bias x 0.1", "factor 0.2")} | {
     "no bias, context term x 2": Terms(length=0.0, context=2.0)
 }

@@ -15,15 +15,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxdm import randomness, trainer
+from jaxdm import random, trainer
 from jaxdm.models import constructions
 from jaxdm.types import Network, Tree
 from theory import draws, pools
 
 SEEDS = 5
 """Training seeds."""
+
+
 STEPS, RATE, SHOWN = 2000, 0.02, 20
 """Gradient steps, their first size, and how often on the way the layer is looked at."""
+
+
 Loss = Callable[[Tree, jax.Array, pools.Pool, int, int], jax.Array]
 """Parameters, key, what to draw from, N and batch to a number."""
 
@@ -99,8 +103,8 @@ def squared_error(
     kind: Callable[[int], Network] = constructions.linear_attention,
 ) -> jax.Array:
     """Mean squared error of the library's layer on a batch of prompts."""
-    key_task, key_features = randomness.split(key)
-    chosen = pool.tasks[(randomness.uniform(key_task, (batch,)) * pools.POOL).astype(jnp.int32)]
+    key_task, key_features = random.split(key)
+    chosen = pool.tasks[(random.uniform(key_task, (batch,)) * pools.POOL).astype(jnp.int32)]
     x = pools.features(key_features, pool, batch * (length + 1)).reshape(batch, length + 1, -1)
     answer = lambda x, task: answers(params, x[:-1], x[:-1] @ task, x[-1:], kind)[0]
     return jnp.mean((jax.vmap(answer)(x, chosen) - jnp.sum(x[:, -1] * chosen, axis=-1)) ** 2)

@@ -21,17 +21,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm.analysis.claims import FAILS, Claim, at_most
 from theory import draws, layer_gradient
-from theory.claim import FAILS, Claim, at_most
 
 SOURCE = "paper 1, eqs. 4-5 = Zhang, Frei, Bartlett 2024, theorem 4.1"
+
+
 ROUNDING = 10_000
 """Times eps: quadrature over 11,664 prompts, relative to the mean modulus of their gradients."""
+
+
 SETTINGS = (((1.0, 1.0, 1.0), 20), ((2.0, 1.0, 0.5), 50), ((2.0, 1.0), 4), ((1.5, 1.0, 1.0, 0.5), 10))
 """Eigenvalues of L, and N, of the flows."""
+
+
 WIDEST = max(len(spectrum) for spectrum, _ in SETTINGS)
+
+
 CHUNK = 1000
 """Initialisations of every setting at once."""
+
+
 STEPS, LENGTH_OF_FLOW = 3000, 150.0
 """Runge-Kutta steps, and the time by which the slowest of these flows has come to rest."""
 
@@ -46,6 +56,8 @@ class Optimum(NamedTuple):
 
 
 STATED = Optimum()
+
+
 WRONG = {
     "A = L^-1": Optimum(second=0.0, trace=0.0),
     "no trace term": Optimum(trace=0.0),

@@ -19,19 +19,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm.analysis.claims import Claim, at_most
 from theory import deployment, draws, greedy_play, regression
-from theory.claim import Claim, at_most
 
 SIZE = (8, 3, 4, 5)
 """(S, A, d, H)."""
+
+
 SETTINGS = ((50, 1e6), (4000, 1.0))
 """(M, N)."""
+
+
 CURVE_M, CURVE_N, RUNS = (8, 32, 128, 512), (1.0, 30.0, 1000.0), 5
 """M, N and groups of MDPs of the stored curves."""
+
+
 CHUNK = 60
 """MDPs met with contexts at once."""
+
+
 CONTEXTS = 20
 """Contexts over which the loss is averaged in each MDP."""
+
+
 SOURCE = "ours, in the form of paper 1's bound"
 
 
@@ -54,6 +64,8 @@ class Share(NamedTuple):
 
 
 STATED = Terms()
+
+
 WRONG = {
     "no bias": Terms(length=0.0),
     "bias x 0.1": Terms(length=0.1),

@@ -17,13 +17,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm.analysis.claims import Claim, at_most
 from jaxdm.envs import bandit, drifts
-from jaxdm.episodes import rollout
 from jaxdm.learners.bandit import UCB, ucb
 from jaxdm.oracles.bandit import pseudo_regret
-from theory.claim import Claim, at_most
+from jaxdm.rollout import rollout
 
 ARMS, ROUNDS = 5, 1000
+
+
 SOURCE = "Auer, Cesa-Bianchi, Fischer 2002, Theorem 1"
 
 

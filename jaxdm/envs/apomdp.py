@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.envs import pomdp as pomdps
-from jaxdm.envs.mdp import check_law
 from jaxdm.envs.pomdp import POMDP
-from jaxdm.numerics import inverse_cdf, is_concrete, sample_index, uniform_from
+from jaxdm.random import inverse_cdf, sample_index, uniform_from
 from jaxdm.types import Env
+from jaxdm.validation import check_law, is_concrete
 
 
 class APOMDP(NamedTuple):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxdm.envs.apomdp import APOMDP, make
 from jaxdm.envs.pomdp import POMDP
 from jaxdm.envs.pomdp_families import treatment
-from jaxdm.numerics import is_concrete
+from jaxdm.validation import is_concrete
 
 
 def around(

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.numerics import is_concrete, uniform_from
-from jaxdm.randomness import normal, uniform
+from jaxdm.random import normal, uniform, uniform_from
 from jaxdm.types import Env
+from jaxdm.validation import is_concrete
 
 ENDLESS = np.iinfo(np.int32).max
 """The horizon of a bandit that is never truncated."""

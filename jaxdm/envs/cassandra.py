@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxdm import storage
+from jaxdm import validation
+from jaxdm.analysis import storage
 from jaxdm.envs import mdp, pomdp
 from jaxdm.envs.cassandra_grammar import (
     PREAMBLE,
@@ -208,7 +209,7 @@ def _normalised(law: np.ndarray, line: np.ndarray, name: Any) -> np.ndarray:
     if (law < 0).any() or (off > ROW_SUM_TOLERANCE).any():
         row = tuple(map(int, np.argwhere((off > ROW_SUM_TOLERANCE) | (law < 0).any(axis=-1))[0]))
         raise error(int(line[row]), name(row), f"probabilities that sum to 1; they sum to {total[row]:.8g}")
-    exact = off <= law.shape[-1] * mdp.ROW_SUM_TOLERANCE
+    exact = off <= law.shape[-1] * validation.ROW_SUM_TOLERANCE
     return np.where(exact[..., None], law, law / total[..., None])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdm import randomness
+from jaxdm import random
 from jaxdm.envs.bandit import Bandit, make
 
 
@@ -68,7 +68,7 @@ def switching(
     dtype = dtype or jnp.result_type(float)
     change = jax.random.uniform(key_change, (rounds - 1,), dtype) < chance
     segment = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(change, dtype=jnp.int32)])
-    return within(randomness.uniform(key_level, (rounds, arms), dtype)[segment], budget)
+    return within(random.uniform(key_level, (rounds, arms), dtype)[segment], budget)
 
 
 def wandering(key: jax.Array, *, arms: int, rounds: int, step: Any, budget: Any = jnp.inf, dtype: Any = None) -> Bandit:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm import randomness
+from jaxdm import random
 from jaxdm.envs.mdp import MDP, checked
 
 MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))
@@ -30,13 +30,13 @@ def dirichlet(
         discount: [] in [0, 1].
         dtype: float type.
     """
-    key_transition, key_reward = randomness.split(key)
+    key_transition, key_reward = random.split(key)
     dtype = dtype or jnp.result_type(float)
     alpha = jnp.broadcast_to(jnp.asarray(concentration, dtype), (states,))
     return checked(
         MDP(
             transition=jax.random.dirichlet(key_transition, alpha, (states, actions), dtype),
-            reward=randomness.uniform(key_reward, (states, actions), dtype),
+            reward=random.uniform(key_reward, (states, actions), dtype),
             initial=jnp.full((states,), 1 / states, dtype),
             discount=jnp.asarray(discount, dtype),
         )
@@ -63,17 +63,17 @@ def garnet(key: jax.Array, *, states: int, actions: int, branching: int, discoun
     """
     if not 1 <= branching <= states:
         raise ValueError(f"branching: {branching}; expected 1 <= branching <= states = {states}")
-    key_support, key_cuts, key_reward = randomness.split(key, 3)
+    key_support, key_cuts, key_reward = random.split(key, 3)
     dtype = dtype or jnp.result_type(float)
-    cuts = jnp.sort(randomness.uniform(key_cuts, (states, actions, branching - 1), dtype), axis=-1)
+    cuts = jnp.sort(random.uniform(key_cuts, (states, actions, branching - 1), dtype), axis=-1)
     edge = jnp.zeros((states, actions, 1), dtype)
     weights = jnp.diff(jnp.concatenate([edge, cuts, edge + 1], axis=-1), axis=-1)
-    order = jnp.argsort(randomness.uniform(key_support, (states, actions, states)), axis=-1)[..., :branching]
+    order = jnp.argsort(random.uniform(key_support, (states, actions, states)), axis=-1)[..., :branching]
     row, column = jnp.arange(states)[:, None, None], jnp.arange(actions)[None, :, None]
     return checked(
         MDP(
             transition=jnp.zeros((states, actions, states), dtype).at[row, column, order].set(weights),
-            reward=randomness.uniform(key_reward, (states, actions), dtype),
+            reward=random.uniform(key_reward, (states, actions), dtype),
             initial=jnp.full((states,), 1 / states, dtype),
             discount=jnp.asarray(discount, dtype),
         )
@@ -100,7 +100,7 @@ def dark_room(
     Reference: after the dark room of Laskin et al., In-context RL with algorithm distillation, 2023; the permuted
         controls and the slip are ours.
     """
-    key_goal, key_controls = randomness.split(key)
+    key_goal, key_controls = random.split(key)
     dtype = dtype or jnp.result_type(float)
     states, actions = side * side, len(MOVES)
     cell = np.stack(np.divmod(np.arange(states), side), axis=-1)

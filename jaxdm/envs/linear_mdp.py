@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm import randomness
-from jaxdm.envs.mdp import MDP, check_law
-from jaxdm.numerics import is_concrete
+from jaxdm import random as randomness
+from jaxdm.envs.mdp import MDP
+from jaxdm.validation import check_law, is_concrete
 
 
 class LinearMDP(NamedTuple):

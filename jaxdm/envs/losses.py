@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdm import randomness
+from jaxdm import random
 
 
 def uniform(
@@ -31,7 +31,7 @@ def uniform(
     """
     dtype = _checked_type(length, dimension, dtype)
     low, high = _row(low, dimension, dtype), _row(high, dimension, dtype)
-    return low + (high - low) * randomness.uniform(key, (length, dimension), dtype)
+    return low + (high - low) * random.uniform(key, (length, dimension), dtype)
 
 
 def gaussian(
@@ -63,7 +63,7 @@ def bernoulli(key: jax.Array, *, length: int, dimension: int, chance: Any = 0.5,
         dtype: float type.
     """
     dtype = _checked_type(length, dimension, dtype)
-    draws = randomness.uniform(key, (length, dimension), dtype)
+    draws = random.uniform(key, (length, dimension), dtype)
     return (draws < _row(chance, dimension, dtype)).astype(dtype)
 
 

@@ -9,12 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm import randomness
-from jaxdm.numerics import inverse_cdf, is_concrete, sample_index, uniform_from
+from jaxdm import random
+from jaxdm.random import inverse_cdf, sample_index, uniform_from
 from jaxdm.types import Env
-
-ROW_SUM_TOLERANCE = float(np.finfo(np.float32).eps)
-"""Times S: how far a stored row may be from one, so that kernels which passed through float32 are accepted."""
+from jaxdm.validation import check_law, is_concrete, require
 
 
 class MDP(NamedTuple):
@@ -89,36 +87,17 @@ def validate(mdp: MDP) -> None:
     if not is_concrete(mdp):
         return
     for name, value in mdp._asdict().items():
-        _require(name, np.isfinite(value), value, "finite numbers")
+        require(name, np.isfinite(value), value, "finite numbers")
     check_law("transition", mdp.transition)
     check_law("initial", mdp.initial)
     discount = np.asarray(mdp.discount)
-    _require("discount", (discount >= 0) & (discount <= 1), discount, "a number in [0, 1]")
+    require("discount", (discount >= 0) & (discount <= 1), discount, "a number in [0, 1]")
 
 
 def checked(mdp: MDP) -> MDP:
     """The same MDP after `validate`: what a family ends with."""
     validate(mdp)
     return mdp
-
-
-def check_law(name: str, law: Any) -> None:
-    """Check that every row (last axis) of a concrete array is a probability law.
-
-    Raises:
-        ValueError: names `name`, the first bad entry or row sum, and what was expected.
-    """
-    law = np.asarray(law, np.float64)
-    _require(name, law >= 0, law, "probabilities >= 0")
-    total = law.sum(axis=-1)
-    _require(name, np.abs(total - 1) <= law.shape[-1] * ROW_SUM_TOLERANCE, total, "rows that sum to 1")
-
-
-def _require(name: str, good: np.ndarray, value: Any, expected: str) -> None:
-    if not np.all(good):
-        where = tuple(int(i) for i in np.argwhere(~np.asarray(good))[0])
-        at = f" at index {where}" if where else ""
-        raise ValueError(f"{name}: {np.asarray(value)[where]:.8g}{at}; expected {expected}")
 
 
 def reset(key: jax.Array, params: MDP) -> tuple[jax.Array, MDPState]:
@@ -154,6 +133,6 @@ def env(horizon: int | None = None) -> Env:
         return index, MDPState(state=index, time=time), reward, jnp.bool_(False), truncated, {}
 
     def draws(key: jax.Array, length: int) -> jax.Array:
-        return randomness.uniform(key, (length,))
+        return random.uniform(key, (length,))
 
     return Env(reset=reset, step=step, draws=draws)

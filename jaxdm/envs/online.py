@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxdm.numerics import is_concrete
 from jaxdm.types import Agent, Env, Transition, Tree
+from jaxdm.validation import is_concrete
 
 Response = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 """`(planned loss [d], sum of losses so far [d], decision [d]) -> loss [d]`: what an adversary does with its plan."""
@@ -47,6 +47,7 @@ def _simplex_minimise(loss: jax.Array, size: jax.Array | float = 1.0) -> jax.Arr
 
 BALL = Region(project=optax.projections.projection_l2_ball, minimise=_ball_minimise)
 """`|x| <= size`; zero has its centre as minimiser."""
+
 
 SIMPLEX = Region(project=_simplex_project, minimise=_simplex_minimise)
 """`x >= 0, sum x = size`; ties go to the lowest index."""

@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxdm import validation
 from jaxdm.envs import mdp
-from jaxdm.envs.mdp import MDP, check_law
-from jaxdm.numerics import inverse_cdf, is_concrete, sample_index, uniform_from
+from jaxdm.envs.mdp import MDP
+from jaxdm.random import inverse_cdf, sample_index, uniform_from
 from jaxdm.types import Env
+from jaxdm.validation import check_law, is_concrete
 
 
 class POMDP(NamedTuple):
@@ -140,7 +142,7 @@ def from_mdp(hidden: MDP, quality: Any) -> POMDP:
     if jnp.shape(quality) != ():
         raise ValueError(f"quality: shape {jnp.shape(quality)}; expected a scalar, and jax.vmap for several")
     # 1/S as float32 rounds it may lie below 1/S; then (1 - q) / (S - 1) is above q by rounding, which is harmless.
-    if is_concrete(quality) and not 1 / states - mdp.ROW_SUM_TOLERANCE <= float(quality) <= 1:
+    if is_concrete(quality) and not 1 / states - validation.ROW_SUM_TOLERANCE <= float(quality) <= 1:
         raise ValueError(f"quality: {quality}; expected a number in [1/S, 1] = [{1 / states:.6g}, 1]")
     quality = jnp.asarray(quality, hidden.reward.dtype)
     same = jnp.eye(states, dtype=bool)

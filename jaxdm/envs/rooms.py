@@ -15,11 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm import randomness
+from jaxdm import random
 from jaxdm.envs.apomdp import APOMDP, make, members
 from jaxdm.envs.families import MOVES
 from jaxdm.envs.pomdp import POMDP
-from jaxdm.numerics import is_concrete
+from jaxdm.validation import is_concrete
 
 
 class Room(NamedTuple):
@@ -66,11 +66,11 @@ def moody_room(
             raise ValueError(f"{name}: {value}; expected numbers in [{low:g}, 1]")
     dtype = dtype or jnp.result_type(float)
     slip, quality, bright = (jnp.atleast_1d(jnp.asarray(x, dtype)) for x in (slip, quality, bright))
-    key_goal, key_controls = randomness.split(key)
+    key_goal, key_controls = random.split(key)
     wide = side if extent is None else extent
     cell = np.stack(np.divmod(np.arange(side * side), side), axis=-1)
     target = jnp.mod(cell[:, None] + np.asarray(MOVES), wide) @ np.asarray([side, 1])
-    controls = jnp.argsort(randomness.uniform(key_controls, (len(MOVES),)))
+    controls = jnp.argsort(random.uniform(key_controls, (len(MOVES),)))
     target = jnp.stack([target[:, controls], target[:, controls ^ 1]]).astype(jnp.int32)  # MOVES are in opposite pairs
     used = jnp.all(jnp.asarray(cell) < wide, axis=-1)
     row, column = jnp.divmod(jax.random.randint(key_goal, (), 0, wide * wide), wide)

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm.numerics import uniform_from
-from jaxdm.randomness import uniform
+from jaxdm.random import uniform, uniform_from
 from jaxdm.types import Agent, Transition
 
 Rate = jax.Array | float
+
+
 NEWTON_STEPS, NEWTON_ERROR = 6, 1e-9
 """Of a KL-UCB index, and what they leave of its error besides rounding."""
 

@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.learners.bandit import Rate, empty_tally
-from jaxdm.numerics import inverse_cdf, sample_index, uniform_from
-from jaxdm.randomness import uniform
+from jaxdm.random import inverse_cdf, sample_index, uniform, uniform_from
 from jaxdm.types import Agent, Transition
 
 

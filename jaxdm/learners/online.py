@@ -23,8 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.envs.online import Region, no_draws
-from jaxdm.numerics import is_concrete
 from jaxdm.types import Agent, Transition
+from jaxdm.validation import is_concrete
 
 
 class Rate(NamedTuple):

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.envs.mdp import MDP
-from jaxdm.episodes import markov, uniform_draws
-from jaxdm.numerics import uniform_from
 from jaxdm.oracles.planning import backward_induction
-from jaxdm.prompts import Spaces
+from jaxdm.random import uniform_from
+from jaxdm.rollout import markov_agent, uniform_draws
+from jaxdm.tokens import Spaces
 from jaxdm.types import Agent, Episode, Transition
 
 
@@ -56,7 +56,7 @@ def vote(spaces: Spaces) -> Agent:
     Raises:
         ValueError: no demonstrations.
     """
-    player = markov()
+    player = markov_agent()
 
     def init(key: jax.Array, params: Episode) -> VoteMemory:
         _require_demonstrations(params)

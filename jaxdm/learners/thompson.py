@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.learners.bandit import Rate, Tally, add_play, best_available, empty_tally, float_type
-from jaxdm.numerics import is_concrete
-from jaxdm.randomness import SMALLEST_SHAPE, log_gamma, normal, split
+from jaxdm.learners.gamma import SMALLEST_SHAPE, log_gamma
+from jaxdm.random import normal, split
 from jaxdm.types import Agent, Transition
+from jaxdm.validation import is_concrete
 
 LANES = 8
 """A CPU computes this many numbers at once; loops over an axis that is no multiple of it are several times slower."""
@@ -42,7 +43,7 @@ class NormalPrior(NamedTuple):
 def beta_thompson(arms: int) -> Agent:
     """`argmax_a X_a`, `X_a ~ Beta(successes + wins_a, failures + losses_a)`; params are a `BetaPrior`.
 
-    What is compared is `ln(X / (1 - X))`, a difference of log-gamma variates (`jaxdm.randomness` says how exact).
+    What is compared is `ln(X / (1 - X))`, a difference of log-gamma variates (`jaxdm.random` says how exact).
     A reward between 0 and 1 counts as that share of a success.
 
     Args:

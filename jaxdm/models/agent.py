@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm.episodes import uniform_draws
-from jaxdm.numerics import inverse_cdf, sample_index, uniform_from
-from jaxdm.prompts import Spaces, token
+from jaxdm.random import inverse_cdf, sample_index, uniform_from
+from jaxdm.rollout import uniform_draws
+from jaxdm.tokens import Spaces, token
 from jaxdm.types import Agent, Network, Transition, Tree
 
 

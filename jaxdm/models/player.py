@@ -17,24 +17,23 @@ from typing import Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
-from jaxdm import randomness
+from jaxdm import random
 from jaxdm.envs.online import BALL
-from jaxdm.numerics import inverse_cdf, sample_index
-from jaxdm.types import Agent, Episode, Network, Transition, Tree
+from jaxdm.random import inverse_cdf, sample_index
+from jaxdm.tokens import bandit_features, bandit_past, first_past, online_features, online_past
+from jaxdm.types import Agent, Network, Transition, Tree
 
 Labels = Literal["sampled", "law", "output"]
 """What a rollout plays and later imitates where it has the choice: one drawn arm, or the decision itself; or it plays
 the decision and imitates the noisy output behind it, by least squares."""
 
+
 SHARPNESS = 4.0
 """Scale of outputs on the simplex: a law near a vertex needs large ones, and training moves them little by little."""
 
+
 Decisions = Literal["simplex", "ball"]
 """Sets of decisions of online learning."""
-
-
-LOUDNESS = 4.0
-"""Scale of what a token says of the past. Attention averages over rounds, and a mean of unit vectors is faint."""
 
 
 class Player(NamedTuple):
@@ -50,16 +49,6 @@ class PlayerMemory(NamedTuple):
 
     cache: Tree
     past: jax.Array  # [F - A]
-
-
-def bandit_features(arms: int) -> int:
-    """F of a bandit's token: availability, one-hot last arm, its reward as `2 r - 1`, whether it is the first."""
-    return 3 * arms + 1
-
-
-def online_features(dimension: int) -> int:
-    """F of an online learner's token: availability, last loss, whether it is the first."""
-    return 2 * dimension + 1
 
 
 def bandit_player(network: Network, arms: int, length: int) -> Agent:
@@ -78,7 +67,7 @@ def bandit_player(network: Network, arms: int, length: int) -> Agent:
 
     def observe(memory: PlayerMemory, transition: Transition, params: Player) -> PlayerMemory:
         chosen = jax.nn.one_hot(transition.action, arms, dtype=memory.past.dtype)
-        return memory._replace(past=_bandit_past(chosen, transition.reward))
+        return memory._replace(past=bandit_past(chosen, transition.reward))
 
     init = lambda key, params: _start(network, params, bandit_features(arms), arms, length)
     return Agent(init=init, act=act, observe=observe, draws=lambda key, length: _draws(key, length, arms))
@@ -112,7 +101,7 @@ def online_player(
         return jax.nn.one_hot(sample_index(inverse_cdf(law), draw[0]), dimension, dtype=law.dtype), memory
 
     def observe(memory: PlayerMemory, transition: Transition, params: Player) -> PlayerMemory:
-        return memory._replace(past=_online_past(transition.next_observation, params.available))
+        return memory._replace(past=online_past(transition.next_observation, params.available))
 
     init = lambda key, params: _start(network, params, online_features(dimension), dimension, length)
     return Agent(init=init, act=act, observe=observe, draws=lambda key, length: _draws(key, length, dimension))
@@ -141,45 +130,10 @@ def ball_point(output: jax.Array, available: jax.Array, noise: jax.Array, explor
     return BALL.project(jnp.where(available, output + exploration * noise.astype(output.dtype), 0))
 
 
-def bandit_tokens(episode: Episode, arms: int) -> jax.Array:
-    """The tokens that a player of an episode has read, [T, F].
-
-    Args:
-        episode: T rounds of a bandit.
-        arms: A.
-    """
-    chosen = jax.nn.one_hot(episode.action, arms, dtype=episode.reward.dtype)
-    return _tokens(jax.vmap(_bandit_past)(chosen, episode.reward), episode.observation)
-
-
-def online_tokens(losses: jax.Array, available: jax.Array) -> jax.Array:
-    """The tokens that a player has read when losses [T, d] were played, [T, F]; available is [d] bool."""
-    past = jax.vmap(_online_past, (0, None))(losses, available)
-    return _tokens(past, jnp.broadcast_to(available, losses.shape))
-
-
-def _tokens(past: jax.Array, available: jax.Array) -> jax.Array:
-    shifted = jnp.concatenate([_first(past.shape[1], past.dtype)[None], past[:-1]])
-    return jnp.concatenate([available.astype(past.dtype), shifted], axis=-1)
-
-
-def _bandit_past(chosen: jax.Array, reward: jax.Array) -> jax.Array:
-    signed = LOUDNESS * chosen * (2 * reward.astype(chosen.dtype) - 1)
-    return jnp.concatenate([LOUDNESS * chosen, signed, jnp.zeros(1, chosen.dtype)])
-
-
-def _online_past(loss: jax.Array, available: jax.Array) -> jax.Array:
-    return jnp.append(LOUDNESS * jnp.where(available, loss, 0), jnp.zeros((), loss.dtype))
-
-
-def _first(size: int, dtype: jnp.dtype) -> jax.Array:
-    return jnp.zeros(size, dtype).at[-1].set(1)
-
-
 def _start(network: Network, params: Player, features: int, arms: int, length: int) -> PlayerMemory:
     dtype = params.exploration.dtype
     _, cache = network.prefill(params.weights, jnp.zeros((0, features), dtype), length)
-    return PlayerMemory(cache=cache, past=_first(features - arms, dtype))
+    return PlayerMemory(cache=cache, past=first_past(features - arms, dtype))
 
 
 def _read(network: Network, memory: PlayerMemory, available: jax.Array, params: Player) -> tuple:
@@ -190,6 +144,6 @@ def _read(network: Network, memory: PlayerMemory, available: jax.Array, params: 
 
 def _draws(key: jax.Array, length: int, arms: int) -> jax.Array:
     """A uniform number and A normal ones for every decision, [T, 1 + A]."""
-    key_uniform, key_normal = randomness.split(key)
-    uniform = randomness.uniform(key_uniform, (length, 1))
-    return jnp.concatenate([uniform, randomness.normal(key_normal, (length, arms))], axis=-1)
+    key_uniform, key_normal = random.split(key)
+    uniform = random.uniform(key_uniform, (length, 1))
+    return jnp.concatenate([uniform, random.normal(key_normal, (length, arms))], axis=-1)

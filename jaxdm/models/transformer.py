@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxdm import randomness
+from jaxdm import random
 from jaxdm.models import attention
 from jaxdm.models.attention import KeyValues, Kind, Position
 from jaxdm.types import Network, Tree
@@ -190,7 +190,7 @@ def drawn(key: jax.Array, built: Tree) -> Tree:
     """The parameters with every matrix drawn, all by one generator: one for each takes far longer to compile."""
     leaves, tree = jax.tree.flatten(built)
     ends = np.cumsum([leaf.size if leaf.ndim == 2 else 0 for leaf in leaves])
-    normal = randomness.normal(key, (int(ends[-1]),))
+    normal = random.normal(key, (int(ends[-1]),))
     part = lambda leaf, end: leaf * normal[end - leaf.size : end].reshape(leaf.shape) if leaf.ndim == 2 else leaf
     return tree.unflatten(map(part, leaves, ends))
 

@@ -18,8 +18,6 @@ import jax.numpy as jnp
 
 from jaxdm.envs import apomdp as apomdps
 from jaxdm.envs.apomdp import APOMDP
-from jaxdm.envs.mdp import check_law
-from jaxdm.numerics import is_concrete
 from jaxdm.oracles.ambiguity import MEMORY, grow, root_value, validate_one
 from jaxdm.oracles.ambiguity_tree import (
     HIGHEST,
@@ -34,6 +32,7 @@ from jaxdm.oracles.ambiguity_tree import (
 )
 from jaxdm.oracles.bellman import certificate
 from jaxdm.types import Agent, Certificate, Transition
+from jaxdm.validation import check_law, is_concrete
 
 
 class Judgement(NamedTuple):

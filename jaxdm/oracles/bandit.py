@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.envs.bandit import Bandit, means_at
-from jaxdm.numerics import is_concrete
 from jaxdm.types import Agent, Certificate, Transition
+from jaxdm.validation import is_concrete
 
 LARGEST_TABLE = 4_000_000
 """Beliefs beyond which `bayes_plan` refuses."""

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.envs.pomdp import POMDP
-from jaxdm.numerics import is_concrete
+from jaxdm.validation import is_concrete
 
 
 class Filtered(NamedTuple):

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.envs.mdp import MDP, validate
-from jaxdm.numerics import is_concrete
 from jaxdm.types import Certificate
+from jaxdm.validation import is_concrete
 
 
 def backup(mdp: MDP, value: jax.Array) -> jax.Array:

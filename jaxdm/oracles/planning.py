@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.envs.mdp import MDP, validate
-from jaxdm.numerics import is_concrete
 from jaxdm.oracles.bellman import (
     backup,
     certificate,
@@ -23,6 +22,7 @@ from jaxdm.oracles.bellman import (
     validate_discounted,
 )
 from jaxdm.types import Certificate
+from jaxdm.validation import is_concrete
 
 
 class Plan(NamedTuple):

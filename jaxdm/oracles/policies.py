@@ -8,8 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm.envs.mdp import MDP, check_law, validate
-from jaxdm.numerics import is_concrete
+from jaxdm.envs.mdp import MDP, validate
 from jaxdm.oracles.bellman import (
     backup,
     certificate,
@@ -20,6 +19,7 @@ from jaxdm.oracles.bellman import (
     validate_discounted,
 )
 from jaxdm.types import Certificate
+from jaxdm.validation import check_law, is_concrete
 
 
 class Evaluation(NamedTuple):

@@ -1,6 +1,7 @@
 """Prompts: episodes as tokens, one a decision, and what a network is asked to predict at each.
 
-Dimensions: `K` episodes, `T` steps, `N = K T` tokens, `O` observations, `A` actions, `F = 2 O + A + 2` features.
+Dimensions: `K` episodes, `T` steps, `N = K T` tokens, `O` observations, `A` actions or arms, `F` features; `F = 2 O + A + 2`
+in tabular worlds.
 
 The token of step t says what is known before acting: one-hot observation `o_t`, the step that led to it as one-hot
 `o_{t-1}`, one-hot `a_{t-1}` and `r_{t-1}` (zeros at the start of an episode), and whether an episode starts here. The
@@ -13,9 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm import randomness
-from jaxdm.episodes import rollout
-from jaxdm.types import Agent, Env, Episode, Tree
+from jaxdm.types import Episode
 
 
 class Spaces(NamedTuple):
@@ -115,23 +114,53 @@ def supervise(episodes: Episode, label: jax.Array, spaces: Spaces) -> Prompt:
     )
 
 
-def take(episodes: Episode, count: int) -> Episode:
-    """The first `count` (static) of K episodes."""
-    return jax.tree.map(lambda x: x[:count], episodes)
+LOUDNESS = 4.0
+"""Scale of what a token says of the past. Attention averages over rounds, and a mean of unit vectors is faint."""
 
 
-def play(key: jax.Array, env: Env, params: Tree, agent: Agent, agent_params: Tree, length: int, count: int) -> Episode:
-    """`count` independent episodes of one agent in one task, leading axes [count, T]; `count` may be zero.
+def bandit_features(arms: int) -> int:
+    """F of a bandit's token: availability, one-hot last arm, its reward as `2 r - 1`, whether it is the first."""
+    return 3 * arms + 1
+
+
+def online_features(dimension: int) -> int:
+    """F of an online learner's token: availability, last loss, whether it is the first."""
+    return 2 * dimension + 1
+
+
+def bandit_tokens(episode: Episode, arms: int) -> jax.Array:
+    """The tokens that a player of an episode has read, [T, F].
 
     Args:
-        key: random key; episode k uses `fold_in(key, k)`, so fewer episodes are a prefix of more.
-        env: the world.
-        params: its instance.
-        agent: who acts.
-        agent_params: what it knows.
-        length: T.
-        count: K.
+        episode: T rounds of a bandit.
+        arms: A.
     """
-    keys = jax.vmap(lambda k: randomness.fold_in(key, k))(jnp.arange(max(count, 1)))
-    episodes = jax.vmap(lambda k: rollout(k, env, params, agent, agent_params, length))(keys)
-    return take(episodes, count)
+    chosen = jax.nn.one_hot(episode.action, arms, dtype=episode.reward.dtype)
+    return _tokens(jax.vmap(bandit_past)(chosen, episode.reward), episode.observation)
+
+
+def online_tokens(losses: jax.Array, available: jax.Array) -> jax.Array:
+    """The tokens that a player has read when losses [T, d] were played, [T, F]; available is [d] bool."""
+    past = jax.vmap(online_past, (0, None))(losses, available)
+    return _tokens(past, jnp.broadcast_to(available, losses.shape))
+
+
+def _tokens(past: jax.Array, available: jax.Array) -> jax.Array:
+    shifted = jnp.concatenate([first_past(past.shape[1], past.dtype)[None], past[:-1]])
+    return jnp.concatenate([available.astype(past.dtype), shifted], axis=-1)
+
+
+def bandit_past(chosen: jax.Array, reward: jax.Array) -> jax.Array:
+    """What a bandit's next token says of the last round: one-hot arm [A] and its reward; [F - A]."""
+    signed = LOUDNESS * chosen * (2 * reward.astype(chosen.dtype) - 1)
+    return jnp.concatenate([LOUDNESS * chosen, signed, jnp.zeros(1, chosen.dtype)])
+
+
+def online_past(loss: jax.Array, available: jax.Array) -> jax.Array:
+    """What an online learner's next token says of the last loss [d]; [F - A]."""
+    return jnp.append(LOUDNESS * jnp.where(available, loss, 0), jnp.zeros((), loss.dtype))
+
+
+def first_past(size: int, dtype: jnp.dtype) -> jax.Array:
+    """The same before the first round: the mark of a start alone, [size]."""
+    return jnp.zeros(size, dtype).at[-1].set(1)

@@ -1,6 +1,6 @@
 """How a bandit player explored: what its actions alone tell before regret does; numpy only.
 
-Dimensions: `T` rounds, `K` arms. Leading axes are runs; average them by seed, then use `jaxdm.statistics`.
+Dimensions: `T` rounds, `K` arms. Leading axes are runs; average them by seed, then use `jaxdm.analysis.statistics`.
 """
 
 from typing import Any

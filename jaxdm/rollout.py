@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm import randomness
-from jaxdm.numerics import inverse_cdf, sample_index, uniform_from
+from jaxdm import random
+from jaxdm.random import inverse_cdf, sample_index, uniform_from
 from jaxdm.types import Agent, Env, Episode, Transition, Tree
 
 
@@ -35,7 +35,7 @@ def rollout(key: jax.Array, env: Env, params: Tree, agent: Agent, agent_params: 
     """
     if length < 1:
         raise ValueError(f"length: {length}; expected at least 1")
-    key_reset, key_env, key_init, key_agent = randomness.split(key, 4)
+    key_reset, key_env, key_init, key_agent = random.split(key, 4)
     observation, state = env.reset(key_reset, params)
     memory = agent.init(key_init, agent_params)
 
@@ -65,7 +65,7 @@ class MarkovMemory(NamedTuple):
     time: jax.Array  # [] int32
 
 
-def markov(horizon: int | None = None) -> Agent:
+def markov_agent(horizon: int | None = None) -> Agent:
     """The agent that plays a given Markov policy: `a_t ~ pi_{min(t, H-1)}(. | o_t)`.
 
     With the policy of a plan it is the oracle, with a uniform one the random agent, with a mixture an epsilon-soft
@@ -96,10 +96,10 @@ def markov(horizon: int | None = None) -> Agent:
 
 def uniform_draws(key: jax.Array, length: int) -> jax.Array:
     """One uniform number a step, [T]: the `draws` of agents that need no more."""
-    return randomness.uniform(key, (length,))
+    return random.uniform(key, (length,))
 
 
-def as_law(policy: jax.Array, actions: int, exploration: Any = 0.0) -> jax.Array:
+def epsilon_soft(policy: jax.Array, actions: int, exploration: Any = 0.0) -> jax.Array:
     """The epsilon-soft law of a deterministic policy: `(1 - eps) 1{a = pi(s)} + eps / A`.
 
     Args:
@@ -112,3 +112,27 @@ def as_law(policy: jax.Array, actions: int, exploration: Any = 0.0) -> jax.Array
     """
     chosen = jax.nn.one_hot(policy, actions)
     return (1 - exploration) * chosen + exploration / actions
+
+
+def take(episodes: Episode, count: int) -> Episode:
+    """The first `count` (static) of K episodes."""
+    return jax.tree.map(lambda x: x[:count], episodes)
+
+
+def rollouts(
+    key: jax.Array, env: Env, params: Tree, agent: Agent, agent_params: Tree, length: int, count: int
+) -> Episode:
+    """`count` independent episodes of one agent in one task, leading axes [count, T]; `count` may be zero.
+
+    Args:
+        key: random key; episode k uses `fold_in(key, k)`, so fewer episodes are a prefix of more.
+        env: the world.
+        params: its instance.
+        agent: who acts.
+        agent_params: what it knows.
+        length: T.
+        count: K.
+    """
+    keys = jax.vmap(lambda k: random.fold_in(key, k))(jnp.arange(max(count, 1)))
+    episodes = jax.vmap(lambda k: rollout(k, env, params, agent, agent_params, length))(keys)
+    return take(episodes, count)

@@ -8,26 +8,14 @@ A gamma variate is the quantile of its law at the level of a normal variate, fro
 process, to scipy's exact quantiles; no rejection, hence no loop that waits for the unluckiest of a batch.
 """
 
-import functools
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
-from numpy.polynomial import chebyshev
-from scipy import special
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
-SMALLEST_SHAPE = 1.0
-"""Smallest parameter of a gamma law: that of a uniform prior on a chance."""
-LARGEST_SCORE = 5.5
-"""Normal variates in float32 lie within; the fit covers them."""
-DEGREES = (13, 8)
-"""Of the polynomial in the score and in `1 / sqrt(shape)`, alone; terms `x^i y^j` have `i / 13 + j / 8 <= 1.3`."""
-SCORE_ERROR = 2e-4
-"""By how much the score of a returned quantile, in standard deviations, differs from that asked for, at most."""
-LEVEL_ERROR = 5e-5
-"""The same as a probability: the largest distance of the distribution functions of a gamma variate."""
 
 
 def words(key: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
@@ -112,51 +100,52 @@ def _as_uniform(bits: jax.Array) -> jax.Array:
     return jax.lax.bitcast_convert_type((bits >> 9) | jnp.uint32(0x3F800000), jnp.float32) - 1
 
 
-def log_gamma(score: jax.Array, shape: jax.Array) -> jax.Array:
-    """The logarithm of the Gamma(shape, 1) quantile at level `Phi(score)`: a log-gamma variate when score is normal.
+TRIANGLE = 256
+"""Up to so many outcomes a product with a triangle of ones is faster than `jnp.cumsum`, several times on CPU."""
 
-    `ln(G / a) = e w(score, e)` with `e = a^{-1/2}` and w a polynomial, `w = score + O(e)`.
+
+def uniform_from(draw: jax.Array, shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> jax.Array:
+    """Uniform numbers in [0, 1): `draw` itself when it already holds them, else drawn from the key it is.
 
     Args:
-        score: [...] standard normal, at most `LARGEST_SCORE` in modulus.
-        shape: [...] at least `SMALLEST_SHAPE`; smaller ones are taken for it.
+        draw: a typed key, or numbers that `randomness.uniform` gave earlier, of shape `shape`.
+        shape: shape of the numbers wanted from a key.
+        dtype: float type of the numbers wanted from a key.
+    """
+    if jnp.issubdtype(draw.dtype, jax.dtypes.prng_key):
+        return uniform(draw, shape, dtype)
+    return draw
+
+
+def inverse_cdf(probabilities: jax.Array) -> jax.Array:
+    """Thresholds for `sample_index`: `F_i = sum_{j<=i} p_j`, and -1 where `p_i = 0`.
+
+    The mark means that rounding in the sum can never give an outcome of probability zero a chance.
+
+    Args:
+        probabilities: [..., S], non-negative; rows need not sum to one exactly.
 
     Returns:
-        [...]; its level is off by at most `LEVEL_ERROR`, its score by at most `SCORE_ERROR`.
+        [..., S] thresholds.
     """
-    rise = jax.lax.rsqrt(jnp.maximum(shape, SMALLEST_SHAPE))
-    x, y = score / LARGEST_SCORE, rise * (2 * SMALLEST_SHAPE**0.5) - 1
-    return rise * _horner([_horner(row, y) for row in _quantile_fit()], x) - 2 * jnp.log(rise)
+    outcomes = probabilities.shape[-1]
+    if outcomes <= TRIANGLE:
+        triangle = jnp.triu(jnp.ones((outcomes, outcomes), probabilities.dtype))
+        cumulative = jnp.matmul(probabilities, triangle, precision=jax.lax.Precision.HIGHEST)
+    else:
+        cumulative = jnp.cumsum(probabilities, axis=-1)
+    return jnp.where(probabilities > 0, cumulative, -1)
 
 
-def _horner(coefficients: list, x: jax.Array) -> jax.Array:
-    """`sum_n c_n x^n`."""
-    value = coefficients[-1]
-    for c in coefficients[-2::-1]:
-        value = value * x + c
-    return value
+def sample_index(thresholds: jax.Array, uniform: jax.Array) -> jax.Array:
+    """The first outcome with `u F_S < F_i`: an index drawn with the law behind `inverse_cdf`.
 
+    Args:
+        thresholds: [S] from `inverse_cdf`.
+        uniform: [] in [0, 1).
 
-@functools.cache
-def _quantile_fit() -> list[list[float]]:
-    """Coefficients of `w` in `log_gamma`, powers of y for each power of x, by least squares on the error in score."""
-    nodes = lambda count: np.cos(np.pi * (np.arange(count) + 0.5) / count)
-    x, y = (grid.ravel() for grid in np.meshgrid(nodes(61), nodes(31), indexing="ij"))
-    score, rise = LARGEST_SCORE * x, (y + 1) / (2 * SMALLEST_SHAPE**0.5)
-    target = _exact(score, rise)
-    step = 1e-4
-    weight = 2 * step / (_exact(score + step, rise) - _exact(score - step, rise))
-    terms = [(i, j) for i, j in np.ndindex(DEGREES[0] + 1, DEGREES[1] + 1) if i / DEGREES[0] + j / DEGREES[1] <= 1.3]
-    in_score, in_rise = chebyshev.chebvander(x, DEGREES[0]), chebyshev.chebvander(y, DEGREES[1])
-    design = np.stack([in_score[:, i] * in_rise[:, j] * weight for i, j in terms], axis=-1)
-    fit = np.zeros((DEGREES[0] + 1, DEGREES[1] + 1))
-    fit[tuple(zip(*terms, strict=True))] = np.linalg.lstsq(design, target * weight, rcond=None)[0]
-    powers = np.stack([np.pad(p := chebyshev.cheb2poly(row), (0, DEGREES[1] + 1 - len(p))) for row in fit])
-    powers = np.stack([np.pad(p := chebyshev.cheb2poly(row), (0, DEGREES[0] + 1 - len(p))) for row in powers.T]).T
-    return [[powers[i, j] for j in range(DEGREES[1] + 1) if (i, j) in terms] for i in range(DEGREES[0] + 1)]
-
-
-def _exact(score: np.ndarray, rise: np.ndarray) -> np.ndarray:
-    shape = rise**-2
-    below, above = special.gammaincinv(shape, special.ndtr(score)), special.gammainccinv(shape, special.ndtr(-score))
-    return np.log(np.where(score < 0, below, above) / shape) / rise
+    Returns:
+        [] int32.
+    """
+    above = thresholds > uniform * jnp.max(thresholds)
+    return jnp.min(jnp.where(above, jnp.arange(thresholds.shape[0], dtype=jnp.int32), thresholds.shape[0] - 1))

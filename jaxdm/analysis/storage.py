@@ -8,18 +8,14 @@ flushed, and renamed into it: a kill or a full disk leaves either the old result
 import dataclasses
 import hashlib
 import json
-import math
 import os
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-
-CLAIM_FIELDS = ("id", "source", "statement", "measured", "low", "high", "target", "verdict", "refuted", "command")
-VERDICTS = ("holds", "differs", "fails")
 
 
 class Result(NamedTuple):
@@ -114,48 +110,6 @@ def read_results(root: Path, experiment: str) -> list[Result]:
         return []
     paths = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
     return [read_result(path) for path in sorted(paths, key=lambda path: path.stat().st_mtime)]
-
-
-def write_claims(path: Path, claims: Sequence[Any]) -> Path:
-    """Write `claims.json` in a folder, e.g. that of a result: a list of records with the fields `CLAIM_FIELDS`.
-
-    Args:
-        path: the folder.
-        claims: mappings or NamedTuples; other fields are dropped, numbers that are not finite become null.
-
-    Returns:
-        The file.
-
-    Raises:
-        ValueError: a field is missing, or a verdict is none of `VERDICTS`.
-    """
-    return write_json(Path(path) / "claims.json", [_as_claim(claim) for claim in claims])
-
-
-def read_claims(path: Path) -> list[dict[str, Any]]:
-    """The claims in a JSON file that holds one record or a list of them.
-
-    Raises:
-        ValueError: the file is no JSON, or a record is no claim (see `write_claims`).
-    """
-    try:
-        stored = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"path: {path} cannot be read as JSON ({error}); expected claims") from error
-    return [_as_claim(claim) for claim in (stored if isinstance(stored, list) else [stored])]
-
-
-def _as_claim(claim: Any) -> dict[str, Any]:
-    fields = claim._asdict() if hasattr(claim, "_asdict") else dict(claim)
-    missing = [name for name in CLAIM_FIELDS if name not in fields]
-    if missing:
-        raise ValueError(f"claim: {fields.get('id')!r} has no {missing[0]!r}; expected {', '.join(CLAIM_FIELDS)}")
-    if fields["verdict"] not in VERDICTS:
-        raise ValueError(f"verdict: {fields['verdict']!r} of claim {fields['id']!r}; expected one of {VERDICTS}")
-    numbers = {name: None if fields[name] is None else float(fields[name]) for name in ("measured", "low", "high")}
-    finite = {name: None if x is None or not math.isfinite(x) else x for name, x in numbers.items()}
-    refuted = None if fields["refuted"] is None else bool(fields["refuted"])
-    return {name: fields[name] for name in CLAIM_FIELDS} | finite | {"refuted": refuted}
 
 
 def write_json(path: Path, value: Any) -> Path:

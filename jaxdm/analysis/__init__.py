@@ -1,0 +1,1 @@
+"""What happens after a run, on the host and without jax: stored results, claims, intervals, exploration."""

@@ -1,0 +1,41 @@
+"""How bad input is refused: on the host, before tracing, by a `ValueError` that names the field."""
+
+from typing import Any
+
+import jax.core
+import numpy as np
+
+ROW_SUM_TOLERANCE = float(np.finfo(np.float32).eps)
+"""Times S: how far a stored row may be from one, so that kernels which passed through float32 are accepted."""
+
+
+def check_law(name: str, law: Any) -> None:
+    """Check that every row (last axis) of a concrete array is a probability law.
+
+    Raises:
+        ValueError: names `name`, the first bad entry or row sum, and what was expected.
+    """
+    law = np.asarray(law, np.float64)
+    require(name, law >= 0, law, "probabilities >= 0")
+    total = law.sum(axis=-1)
+    require(name, np.abs(total - 1) <= law.shape[-1] * ROW_SUM_TOLERANCE, total, "rows that sum to 1")
+
+
+def require(name: str, good: np.ndarray, value: Any, expected: str) -> None:
+    """Raise a ValueError that names the first entry of `value` where `good` is false, unless it is true everywhere."""
+    if not np.all(good):
+        where = tuple(int(i) for i in np.argwhere(~np.asarray(good))[0])
+        at = f" at index {where}" if where else ""
+        raise ValueError(f"{name}: {np.asarray(value)[where]:.8g}{at}; expected {expected}")
+
+
+def check_sizes(**sizes: int) -> None:
+    """Raise a ValueError that names the first size below one."""
+    for name, value in sizes.items():
+        if value < 1:
+            raise ValueError(f"{name}: {value}; expected at least 1")
+
+
+def is_concrete(*arrays: Any) -> bool:
+    """True when no array is traced, so that its values may be looked at on the host."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arrays))
