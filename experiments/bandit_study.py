@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.envs import bandit, drifts
+from jaxdm.envs import bandit, families
 from jaxdm.learners import bandit as tallies
-from jaxdm.learners import exponential, thompson
+from jaxdm.learners import exp3, thompson
 from jaxdm.types import Agent
 
 LAWS = ("uniform means", "one gap of 0.2", "switching", "wandering")
@@ -64,8 +64,8 @@ def players(config: Config) -> dict[str, tuple[Agent, Any]]:
         "Thompson": (thompson.beta_thompson(arms), thompson.BetaPrior()),
         "epsilon-greedy": (tallies.epsilon_greedy(arms), tallies.EpsilonGreedy(floor=0.0, scale=5.0 * arms)),
         "elimination": (tallies.successive_elimination(arms), tallies.Elimination(failure=1 / rounds)),
-        "Exp3": (exponential.exp3(arms), exponential.Exp3(exploration=rate)),
-        "Exp3.S": (exponential.exp3(arms), exponential.Exp3(exploration=shared, sharing=1 / rounds)),
+        "Exp3": (exp3.exp3(arms), exp3.Exp3(exploration=rate)),
+        "Exp3.S": (exp3.exp3(arms), exp3.Exp3(exploration=shared, sharing=1 / rounds)),
         "sliding window": (tallies.sliding_window_ucb(arms, window), tallies.Window(window=window)),
         "discounted": (tallies.ucb(arms), tallies.UCB(exploration=2.4, discount=forget)),
     }
@@ -75,10 +75,10 @@ def worlds(config: Config, law: int) -> bandit.Bandit:
     """The worlds of a law, leading axes [seeds, runs], all with a row of means per round."""
     sizes = {"arms": config.arms, "rounds": config.rounds}
     family = (
-        lambda key: drifts.uniform_means(key, arms=config.arms),
-        lambda key: drifts.one_gap(key, arms=config.arms, gap=0.2),
-        lambda key: drifts.switching(key, chance=config.switches / config.rounds, **sizes),
-        lambda key: drifts.wandering(key, step=0.02, budget=config.budget, **sizes),
+        lambda key: families.bandit.uniform_means(key, arms=config.arms),
+        lambda key: families.bandit.one_gap(key, arms=config.arms, gap=0.2),
+        lambda key: families.bandit.switching(key, chance=config.switches / config.rounds, **sizes),
+        lambda key: families.bandit.wandering(key, step=0.02, budget=config.budget, **sizes),
     )[law]
     keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), law), (config.seeds, config.runs))
     made = jax.jit(jax.vmap(jax.vmap(family)))(keys)

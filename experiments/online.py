@@ -23,8 +23,7 @@ from experiments.online_study import PRESETS, Config
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import write_claims
 from jaxdm.analysis.statistics import exponent_interval
-from jaxdm.envs import losses as laws
-from jaxdm.envs import online
+from jaxdm.envs import families, online
 from jaxdm.progress import bar
 
 
@@ -40,7 +39,7 @@ def main(config: Config) -> Path:
     metrics: dict[str, Any] = {"rounds": np.arange(1, config.length + 1), "horizons": np.asarray(config.horizons)}
     draw = lambda law: lambda key: law(key, length=config.length, dimension=config.dimension)
     keys = jax.random.split(key_plan, (config.seeds, config.runs))
-    plans = jnp.stack([jax.jit(jax.vmap(jax.vmap(draw(law))))(keys) for law in laws.LAWS.values()])
+    plans = jnp.stack([jax.jit(jax.vmap(jax.vmap(draw(law))))(keys) for law in families.losses.LAWS.values()])
     for arena in ARENAS:
         metrics |= curves(config, key_curves, arena, plans)
     metrics |= attacks(config, key_attack)
@@ -66,7 +65,7 @@ def curves(config: Config, key: jax.Array, arena: str, plans: jax.Array) -> dict
     rounds = np.arange(1, config.length + 1)[late]
     return {
         f"learners_{arena}": list(learners),
-        f"laws_{arena}": [*laws.LAWS, "reacting"],
+        f"laws_{arena}": [*families.losses.LAWS, "reacting"],
         f"regret_{arena}": regret,
         f"exponent_{arena}": [[exponent(rounds, values[:, late]) for values in of_law] for of_law in regret],
     }

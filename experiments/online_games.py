@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm.envs import losses, online
+from jaxdm.envs import families, online
 from jaxdm.envs.online import BALL, SIMPLEX, Region, Response
 from jaxdm.learners.online import (
     Rate,
@@ -39,9 +39,14 @@ class Arena(NamedTuple):
 
 ARENAS = {
     "simplex": Arena(
-        region=SIMPLEX, respond=online.against_simplex, scale=losses.unit_interval, project=attack.to_unit_interval
+        region=SIMPLEX,
+        respond=online.against_simplex,
+        scale=families.losses.unit_interval,
+        project=attack.to_unit_interval,
     ),
-    "ball": Arena(region=BALL, respond=online.against_ball, scale=losses.unit_ball, project=attack.to_unit_ball),
+    "ball": Arena(
+        region=BALL, respond=online.against_ball, scale=families.losses.unit_ball, project=attack.to_unit_ball
+    ),
 }
 
 
@@ -110,7 +115,7 @@ def attacked(
     """
     arena, rate = ARENAS[target.arena], target.rate(rounds)
     key_plan, key_play = jax.random.split(key)
-    plan = arena.scale(losses.gaussian(key_plan, length=longest, dimension=dimension))
+    plan = arena.scale(families.losses.gaussian(key_plan, length=longest, dimension=dimension))
     answered = rollout(key_play, online.env(arena.respond), plan, target.agent, rate, longest).next_observation
     played = (jnp.arange(longest) < rounds)[:, None]
     allowed = lambda losses: jnp.where(played, arena.project(losses), 0)

@@ -12,7 +12,7 @@ from experiments.rmft_study import Config
 from experiments.rmft_training import distil, start
 from jaxdm import games
 from jaxdm.distillation import Distillation
-from jaxdm.envs import drifts
+from jaxdm.envs import families
 from jaxdm.models.transformer import network
 
 ARMS = 3
@@ -48,7 +48,7 @@ def study(config: Config) -> dict[str, Any]:
 
     `ablation_regret [V, N]` is the mean of the last rounds, `ablation_course_<share>` the whole course of the shares.
     """
-    family = lambda key: drifts.uniform_means(key, arms=ARMS)
+    family = lambda key: families.bandit.uniform_means(key, arms=ARMS)
     sampled = games.bandit_game(family, ARMS, config.ablated_length)
     laws = games.bandit_game(family, ARMS, config.ablated_length, "law")
     net = network(config.ablated_network, sampled.features, sampled.outputs)

@@ -7,9 +7,9 @@ import numpy as np
 from experiments.online_games import ARENAS
 from experiments.rmft_study import Config
 from experiments.rmft_training import stacked
-from jaxdm.envs import losses, online
+from jaxdm.envs import families, online
 from jaxdm.games import Game, Losses
-from jaxdm.models.player import Decisions
+from jaxdm.models.agents import Decisions
 from jaxdm.oracles import attack
 from jaxdm.oracles.regret import external
 from jaxdm.types import Network, Tree
@@ -38,7 +38,7 @@ def attacked(
 
         def one(key: jax.Array) -> jax.Array:
             key_plan, key_play = jax.random.split(key)
-            plan = arena.scale(losses.gaussian(key_plan, length=config.online_length, dimension=size))
+            plan = arena.scale(families.losses.gaussian(key_plan, length=config.online_length, dimension=size))
             allowed = lambda plan: jnp.where(available, arena.project(plan), unused)
             regret = lambda plan: external(arena.region, plan, online.play(key_play, plan, agent, told))[-1]
             return attack.ascend(regret, allowed, plan, config.attack_steps).value

@@ -10,7 +10,7 @@ from experiments.rmft_compare import join, judge_learner, judge_networks
 from experiments.rmft_study import Config
 from experiments.rmft_training import distil, start
 from jaxdm import games, random
-from jaxdm.envs import bandit, drifts
+from jaxdm.envs import bandit, families
 from jaxdm.envs.bandit import Bandit
 from jaxdm.learners import bandit as tallies
 from jaxdm.learners import thompson
@@ -41,13 +41,13 @@ def draw(key: jax.Array, law: jax.Array, rounds: int) -> Bandit:
     """A bandit of the law with that index in `LAWS`."""
     sizes = {"arms": ARMS, "rounds": rounds}
     one = lambda key: _one_change(key, rounds)
-    families = (
-        lambda key: drifts.switching(key, chance=CHANCE, **sizes),
+    kinds = (
+        lambda key: families.bandit.switching(key, chance=CHANCE, **sizes),
         one,
-        lambda key: drifts.wandering(key, step=0.1, **sizes),
-        lambda key: drifts.seasonal(key, period=rounds / 2, **sizes),
+        lambda key: families.bandit.wandering(key, step=0.1, **sizes),
+        lambda key: families.bandit.seasonal(key, period=rounds / 2, **sizes),
     )
-    return jax.lax.switch(law, families, key)
+    return jax.lax.switch(law, kinds, key)
 
 
 def _one_change(key: jax.Array, rounds: int) -> Bandit:

@@ -13,7 +13,7 @@ from experiments.rmft_training import distil, imitate, start
 from jaxdm import games, rivals
 from jaxdm.distillation import Distillation
 from jaxdm.learners import online as learners
-from jaxdm.models.player import Decisions
+from jaxdm.models.agents import Decisions
 from jaxdm.models.transformer import network
 from jaxdm.types import Network, Tree
 

@@ -10,7 +10,7 @@ from experiments.rmft_bandit_findings import PAPER
 from experiments.rmft_online_worlds import USED
 from experiments.rmft_study import Config
 from jaxdm.analysis.statistics import exponent_fit
-from jaxdm.models.player import Decisions
+from jaxdm.models.agents import Decisions
 
 
 def claims(config: Config, metrics: Mapping[str, Any], command: str, place: Decisions) -> list[dict[str, Any]]:

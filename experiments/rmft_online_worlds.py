@@ -11,9 +11,9 @@ import jax.numpy as jnp
 
 from experiments.online_games import ARENAS
 from jaxdm import games, random
-from jaxdm.envs import losses, online
+from jaxdm.envs import families, online
 from jaxdm.learners import online as learners
-from jaxdm.models.player import Decisions
+from jaxdm.models.agents import Decisions
 from jaxdm.types import Agent
 
 SLOTS = {"simplex": 5, "ball": 4}
@@ -58,7 +58,7 @@ def place(decisions: Decisions) -> Place:
 
 def law(name: str, decisions: Decisions) -> Callable[..., jax.Array]:
     """A law of losses, each sequence scaled to what the decision set allows."""
-    return lambda key, **sizes: ARENAS[decisions].scale(losses.LAWS[name](key, **sizes))
+    return lambda key, **sizes: ARENAS[decisions].scale(families.losses.LAWS[name](key, **sizes))
 
 
 def game(decisions: Decisions, length: int, names: tuple[str, ...], **options: Any) -> games.Game:

@@ -14,7 +14,7 @@ from experiments.sft_study import Config
 from jaxdm import tokens
 from jaxdm.finetuning import Setting
 from jaxdm.learners import tabular
-from jaxdm.models.agent import deploy, network_agent
+from jaxdm.models.agents import deploy, network_agent
 from jaxdm.rollout import markov_agent
 from jaxdm.tasks import Task
 from jaxdm.types import Episode, Network, Tree

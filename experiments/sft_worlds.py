@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm import tasks
-from jaxdm.envs import apomdp, families, mdp, pomdp, rooms
+from jaxdm.envs import apomdp, families, mdp, pomdp
 from jaxdm.finetuning import Setting
 from jaxdm.tasks import Task
 from jaxdm.tokens import Spaces
@@ -51,10 +51,12 @@ def family(kind: Kind, side: int, horizon: int) -> Callable[[jax.Array, About], 
         numbers = jax.random.uniform(key_numbers, (3, 1 if kind != "apomdp" else MODELS))
         slip, quality, bright = map(between, numbers, (about.slip, about.quality, about.bright))
         if kind == "mdp":
-            return tasks.solve_mdp(families.dark_room(key_room, side=side, slip=slip[0], extent=about.extent), horizon)
+            return tasks.solve_mdp(
+                families.mdp.dark_room(key_room, side=side, slip=slip[0], extent=about.extent), horizon
+            )
         count = jax.random.choice(key_models, jnp.asarray(about.distinct)) if kind == "apomdp" else 1
         model = jnp.arange(len(slip)) % count
-        room = rooms.moody_room(
+        room = families.rooms.moody_room(
             key_room,
             side=side,
             slip=slip[model],

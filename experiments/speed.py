@@ -28,7 +28,7 @@ from jaxdm import tokens
 from jaxdm.analysis import storage
 from jaxdm.envs import families, mdp
 from jaxdm.learners import tabular
-from jaxdm.models.agent import Deployment, choose, deploy, network_agent
+from jaxdm.models.agents import Deployment, choose, deploy, network_agent
 from jaxdm.models.transformer import Transformer, network
 from jaxdm.oracles import planning
 from jaxdm.rollout import rollout, rollouts, uniform_draws
@@ -71,7 +71,7 @@ def planners(repeats: int) -> Iterator[Row]:
     """Backward induction and policy iteration on a batch of dense random MDPs, in float64."""
     peer = importlib.import_module("quantecon").markov
     with jax.enable_x64(True):
-        family = lambda key: families.dirichlet(key, states=STATES, actions=ACTIONS, discount=0.95)
+        family = lambda key: families.mdp.dirichlet(key, states=STATES, actions=ACTIONS, discount=0.95)
         worlds = jax.jit(jax.vmap(family))(jax.random.split(jax.random.key(0), MDPS))
         pairs = [(np.asarray(r), np.asarray(p)) for r, p in zip(worlds.reward, worlds.transition, strict=True)]
         solved = [peer.DiscreteDP(r, p, 0.95) for r, p in pairs]
@@ -105,7 +105,7 @@ def simulators(repeats: int, steps: int = 100) -> Iterator[Row]:
     """Random play in the frozen lake: ours as a tabular MDP, gymnax's own."""
     gymnax = importlib.import_module("gymnax")
     lake, params = gymnax.make("FrozenLake-misc")
-    world, spaces = families.frozen_lake(), Spaces(observations=16, actions=4)
+    world, spaces = families.mdp.frozen_lake(), Spaces(observations=16, actions=4)
     env, player = mdp.env(steps), tabular.random(spaces)
 
     def theirs(key: jax.Array) -> tuple:
@@ -142,7 +142,7 @@ def deployments(repeats: int, context: int = 256, decisions: int = 32, instances
     spaces = Spaces(observations=16, actions=4)
     net = network(Transformer(), spaces.features, spaces.outputs)
     weights = net.init(jax.random.key(0))
-    world, env = families.frozen_lake(), mdp.env(decisions)
+    world, env = families.mdp.frozen_lake(), mdp.env(decisions)
     shown = rollouts(jax.random.key(1), env, world, tabular.random(spaces), (), decisions, context // decisions)
     told = deploy(weights, tokens.encode(shown, spaces))
     keys = jax.random.split(jax.random.key(2), instances)

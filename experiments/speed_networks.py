@@ -10,7 +10,7 @@ from experiments import sft, sft_study, sft_tasks, torch_gpt
 from experiments.stopwatch import Row, compare
 from jaxdm import finetuning, random
 from jaxdm.envs import families, mdp
-from jaxdm.models.agent import deploy, network_agent
+from jaxdm.models.agents import deploy, network_agent
 from jaxdm.models.transformer import Transformer, network
 from jaxdm.rollout import rollout
 from jaxdm.tokens import Spaces
@@ -83,7 +83,7 @@ def network_rollouts(repeats: int) -> Iterator[Row]:
     The peer's world costs nothing.
     """
     spaces, shape = Spaces(observations=16, actions=4), Transformer()
-    net, world, env = network(shape, spaces.features, spaces.outputs), families.frozen_lake(), mdp.env(DECISIONS)
+    net, world, env = network(shape, spaces.features, spaces.outputs), families.mdp.frozen_lake(), mdp.env(DECISIONS)
     weights, agent = net.init(jax.random.key(0)), network_agent(net, spaces, DECISIONS)
     keys = jax.random.split(jax.random.key(1), INSTANCES)
     play = jax.jit(jax.vmap(lambda key, seen: rollout(key, env, world, agent, deploy(weights, seen), DECISIONS).action))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.stopwatch import Row, compare
-from jaxdm.envs import bandit, pomdp_families
+from jaxdm.envs import bandit, families
 from jaxdm.envs.pomdp import POMDP
 from jaxdm.learners import thompson
 from jaxdm.learners.bandit import UCB, ucb
@@ -24,7 +24,7 @@ ARMS, ROUNDS, RUNS, LOOPS = 10, 1000, 500, 5
 
 def pomdps(repeats: int) -> Iterator[Row]:
     """A batch of random POMDPs, and Tiger; exact values of the first belief."""
-    family = lambda key: pomdp_families.dense(key, states=5, actions=3, observations=3)
+    family = lambda key: families.pomdp.dense(key, states=5, actions=3, observations=3)
     worlds = jax.jit(jax.vmap(family))(jax.random.split(jax.random.key(0), PROBLEMS))
     first = jnp.full(5, 0.2)
     solve = jax.jit(lambda worlds: jax.lax.map(lambda world: tree_value(world, HORIZON, first)[0], worlds))
@@ -45,7 +45,7 @@ def pomdps(repeats: int) -> Iterator[Row]:
     left, right = tiger.TigerState("tiger-left"), tiger.TigerState("tiger-right")
     theirs_tiger = tiger.TigerProblem(0.15, left, peer.Histogram({left: 0.5, right: 0.5}))
     planner = importlib.import_module("pomdp_py.algorithms.value_iteration").ValueIteration(3, 0.95)
-    value, world = jax.jit(lambda world: tree_value(world, 3)[0]), pomdp_families.tiger()
+    value, world = jax.jit(lambda world: tree_value(world, 3)[0]), families.pomdp.tiger()
     yield compare(
         "Tiger, exact, horizon 3 (the peer does not finish horizon 4 in 100 s)",
         "problems/s",

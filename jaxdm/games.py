@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jaxdm import random
 from jaxdm.envs import bandit, online
 from jaxdm.envs.online import BALL, SIMPLEX
-from jaxdm.models import player as numeric
-from jaxdm.models.player import Decisions, Labels, Player
+from jaxdm.models import agents as numeric
+from jaxdm.models.agents import Decisions, Labels, Player
 from jaxdm.numerics import masked_mean
 from jaxdm.oracles.bandit import pseudo_regret
 from jaxdm.oracles.regret import external

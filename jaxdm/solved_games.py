@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxdm import random, tokens
 from jaxdm.finetuning import Setting, demonstrate, label
 from jaxdm.games import Game, Record, law_cost
-from jaxdm.models.agent import deploy as deploy_network
-from jaxdm.models.agent import network_agent
+from jaxdm.models.agents import deploy as deploy_network
+from jaxdm.models.agents import network_agent
 from jaxdm.rollout import rollout
 from jaxdm.tasks import Task, loss_along, nodes
 from jaxdm.types import Agent, Tree

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.envs.apomdp import APOMDP
+from jaxdm.envs.families.rooms import Room, member
 from jaxdm.envs.mdp import MDP
-from jaxdm.envs.rooms import Room, member
 from jaxdm.numerics import cast_floats
 from jaxdm.oracles import information
 from jaxdm.oracles.information import Information

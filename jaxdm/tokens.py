@@ -1,7 +1,7 @@
 """Prompts: episodes as tokens, one a decision, and what a network is asked to predict at each.
 
-Dimensions: `K` episodes, `T` steps, `N = K T` tokens, `O` observations, `A` actions or arms, `F` features; `F = 2 O + A + 2`
-in tabular worlds.
+Dimensions: `K` episodes, `T` steps, `N = K T` tokens, `O` observations, `A` actions or arms,
+`F` features of a token, in tabular worlds `F = 2 O + A + 2`.
 
 The token of step t says what is known before acting: one-hot observation `o_t`, the step that led to it as one-hot
 `o_{t-1}`, one-hot `a_{t-1}` and `r_{t-1}` (zeros at the start of an episode), and whether an episode starts here. The

@@ -5,13 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdm.envs import apomdp, apomdp_families, pomdp, pomdp_families
+from jaxdm.envs import apomdp, families, pomdp
 from jaxdm.envs.apomdp import APOMDP
 
 MODELS = 3
-around = jax.jit(apomdp_families.around, static_argnames="models")
-tiger = jax.jit(pomdp_families.tiger)
-clinicians = jax.jit(apomdp_families.clinicians, static_argnames=("models", "stages", "levels"))
+
+
+around = jax.jit(families.apomdp.around, static_argnames="models")
+
+
+tiger = jax.jit(families.pomdp.tiger)
+
+
+clinicians = jax.jit(families.apomdp.clinicians, static_argnames=("models", "stages", "levels"))
 
 
 def tigers(*accuracies: float, **options) -> APOMDP:
@@ -94,7 +100,7 @@ def test_models_lie_within_the_radius(radius):
 def test_clinicians_disagree_about_chances_only():
     built = clinicians(jax.random.key(3), models=MODELS, disagreement=1.0, attitude=0.3)
     apomdp.validate(built)
-    nominal = jax.jit(pomdp_families.treatment)()
+    nominal = jax.jit(families.pomdp.treatment)()
     np.testing.assert_allclose(built.transition[0], nominal.transition, rtol=1e-6)
     np.testing.assert_allclose(built.reward, nominal.reward, atol=1e-6)
     np.testing.assert_array_equal(built.transition > 0, np.broadcast_to(nominal.transition > 0, built.transition.shape))
@@ -127,8 +133,8 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"^transition: shape \(0, 2, 3, 2\)"):
         apomdp.validate(built._replace(transition=built.transition[:0]))
     with pytest.raises(ValueError, match=r"^models: 0; expected at least 1"):
-        apomdp_families.around(jax.random.key(0), tiger(), models=0, radius=0.1)
+        families.apomdp.around(jax.random.key(0), tiger(), models=0, radius=0.1)
     with pytest.raises(ValueError, match=r"^radius: 1.2; expected a number in \[0, 1\]"):
-        apomdp_families.around(jax.random.key(0), tiger(), models=2, radius=1.2)
+        families.apomdp.around(jax.random.key(0), tiger(), models=2, radius=1.2)
     with pytest.raises(ValueError, match=r"^disagreement: -1; expected a number >= 0"):
-        apomdp_families.clinicians(jax.random.key(0), models=2, disagreement=-1)
+        families.apomdp.clinicians(jax.random.key(0), models=2, disagreement=-1)

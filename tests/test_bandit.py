@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdm.envs import bandit, drifts
+from jaxdm.envs import bandit, families
 from jaxdm.learners import bandit as learners
-from jaxdm.learners import exponential, thompson
+from jaxdm.learners import exp3, thompson
 from jaxdm.oracles.bandit import pseudo_regret
 from jaxdm.rollout import rollout
 from jaxdm.types import Transition
@@ -25,8 +25,8 @@ PLAYERS = {
     "kl_ucb": (learners.kl_ucb(4), learners.KLUCB()),
     "greedy": (learners.epsilon_greedy(4), learners.EpsilonGreedy()),
     "elimination": (learners.successive_elimination(4), learners.Elimination(failure=0.5)),
-    "exp3": (exponential.exp3(4), exponential.Exp3()),
-    "exp3s": (exponential.exp3(4), exponential.Exp3(sharing=0.01)),
+    "exp3": (exp3.exp3(4), exp3.Exp3()),
+    "exp3s": (exp3.exp3(4), exp3.Exp3(sharing=0.01)),
     "beta_thompson": (thompson.beta_thompson(4), thompson.BetaPrior()),
     "normal_thompson": (thompson.normal_thompson(4), thompson.NormalPrior()),
 }
@@ -96,28 +96,30 @@ def test_means_follow_their_rows_and_the_horizon_truncates():
 @pytest.mark.parametrize("family", ["switching", "wandering", "seasonal"])
 def test_drifts_keep_their_budget(family, budget):
     rate = {"switching": {"chance": 0.1}, "wandering": {"step": 0.05}, "seasonal": {"period": 20.0}}[family]
-    make = lambda key: getattr(drifts, family)(key, arms=3, rounds=60, budget=budget, **rate)
+    make = lambda key: getattr(families.bandit, family)(key, arms=3, rounds=60, budget=budget, **rate)
     worlds = jax.jit(jax.vmap(make))(jax.random.split(jax.random.key(0), 20))
     mean = np.asarray(worlds.mean, np.float64)
     assert mean.shape == (20, 60, 3)
     assert mean.min() >= 0
     assert mean.max() <= 1
     by_hand = sum(np.abs(mean[:, t] - mean[:, t - 1]).max(axis=-1) for t in range(1, 60))
-    np.testing.assert_allclose(jax.vmap(drifts.variation)(worlds), by_hand, rtol=1e-4)
+    np.testing.assert_allclose(jax.vmap(families.bandit.variation)(worlds), by_hand, rtol=1e-4)
     assert np.all(by_hand <= budget * (1 + 60 * np.finfo(np.float32).eps) + 60 * np.finfo(np.float32).eps)
     assert budget < 1 or np.all(by_hand > 0.5)
 
 
 def test_stationary_families_are_as_described():
     keys = jax.random.split(jax.random.key(0), 3000)
-    gap = jax.vmap(lambda key: drifts.one_gap(key, arms=5, gap=0.2))(keys).mean[:, 0]
+    gap = jax.vmap(lambda key: families.bandit.one_gap(key, arms=5, gap=0.2))(keys).mean[:, 0]
     np.testing.assert_allclose(np.sort(gap, axis=-1), np.tile([0.4] * 4 + [0.6], (3000, 1)), rtol=1e-6)
     best = np.bincount(np.argmax(gap, axis=-1), minlength=5) / 3000
     assert np.all(np.abs(best - 0.2) <= 5 * np.sqrt(0.16 / 3000))
-    even = jax.vmap(lambda key: drifts.uniform_means(key, arms=2))(keys).mean
+    even = jax.vmap(lambda key: families.bandit.uniform_means(key, arms=2))(keys).mean
     assert abs(even.mean() - 0.5) <= 5 * np.sqrt(1 / 12 / 6000)
     features = jax.random.normal(keys[0], (4, 3))
-    means = np.asarray(jax.vmap(lambda key: drifts.linear(key, features=features, deviation=1.0))(keys).mean[:, 0])
+    means = np.asarray(
+        jax.vmap(lambda key: families.bandit.linear(key, features=features, deviation=1.0))(keys).mean[:, 0]
+    )
     assert np.linalg.matrix_rank(means, tol=1e-3) == 3
     expected = np.asarray(features @ features.T, np.float64) / 3
     spread = np.sqrt((np.outer(np.diag(expected), np.diag(expected)) + expected**2) / 3000)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdm.envs import bandit, drifts
+from jaxdm.envs import bandit, families
 from jaxdm.learners.thompson import BetaPrior, beta_thompson
 from jaxdm.oracles.bandit import bayes_optimal, bayes_plan, gittins_index, pseudo_regret
 from jaxdm.rollout import rollout
@@ -74,7 +74,7 @@ def test_bayes_optimal_play_earns_its_value_and_beats_thompson():
     def pay(player, params):
         def run(key):
             key_world, key = jax.random.split(key)
-            world = drifts.uniform_means(key_world, arms=2)
+            world = families.bandit.uniform_means(key_world, arms=2)
             return jnp.sum(rollout(key, bandit.bernoulli(), world, player, params, horizon).reward)
 
         return np.asarray(jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), runs)), np.float64)

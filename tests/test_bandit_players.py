@@ -4,12 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.optimize
 import scipy.stats
 
 from jaxdm.envs import bandit
 from jaxdm.learners import bandit as learners
-from jaxdm.learners import exponential, thompson
+from jaxdm.learners import exp3, thompson
 from jaxdm.types import Transition
 from tests.reference_bandit import exp3_weights, kl, ucb_run
 from tests.test_bandit import EASY, HARD, play, regrets
@@ -93,7 +92,7 @@ def test_elimination_keeps_the_best_arm_as_often_as_it_says():
 
 @pytest.mark.parametrize("sharing", [0.0, 0.05])
 def test_exp_three_weights_are_the_papers(sharing, double):
-    player, params = exponential.exp3(3), exponential.Exp3(exploration=0.3, sharing=sharing)
+    player, params = exp3.exp3(3), exp3.Exp3(exploration=0.3, sharing=sharing)
     available = jnp.ones(3, bool)
     memory = player.init(jax.random.key(0), params)
     steps = []

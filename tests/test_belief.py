@@ -7,19 +7,27 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdm.envs import families, pomdp, pomdp_families
+from jaxdm.envs import families, pomdp
 from jaxdm.oracles import belief, belief_graph, belief_planning, belief_tree
 from jaxdm.oracles.planning import backward_induction
 from tests import reference_pomdp as reference
 
 EPS = float(np.finfo(np.float32).eps)
+
+
 TIGER = {1: -1.0, 2: -1.95, 3: 2.3098, 5: 2.7630961931, 10: 6.6933684318, 20: 11.8795687288}
 """Optimal values of Tiger at the uniform belief, gamma = 0.95, to the digits given."""
 
 
 PLAN_TREE = jax.jit(belief_tree.plan_tree, static_argnums=1)
+
+
 TREE_VALUE = jax.jit(belief_tree.tree_value, static_argnums=1)
+
+
 ROWS = jax.jit(belief_planning.rows)
+
+
 FOLLOW = jax.jit(belief.follow)
 
 
@@ -41,7 +49,7 @@ def test_filter_survives_tiny_likelihoods():
 
 
 def test_impossible_observation_is_refused_and_flagged():
-    seen = pomdp.from_mdp(families.chain(states=3, slip=0.0), 1.0)
+    seen = pomdp.from_mdp(families.mdp.chain(states=3, slip=0.0), 1.0)
     with pytest.raises(ValueError, match="possible observation"):
         belief.first(seen, 2)
     with pytest.raises(ValueError, match="number 1 has probability zero"):
@@ -91,16 +99,16 @@ def test_every_history_has_its_value_action_and_belief(double):
 @pytest.mark.parametrize("horizon", TIGER)
 def test_tiger_has_its_known_values(double, horizon):
     """The digits given are exact to half a unit of the last."""
-    solved = belief_planning.plan(pomdp_families.tiger(), horizon)
+    solved = belief_planning.plan(families.pomdp.tiger(), horizon)
     assert abs(solved.root_value - TIGER[horizon]) <= 0.5e-10 + solved.certificate.bound
     if horizon <= 5:
-        value, error = TREE_VALUE(pomdp_families.tiger(), horizon, jnp.asarray([0.5, 0.5]))
+        value, error = TREE_VALUE(families.pomdp.tiger(), horizon, jnp.asarray([0.5, 0.5]))
         assert abs(value - solved.root_value) <= error
 
 
 def test_endless_tiger_closes_on_37_beliefs(double):
     """Discounted limit 19.371368; the fixed point also satisfies Bellman's equation to its residual."""
-    solved = belief_planning.plan_endless(pomdp_families.tiger(), tolerance=1e-8)
+    solved = belief_planning.plan_endless(families.pomdp.tiger(), tolerance=1e-8)
     assert abs(solved.root_value - 19.371368) <= 0.5e-6 + 1e-8
     assert float(solved.certificate.bound) <= 1e-8
     assert len(solved.graph.belief) == 37
@@ -108,7 +116,7 @@ def test_endless_tiger_closes_on_37_beliefs(double):
 
 def test_tiger_has_as_many_vectors_as_exact_pruning_finds(double):
     """Counts 3, 5, 9, 13, 25 at horizons 1, 2, 3, 5, 8 (incremental pruning), and the same values at any belief."""
-    tiger = pomdp_families.tiger()
+    tiger = families.pomdp.tiger()
     sets = reference.vector_sets(reference.as_numpy(tiger), 8)
     assert [len(sets[h - 1]) for h in (1, 2, 3, 5, 8)] == [3, 5, 9, 13, 25]
     for left in (0.02, 0.3, 0.5, 0.77):
@@ -171,10 +179,10 @@ def test_certificates_cover_float32():
 
 def test_ties_are_reported_and_broken_by_the_lowest_action(double):
     """Where listening is too dear, either door is best, and nothing tells them apart."""
-    tiger = pomdp_families.tiger(listen=-100.0)
+    tiger = families.pomdp.tiger(listen=-100.0)
     solved = belief_planning.plan(tiger, 2)
     np.testing.assert_array_equal(solved.ties[solved.graph.root[0]], [False, True, True])
-    assert solved.policy[solved.graph.root[0]] == pomdp_families.OPEN_LEFT
+    assert solved.policy[solved.graph.root[0]] == families.pomdp.OPEN_LEFT
     tree = PLAN_TREE(tiger, 2)
     np.testing.assert_array_equal(tree.ties[0], [False, True, True])
 
@@ -214,14 +222,14 @@ def test_planners_refuse_bad_input(plan):
 
 def test_endless_planner_refuses_bad_input():
     with pytest.raises(ValueError, match="discount"):
-        belief_planning.plan_endless(pomdp_families.tiger(discount=1.0))
+        belief_planning.plan_endless(families.pomdp.tiger(discount=1.0))
     with pytest.raises(ValueError, match="tolerance"):
-        belief_planning.plan_endless(pomdp_families.tiger(), tolerance=0.0)
+        belief_planning.plan_endless(families.pomdp.tiger(), tolerance=0.0)
 
 
 def test_merged_beliefs_are_close_and_equal_histories_are_one(double):
     """Hearing left then right is hearing nothing: Tiger has 2 t + 1 beliefs within t steps."""
-    graph = belief_graph.reachable(pomdp_families.tiger(), 6)
+    graph = belief_graph.reachable(families.pomdp.tiger(), 6)
     np.testing.assert_array_equal(graph.within, 2 * np.arange(7) + 1)
     assert graph.distance <= 4 * belief_graph.RESOLUTION
     assert not graph.closed

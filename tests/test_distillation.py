@@ -11,10 +11,10 @@ import pytest
 
 from jaxdm import distillation, finetuning, games, objectives, rivals, solved_games, tasks, tokens, trainer
 from jaxdm.distillation import Distillation
-from jaxdm.envs import bandit, families, losses, mdp
+from jaxdm.envs import bandit, families, mdp
 from jaxdm.learners import bandit as tallies
 from jaxdm.learners import online as learners
-from jaxdm.models import player
+from jaxdm.models import agents
 from jaxdm.models.transformer import Transformer, network
 from jaxdm.oracles.bandit import pseudo_regret
 from jaxdm.rollout import rollout
@@ -30,7 +30,7 @@ SHAPE = Transformer(width=8, layers=1, heads=1, position="none", mlp_ratio=1)
 SMALL = Distillation(rounds=4, scenarios=4, rollouts=6, keep=3, steps=2, batch=6, rate=0.01)
 
 
-LAW = functools.partial(losses.random_mean, spread=0.5)
+LAW = functools.partial(families.losses.random_mean, spread=0.5)
 
 
 UNKNOWN = cast(Any, "words")
@@ -50,10 +50,10 @@ NET = network(SHAPE, BANDIT.features, BANDIT.outputs)
 NET = NET._replace(init=jax.jit(NET.init))
 
 
-SIMPLEX = games.online_game((LAW, losses.uniform), ARMS, LENGTH)
+SIMPLEX = games.online_game((LAW, families.losses.uniform), ARMS, LENGTH)
 
 
-REACTING = games.online_game((LAW, losses.uniform), ARMS, LENGTH, adversary=True)
+REACTING = games.online_game((LAW, families.losses.uniform), ARMS, LENGTH, adversary=True)
 
 
 BALL = games.online_game((LAW,), ARMS, LENGTH, "ball")
@@ -220,7 +220,7 @@ def test_the_rate_falls_to_zero_along_a_cosine_and_weights_decay_with_it():
 @pytest.mark.parametrize("labels", ["output", "law"])
 def test_merged_rollouts_have_the_gradient_of_each(labels):
     """One step on all M k kept, and one on the M means of k, end at the same weights."""
-    game = games.online_game((LAW, losses.uniform), ARMS, LENGTH, labels=labels)
+    game = games.online_game((LAW, families.losses.uniform), ARMS, LENGTH, labels=labels)
     each = dataclasses.replace(SMALL, exploration=1.0, steps=1, batch=SMALL.scenarios * SMALL.keep)
     ends = []
     for how in (each, dataclasses.replace(each, merge=True, batch=SMALL.scenarios)):
@@ -297,12 +297,12 @@ def test_online_decisions_are_the_full_networks(game):
 
     outputs, label = check(jax.random.key(0))
     length = np.linalg.norm(outputs, axis=-1, keepdims=True)
-    expected = jax.nn.softmax(player.SHARPNESS * outputs) if game is SIMPLEX else outputs / np.maximum(length, 1)
+    expected = jax.nn.softmax(agents.SHARPNESS * outputs) if game is SIMPLEX else outputs / np.maximum(length, 1)
     np.testing.assert_allclose(label, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_unused_arms_are_never_played_and_never_best():
-    game = games.online_game((losses.uniform,), ARMS, LENGTH, used=2, labels="sampled")
+    game = games.online_game((families.losses.uniform,), ARMS, LENGTH, used=2, labels="sampled")
     instance = jax.jit(jax.vmap(lambda key: game.instance(key, ())))(jax.random.split(jax.random.key(0), 30))
     np.testing.assert_array_equal(instance.available.sum(axis=-1), np.full(30, 2))
     weights = PLAIN.init(jax.random.key(1))
@@ -348,7 +348,7 @@ def test_a_teacher_is_recorded_with_its_own_decisions_and_the_oracles():
 def test_solved_worlds_are_played_after_demonstrations_and_learnt_on_own_decisions_alone():
     spaces = tokens.Spaces(observations=4, actions=4)
     setting = finetuning.Setting(mdp.env(3), spaces, 3, lambda world, model: world, 0.0, 1.0)
-    solve = lambda key, about: tasks.solve_mdp(families.dark_room(key, side=2), 3)
+    solve = lambda key, about: tasks.solve_mdp(families.mdp.dark_room(key, side=2), 3)
     pool = tasks.sample(jax.random.key(0), solve, (), 6)
     game = solved_games.oracle_game(setting, 1)
     net = linear(game.features, game.outputs)
@@ -416,9 +416,15 @@ def test_bad_configurations_name_the_field(change, message):
         (lambda: games.bandit_game(family, 2, 5, UNKNOWN), "labels: 'words'"),
         (lambda: games.bandit_game(family, 2, 5, "output"), "labels: 'output'; expected 'sampled' or 'law'"),
         (lambda: games.bandit_game(family, 2, 5, rewards=UNKNOWN), "rewards: 'words'"),
-        (lambda: games.online_game((losses.uniform,), 2, 5, UNKNOWN), "decisions: 'words'"),
-        (lambda: games.online_game((losses.uniform,), 2, 5, "ball", "sampled"), "labels: 'sampled'; expected 'law'"),
-        (lambda: games.online_game((losses.uniform,), 2, 5, used=3), "used: 3; expected at most dimension = 2"),
+        (lambda: games.online_game((families.losses.uniform,), 2, 5, UNKNOWN), "decisions: 'words'"),
+        (
+            lambda: games.online_game((families.losses.uniform,), 2, 5, "ball", "sampled"),
+            "labels: 'sampled'; expected 'law'",
+        ),
+        (
+            lambda: games.online_game((families.losses.uniform,), 2, 5, used=3),
+            "used: 3; expected at most dimension = 2",
+        ),
         (lambda: solved_games.oracle_game(cast(Any, None), -1), "demonstrations: -1; expected at least 0"),
         (lambda: rivals.imitation_loss(BANDIT, NET, tallies.ucb(2), lambda instance: (), 0), "batch, labels: 0"),
         (lambda: rivals.regret_training_loss(SIMPLEX, NET, 0), "batch: 0; expected at least 1"),

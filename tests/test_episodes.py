@@ -10,7 +10,7 @@ import pytest
 from jaxdm import tasks, tokens
 from jaxdm.envs import families, mdp
 from jaxdm.learners import tabular
-from jaxdm.models.agent import deploy, network_agent
+from jaxdm.models.agents import deploy, network_agent
 from jaxdm.models.transformer import Transformer, network
 from jaxdm.rollout import epsilon_soft, markov_agent, rollout, rollouts
 from jaxdm.tokens import Spaces
@@ -21,7 +21,7 @@ STATES, ACTIONS, HORIZON = 5, 3, 6
 SPACES = Spaces(observations=STATES, actions=ACTIONS)
 
 
-WORLD = families.dirichlet(jax.random.key(0), states=STATES, actions=ACTIONS)
+WORLD = families.mdp.dirichlet(jax.random.key(0), states=STATES, actions=ACTIONS)
 
 
 ENV = mdp.env(HORIZON)

@@ -12,15 +12,15 @@ from jaxdm.envs import families, mdp
 from jaxdm.oracles import planning
 
 RANDOM: dict[str, Callable[..., mdp.MDP]] = {
-    "dirichlet": functools.partial(families.dirichlet, states=5, actions=3, discount=0.9),
-    "garnet": functools.partial(families.garnet, states=5, actions=3, branching=2, discount=0.9),
-    "dark_room": functools.partial(families.dark_room, side=3, slip=0.1, discount=0.9),
+    "dirichlet": functools.partial(families.mdp.dirichlet, states=5, actions=3, discount=0.9),
+    "garnet": functools.partial(families.mdp.garnet, states=5, actions=3, branching=2, discount=0.9),
+    "dark_room": functools.partial(families.mdp.dark_room, side=3, slip=0.1, discount=0.9),
 }
 
 
 FIXED = {
-    "chain": functools.partial(families.chain, states=5),
-    "machine_replacement": functools.partial(families.machine_replacement, states=5),
+    "chain": functools.partial(families.mdp.chain, states=5),
+    "machine_replacement": functools.partial(families.mdp.machine_replacement, states=5),
 }
 
 
@@ -69,9 +69,11 @@ def test_fixed_families_are_valid(name):
 def test_parameters_are_data():
     """Everything but the sizes may differ between the instances of one compiled batch."""
     keys, slip = jax.random.split(jax.random.key(0), 3), jnp.array([0.0, 0.5, 1.0])
-    rooms = jax.jit(jax.vmap(lambda key, slip: families.dark_room(key, side=3, slip=slip, discount=slip)))(keys, slip)
+    rooms = jax.jit(jax.vmap(lambda key, slip: families.mdp.dark_room(key, side=3, slip=slip, discount=slip)))(
+        keys, slip
+    )
     np.testing.assert_array_equal(rooms.discount, slip)
-    chains = jax.jit(jax.vmap(lambda slip: families.chain(states=4, slip=slip)))(slip)
+    chains = jax.jit(jax.vmap(lambda slip: families.mdp.chain(states=4, slip=slip)))(slip)
     np.testing.assert_allclose(chains.transition[:, 0, 0, 0], slip)
 
 
@@ -119,7 +121,7 @@ def test_dark_room_goals_and_controls_are_uniform():
 
 
 def test_dark_room_walls_and_slips():
-    room = families.dark_room(jax.random.key(0), side=2, slip=0.4)
+    room = families.mdp.dark_room(jax.random.key(0), side=2, slip=0.4)
     # In a corner of a 2 x 2 room two moves stay: the wanted one has 0.6 + 0.1, or joins the other stay.
     rows = np.sort(np.asarray(room.transition)[0], axis=-1)
     expected = [[0, 0.1, 0.1, 0.8], [0, 0.1, 0.1, 0.8], [0, 0.1, 0.2, 0.7], [0, 0.1, 0.2, 0.7]]
@@ -127,18 +129,18 @@ def test_dark_room_walls_and_slips():
 
 
 def test_chain_of_dearden_by_hand():
-    chain = families.chain(states=5)
+    chain = families.mdp.chain(states=5)
     np.testing.assert_allclose(chain.transition[4, 0], [0.2, 0, 0, 0, 0.8], atol=1e-7)
     np.testing.assert_allclose(chain.transition[1, 1], [0.8, 0, 0.2, 0, 0], atol=1e-7)
     np.testing.assert_allclose(chain.reward[:, 0], [0.4, 0.4, 0.4, 0.4, 8.4], rtol=1e-6)
     np.testing.assert_allclose(chain.reward[:, 1], [1.6, 1.6, 1.6, 1.6, 3.6], rtol=1e-6)
-    plan = jax.jit(planning.policy_iteration)(families.chain(states=5, discount=0.99))
+    plan = jax.jit(planning.policy_iteration)(families.mdp.chain(states=5, discount=0.99))
     assert plan.policy.tolist() == [0] * 5  # a patient walker never turns back
 
 
 def test_machines_are_replaced_past_a_threshold():
     """Puterman 1994, section 4.7.5: wear never makes keeping more attractive, so a control limit is optimal."""
-    machine = functools.partial(families.machine_replacement, states=8, discount=0.95)
+    machine = functools.partial(families.mdp.machine_replacement, states=8, discount=0.95)
     machines = jax.vmap(lambda cost: machine(replacement_cost=cost))(jnp.linspace(0.1, 3.0, 12))
     plans = jax.jit(jax.vmap(planning.policy_iteration))(machines)
     policies = np.asarray(plans.policy)
@@ -154,10 +156,13 @@ def test_machines_are_replaced_past_a_threshold():
         (lambda: RANDOM["dark_room"](jax.random.key(0), slip=1.5), "transition: -.*expected probabilities >= 0"),
         (lambda: RANDOM["dark_room"](jax.random.key(0), slip=float("nan")), "transition: nan"),
         (lambda: RANDOM["dark_room"](jax.random.key(0), discount=1.1), r"discount: 1.1; expected a number in \[0, 1\]"),
-        (lambda: families.chain(states=4, discount=-1.0), "discount: -1; expected"),
-        (lambda: families.chain(states=4, slip=-0.1), "transition: -0.1 .* expected probabilities >= 0"),
-        (lambda: families.machine_replacement(states=1), "states: 1; expected at least 2"),
-        (lambda: families.machine_replacement(states=4, wear=1.1), "transition: -0.1.* expected probabilities >= 0"),
+        (lambda: families.mdp.chain(states=4, discount=-1.0), "discount: -1; expected"),
+        (lambda: families.mdp.chain(states=4, slip=-0.1), "transition: -0.1 .* expected probabilities >= 0"),
+        (lambda: families.mdp.machine_replacement(states=1), "states: 1; expected at least 2"),
+        (
+            lambda: families.mdp.machine_replacement(states=4, wear=1.1),
+            "transition: -0.1.* expected probabilities >= 0",
+        ),
     ],
 )
 def test_bad_settings_are_named(call, message):

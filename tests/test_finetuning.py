@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxdm import evaluation, finetuning, objectives, tasks, tokens
-from jaxdm.envs import apomdp, families, mdp, pomdp, rooms
+from jaxdm.envs import apomdp, families, mdp, pomdp
 from jaxdm.finetuning import Setting
 from jaxdm.models.transformer import Transformer, network
 from jaxdm.oracles.policies import finite_policy_evaluation
@@ -49,17 +49,17 @@ UNKNOWN: Any = "words"
 
 
 def draw_mdp(key, slip):
-    return tasks.solve_mdp(families.dark_room(key, side=2, slip=slip), HORIZON)
+    return tasks.solve_mdp(families.mdp.dark_room(key, side=2, slip=slip), HORIZON)
 
 
 def draw_pomdp(key, slip):
-    return tasks.solve_room(rooms.moody_room(key, side=3, slip=slip, quality=0.7, bright=0.6), HORIZON)
+    return tasks.solve_room(families.rooms.moody_room(key, side=3, slip=slip, quality=0.7, bright=0.6), HORIZON)
 
 
 def draw_apomdp(key, slip):
     slips, quality = jnp.stack([slip, 0.4]), jnp.asarray([0.8, 0.6])
     return tasks.solve_room(
-        rooms.moody_room(key, side=3, slip=slips, quality=quality, bright=0.6, attitude=0.7), HORIZON
+        families.rooms.moody_room(key, side=3, slip=slips, quality=quality, bright=0.6, attitude=0.7), HORIZON
     )
 
 

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdm.envs import losses as laws
-from jaxdm.envs import online
+from jaxdm.envs import families, online
 from jaxdm.envs.online import BALL, SIMPLEX
 from jaxdm.learners import online as learners
 from jaxdm.rollout import rollout
@@ -63,9 +62,9 @@ def label(value):
 # Laws
 
 
-@pytest.mark.parametrize("name", laws.LAWS)
+@pytest.mark.parametrize("name", families.losses.LAWS)
 def test_a_law_gives_finite_numbers_in_its_type_and_uses_its_key(name, double):
-    draw = lambda seed, dtype: laws.LAWS[name](jax.random.key(seed), length=T, dimension=D, dtype=dtype)
+    draw = lambda seed, dtype: families.losses.LAWS[name](jax.random.key(seed), length=T, dimension=D, dtype=dtype)
     assert jax.eval_shape(lambda: draw(0, jnp.float32)).dtype == jnp.float32
     drawn = [draw(seed, jnp.float64) for seed in range(5)]  # a random sign alone agrees five times with chance 1/16
     for losses in drawn:
@@ -75,12 +74,12 @@ def test_a_law_gives_finite_numbers_in_its_type_and_uses_its_key(name, double):
     assert any(np.any(losses != drawn[0]) for losses in drawn)
 
 
-@pytest.mark.parametrize("name", laws.LAWS)
+@pytest.mark.parametrize("name", families.losses.LAWS)
 def test_a_law_refuses_an_empty_sequence(name):
     with pytest.raises(ValueError, match="length: 0"):
-        laws.LAWS[name](jax.random.key(0), length=0, dimension=D)
+        families.losses.LAWS[name](jax.random.key(0), length=0, dimension=D)
     with pytest.raises(ValueError, match="dimension: 0"):
-        laws.LAWS[name](jax.random.key(0), length=T, dimension=0)
+        families.losses.LAWS[name](jax.random.key(0), length=T, dimension=0)
 
 
 N = 4000
@@ -89,9 +88,9 @@ N = 4000
 @pytest.mark.parametrize(
     ("draw", "mean", "variance"),
     [
-        (lambda key: laws.uniform(key, length=N, dimension=2, low=-1, high=3), 1, 16 / 12),
-        (lambda key: laws.gaussian(key, length=N, dimension=2, mean=2, deviation=0.5), 2, 0.25),
-        (lambda key: laws.bernoulli(key, length=N, dimension=2, chance=0.3), 0.3, 0.21),
+        (lambda key: families.losses.uniform(key, length=N, dimension=2, low=-1, high=3), 1, 16 / 12),
+        (lambda key: families.losses.gaussian(key, length=N, dimension=2, mean=2, deviation=0.5), 2, 0.25),
+        (lambda key: families.losses.bernoulli(key, length=N, dimension=2, chance=0.3), 0.3, 0.21),
     ],
     ids=["uniform", "gaussian", "bernoulli"],
 )
@@ -103,34 +102,36 @@ def test_an_independent_law_has_its_mean_and_variance(draw, mean, variance, doub
 
 
 def test_parameters_of_a_law_are_data():
-    draw = lambda chance: laws.bernoulli(jax.random.key(0), length=T, dimension=2, chance=chance)
+    draw = lambda chance: families.losses.bernoulli(jax.random.key(0), length=T, dimension=2, chance=chance)
     batch = jax.vmap(draw)(jnp.asarray([[0.0, 1.0], [1.0, 0.0]]))
     assert np.array_equal(np.asarray(batch).mean(axis=1), [[0, 1], [1, 0]])
 
 
 def test_a_random_mean_is_shared_by_the_rounds_of_a_sequence(double):
-    first, second = np.asarray(laws.random_mean(jax.random.key(1), length=2, dimension=N, spread=2.0, deviation=1.0))
+    first, second = np.asarray(
+        families.losses.random_mean(jax.random.key(1), length=2, dimension=N, spread=2.0, deviation=1.0)
+    )
     products = first * second
     assert abs(products.mean() - 4.0) <= 5 * products.std() / np.sqrt(N)
 
 
 def test_a_walk_spreads_linearly(double):
-    walks = np.asarray(laws.random_walk(jax.random.key(2), length=30, dimension=N, step=0.5))
+    walks = np.asarray(families.losses.random_walk(jax.random.key(2), length=30, dimension=N, step=0.5))
     for t in (0, 9, 29):
         squares = walks[t] ** 2
         assert abs(squares.mean() - 0.25 * (t + 1)) <= 5 * squares.std() / np.sqrt(N)
 
 
 def test_noiseless_trends_are_lines_and_waves(double):
-    line = np.asarray(laws.linear_trend(jax.random.key(0), length=T, dimension=D, deviation=0.0))
+    line = np.asarray(families.losses.linear_trend(jax.random.key(0), length=T, dimension=D, deviation=0.0))
     assert np.abs(np.diff(line, n=2, axis=0)).max() <= 1e-14
-    wave = np.asarray(laws.sine_trend(jax.random.key(0), length=T, dimension=D, period=8.0, deviation=0.0))
+    wave = np.asarray(families.losses.sine_trend(jax.random.key(0), length=T, dimension=D, period=8.0, deviation=0.0))
     assert np.abs(wave[8:] - wave[:-8]).max() <= 1e-13
     assert np.abs(wave[4:] + wave[:-4]).max() <= 1e-13
 
 
 def test_a_periodic_sequence_repeats_and_its_period_is_data():
-    draw = lambda period: laws.periodic(jax.random.key(0), length=T, dimension=D, period=period)
+    draw = lambda period: families.losses.periodic(jax.random.key(0), length=T, dimension=D, period=period)
     three, five = np.asarray(jax.vmap(draw)(jnp.asarray([3, 5])))
     assert np.array_equal(three[3:], three[:-3])
     assert np.array_equal(five[5:], five[:-5])
@@ -138,27 +139,27 @@ def test_a_periodic_sequence_repeats_and_its_period_is_data():
 
 
 def test_the_sum_of_an_alternating_sequence_is_half_a_loss_for_ever():
-    sums = np.cumsum(laws.alternating(jax.random.key(0), length=T, dimension=D), axis=0)
+    sums = np.cumsum(families.losses.alternating(jax.random.key(0), length=T, dimension=D), axis=0)
     assert np.array_equal(np.abs(sums), np.full((T, D), 0.5))
     assert np.array_equal(sums[1:], -sums[:-1])
 
 
 @pytest.mark.parametrize("hazard", [0.0, 0.2, 1.0])
 def test_switching_redraws_its_means_with_the_given_chance(hazard, double):
-    means = laws.switching(jax.random.key(4), length=N, dimension=2, hazard=hazard, deviation=0.0)
+    means = families.losses.switching(jax.random.key(4), length=N, dimension=2, hazard=hazard, deviation=0.0)
     changes = np.any(np.diff(np.asarray(means), axis=0) != 0, axis=1)
     assert abs(changes.mean() - hazard) <= 5 * np.sqrt(hazard * (1 - hazard) / (N - 1))
 
 
 def test_scaling_fills_its_range(double):
-    raw = laws.gaussian(jax.random.key(0), length=T, dimension=D, mean=7.0)
-    unit = np.asarray(laws.unit_interval(raw))
+    raw = families.losses.gaussian(jax.random.key(0), length=T, dimension=D, mean=7.0)
+    unit = np.asarray(families.losses.unit_interval(raw))
     assert unit.min() == 0
     assert unit.max() == 1
-    norms = np.linalg.norm(np.asarray(laws.unit_ball(raw)), axis=1)
+    norms = np.linalg.norm(np.asarray(families.losses.unit_ball(raw)), axis=1)
     assert abs(norms.max() - 1) <= 4e-16
-    assert np.array_equal(laws.unit_interval(jnp.ones((2, 2))), np.zeros((2, 2)))
-    assert np.array_equal(laws.unit_ball(jnp.zeros((2, 2))), np.zeros((2, 2)))
+    assert np.array_equal(families.losses.unit_interval(jnp.ones((2, 2))), np.zeros((2, 2)))
+    assert np.array_equal(families.losses.unit_ball(jnp.zeros((2, 2))), np.zeros((2, 2)))
 
 
 # Worlds
@@ -184,7 +185,7 @@ def test_a_world_shows_its_losses_pays_their_product_and_ends(respond, double):
 @pytest.mark.parametrize("respond", RESPONSES, ids=label)
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64], ids=["single", "double"])
 def test_worlds_and_learners_take_their_type_from_their_inputs(respond, dtype, double):
-    plan = laws.gaussian(jax.random.key(0), length=4, dimension=D, dtype=dtype)
+    plan = families.losses.gaussian(jax.random.key(0), length=4, dimension=D, dtype=dtype)
     for agent in AGENTS.values():
         params = learners.rate(0.3, 0.5, dtype=dtype)
         episode = jax.eval_shape(

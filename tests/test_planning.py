@@ -108,7 +108,7 @@ def test_one_state_pays_a_geometric_series(double):
 def test_dark_room_is_worth_the_discounted_distance_to_the_goal(double):
     """A goal by a wall pays every step (walk into the wall), an inner one every second step."""
     side, discount = 4, 0.9
-    draw = jax.jit(jax.vmap(lambda key: families.dark_room(key, side=side, discount=discount)))
+    draw = jax.jit(jax.vmap(lambda key: families.mdp.dark_room(key, side=side, discount=discount)))
     rooms = draw(jax.random.split(jax.random.key(0), 12))
     plans = howards(rooms)
     goals = np.argmax(np.asarray(rooms.reward)[:, :, 0], axis=1)

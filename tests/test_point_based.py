@@ -7,16 +7,26 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdm.envs import families, pomdp, pomdp_families
+from jaxdm.envs import families, pomdp
 from jaxdm.oracles import alpha_vectors, belief_planning, belief_tree, point_based, value_bounds
 from jaxdm.types import Transition
 from tests import reference_pomdp as reference
 
 KEY = jax.random.key(6)
+
+
 EPS = float(np.finfo(np.float32).eps)
+
+
 HORIZON = 4
+
+
 START = jax.jit(value_bounds.initial_bounds, static_argnums=(1, 2))
+
+
 PLAN_TREE = jax.jit(belief_tree.plan_tree, static_argnums=1)
+
+
 IMPROVE = jax.jit(point_based.improve, static_argnums=(3, 4))
 
 
@@ -27,7 +37,7 @@ def world(seed=0):
 
 def worn_machine(states=100, readings=20):
     """Machine replacement whose wear is seen as a noisy reading on a coarser scale."""
-    hidden = families.machine_replacement(states=states, wear=0.9, discount=0.95)
+    hidden = families.mdp.machine_replacement(states=states, wear=0.9, discount=0.95)
     level = np.arange(states) / states * readings
     law = np.exp(-0.125 * (np.arange(readings) + 0.5 - level[:, None]) ** 2)
     law /= law.sum(axis=-1, keepdims=True)
@@ -83,7 +93,7 @@ def test_improvement_is_batched(double):
 @pytest.fixture(scope="module")
 def tiger_plan():
     with jax.enable_x64(True):
-        return point_based.solve(pomdp_families.tiger(), relative=1e-3, capacity=256)
+        return point_based.solve(families.pomdp.tiger(), relative=1e-3, capacity=256)
 
 
 def test_endless_tiger(double, tiger_plan):
@@ -96,7 +106,7 @@ def test_endless_tiger(double, tiger_plan):
 
 def test_lower_bound_is_kept_by_its_policy(double, tiger_plan):
     """Exactly evaluated on Tiger's 37 beliefs, the vectors' policy earns at least what they promise."""
-    tiger = pomdp_families.tiger()
+    tiger = families.pomdp.tiger()
     exact = belief_planning.plan_endless(tiger, tolerance=1e-10)
     graph, nodes = exact.graph, np.arange(37)
     action = jax.vmap(alpha_vectors.best_action, in_axes=(None, 0, None))(
@@ -210,14 +220,14 @@ def test_agents_earn_what_they_promise(double):
 
 def test_agents_work_outside_jit_too():
     """On Tiger what is heard later, observation 1, could not have come first; one-step plans have no successor."""
-    tiger = pomdp_families.tiger()
+    tiger = families.pomdp.tiger()
     for agent, params in (
         (alpha_vectors.agent(), alpha_vectors.qmdp(tiger)),
         (belief_planning.agent(), belief_planning.plan(tiger, 1)),
         (belief_tree.agent(), PLAN_TREE(tiger, 2)),
     ):
         action, memory = agent.act(KEY, agent.init(KEY, params), jnp.int32(0), params)
-        assert int(action) == pomdp_families.LISTEN
+        assert int(action) == families.pomdp.LISTEN
         heard = Transition(
             observation=jnp.int32(0),
             action=action,

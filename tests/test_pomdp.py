@@ -5,24 +5,28 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdm.envs import pomdp, pomdp_families
+from jaxdm.envs import families, pomdp
 from tests import reference_pomdp as reference
 
 KEY = jax.random.key(11)
+
+
 EPS = float(np.finfo(np.float32).eps)
+
+
 FAMILIES = {
-    "dirichlet": lambda key: pomdp_families.dirichlet(key, states=4, actions=3, quality=0.6),
-    "garnet": lambda key: pomdp_families.garnet(key, states=4, actions=3, branching=2, quality=0.6),
-    "dense": lambda key: pomdp_families.dense(key, states=4, actions=3, observations=2, sharpness=0.5),
-    "tiger": lambda key: pomdp_families.tiger(accuracy=jax.random.uniform(key)),
-    "maintenance": lambda key: pomdp_families.machine_maintenance(wear=jax.random.uniform(key)),
-    "treatment": lambda key: pomdp_families.treatment(accuracy=jax.random.uniform(key), levels=3),
-    "random treatment": lambda key: pomdp_families.random_treatment(key, stages=2),
+    "dirichlet": lambda key: families.pomdp.dirichlet(key, states=4, actions=3, quality=0.6),
+    "garnet": lambda key: families.pomdp.garnet(key, states=4, actions=3, branching=2, quality=0.6),
+    "dense": lambda key: families.pomdp.dense(key, states=4, actions=3, observations=2, sharpness=0.5),
+    "tiger": lambda key: families.pomdp.tiger(accuracy=jax.random.uniform(key)),
+    "maintenance": lambda key: families.pomdp.machine_maintenance(wear=jax.random.uniform(key)),
+    "treatment": lambda key: families.pomdp.treatment(accuracy=jax.random.uniform(key), levels=3),
+    "random treatment": lambda key: families.pomdp.random_treatment(key, stages=2),
 }
 
 
 def tiger_fields():
-    return pomdp_families.tiger()._asdict()
+    return families.pomdp.tiger()._asdict()
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -32,7 +36,7 @@ def test_families_make_valid_batches(name):
 
 def test_maintenance_is_the_textbook_example():
     """Smallwood and Sondik 1973: the expected products of 0, 1 and 2 failed parts, and their wear."""
-    machine = pomdp_families.machine_maintenance()
+    machine = families.pomdp.machine_maintenance()
     product = np.asarray([0.9025, 0.475, 0.25])
     expected = np.stack([product, product - 0.25, [-0.5, -1.5, -2.5], [-2, -2, -2]], axis=1)
     np.testing.assert_allclose(machine.reward, expected, rtol=8 * EPS, atol=8 * EPS)
@@ -43,8 +47,8 @@ def test_maintenance_is_the_textbook_example():
 
 def test_treatment_moves_stage_and_toxicity_independently(double):
     """At stage 1 of 0..2 and toxicity 1 of 0..1, TREAT cures with `response` and cannot raise toxicity further."""
-    world = pomdp_families.treatment(response=0.7, harm=0.6, recovery=0.3, progression=0.2)
-    treat, wait = world.transition[3, pomdp_families.TREAT], world.transition[3, pomdp_families.WAIT]
+    world = families.pomdp.treatment(response=0.7, harm=0.6, recovery=0.3, progression=0.2)
+    treat, wait = world.transition[3, families.pomdp.TREAT], world.transition[3, families.pomdp.WAIT]
     np.testing.assert_allclose(treat, [0, 0.7, 0, 0.3, 0, 0], atol=1e-15)
     np.testing.assert_allclose(wait, [0, 0, 0.8 * 0.3, 0.8 * 0.7, 0.2 * 0.3, 0.2 * 0.7], atol=1e-15)
 
@@ -87,7 +91,7 @@ def test_bad_fields_are_named(name, value):
 
 
 def test_shapes_are_checked_under_tracing():
-    world = pomdp_families.tiger()
+    world = families.pomdp.tiger()
     with pytest.raises(ValueError, match="initial_observation"):
         jax.eval_shape(pomdp.validate, world._replace(initial_observation=jnp.ones((2, 3))))
 
@@ -113,7 +117,7 @@ def test_simulated_steps_follow_the_laws():
 
 
 def test_draws_stand_for_keys():
-    world, env = pomdp_families.tiger(), pomdp.env(3)
+    world, env = families.pomdp.tiger(), pomdp.env(3)
     draws = env.draws(KEY, 7)
     assert draws.shape == (7, 2)
     _, state = env.reset(KEY, world)

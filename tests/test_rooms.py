@@ -9,21 +9,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdm.envs import apomdp, families, pomdp, rooms
+from jaxdm.envs import apomdp, families, pomdp
 from jaxdm.oracles import ambiguity, ambiguity_policies, belief, belief_planning, information
 from tests.reference_ambiguity import Ambiguous
 
 SIDE, HORIZON = 3, 3
+
+
 NUMBERS = {"slip": [0.1, 0.3], "quality": [0.8, 0.6], "bright": [0.5, 0.7]}
 
 
 @functools.partial(jax.jit, static_argnums=1)
 def make(key, side, attitude, slip, quality, bright, extent=None):
-    return rooms.moody_room(key, side=side, slip=slip, quality=quality, bright=bright, attitude=attitude, extent=extent)
+    return families.rooms.moody_room(
+        key, side=side, slip=slip, quality=quality, bright=bright, attitude=attitude, extent=extent
+    )
 
 
 @cache
-def room(models: int = 2) -> rooms.Room:
+def room(models: int = 2) -> families.rooms.Room:
     with jax.enable_x64(True):
         numbers: dict[str, Any] = {name: values[:models] for name, values in NUMBERS.items()}
         return make(jax.random.key(3), 3, 0.7, **numbers)
@@ -88,7 +92,7 @@ def test_planning_on_summaries_is_planning_on_histories(double, models):
 def test_values_by_model_are_those_of_each_pomdp(double):
     graph, plan = solved(2)
     for m in range(2):
-        alone = rooms.member(room().world, m)
+        alone = families.rooms.member(room().world, m)
         mass = np.asarray(room().world.initial[m] @ room().world.initial_observation[m])
         found = float(mass @ np.asarray(plan.own[m, 0][graph.root].max(axis=-1)))
         assert found == pytest.approx(float(belief_planning.plan(alone, HORIZON).root_value), abs=2 * float(plan.bound))
@@ -109,7 +113,7 @@ def test_a_policy_is_worth_what_enumeration_says(double):
 
 def test_counting_is_bayes_rule(double):
     graph, _ = solved(2)
-    alone = rooms.member(room().world, 1)
+    alone = families.rooms.member(room().world, 1)
     rng = np.random.default_rng(0)
     for _ in range(5):
         actions, observations, cell = rng.integers(0, 4, HORIZON - 1), [2 * int(rng.integers(9)) + 1], None
@@ -139,7 +143,7 @@ def test_smaller_rooms_fit_into_larger_ones(double):
     inner = make(jax.random.key(1), 4, 1.0, 0.1, 0.8, 0.5, extent=3)
     apomdp.validate(inner.world)
     assert float(jnp.sum(inner.world.initial > 0)) == 9 * 4
-    padded = families.dark_room(jax.random.key(1), side=4, extent=3, slip=0.1)
+    padded = families.mdp.dark_room(jax.random.key(1), side=4, extent=3, slip=0.1)
     assert float(jnp.sum(padded.initial > 0)) == 9
     reached = np.asarray(padded.transition)[np.asarray(padded.initial) > 0].sum(axis=(0, 1)) > 0
     np.testing.assert_array_equal(reached, np.asarray(padded.initial) > 0)
@@ -148,7 +152,7 @@ def test_smaller_rooms_fit_into_larger_ones(double):
 def test_the_simulator_follows_the_mood():
     """How often a control leads where mood 0 says, in the world of one model, within 5 standard errors."""
     with jax.enable_x64(True):
-        alone = rooms.member(room().world, 0)
+        alone = families.rooms.member(room().world, 0)
     alone = jax.tree.map(lambda x: jnp.asarray(np.asarray(x, np.float32)), alone)
     env = pomdp.env(1)
 
@@ -178,7 +182,7 @@ def test_the_simulator_follows_the_mood():
 def test_bad_numbers_are_named(change, message):
     numbers: dict[str, Any] = {"side": 3, "slip": 0.1, "quality": 0.8, "bright": 0.5} | change
     with pytest.raises(ValueError, match=f"^{message}"):
-        rooms.moody_room(jax.random.key(0), **numbers)
+        families.rooms.moody_room(jax.random.key(0), **numbers)
 
 
 def test_no_horizon_is_refused():

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.analysis.claims import Claim, exactly
-from jaxdm.envs import apomdp, apomdp_families
+from jaxdm.envs import apomdp, families
 from jaxdm.oracles import ambiguity
 from theory import draws
 
@@ -63,7 +63,7 @@ def _measure(keys: jax.Array, densities: jax.Array) -> tuple[jax.Array, jax.Arra
 
 def _measure_one(key: jax.Array, density: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """How far values rise with alpha, how far they leave the range of the single models, and what rounding may do."""
-    world = apomdp_families.independent(
+    world = families.apomdp.independent(
         key, models=MODELS, states=3, actions=2, observations=2, density=density, discount=0.95
     )
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.analysis.claims import Claim, exactly
-from jaxdm.envs import apomdp, apomdp_families
+from jaxdm.envs import apomdp, families
 from jaxdm.oracles import ambiguity
 
 SOURCE = "ours, after Saghafian 2018"
@@ -55,7 +55,7 @@ def _measure(keys: jax.Array, densities: jax.Array, attitudes: jax.Array) -> tup
 
 def _measure_one(key: jax.Array, density: jax.Array, attitude: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The largest rise of the value from 1..M - 1 models to one more, and what rounding may do."""
-    world = apomdp_families.independent(
+    world = families.apomdp.independent(
         key, models=MODELS, states=3, actions=2, observations=2, density=density, discount=0.95
     )
 

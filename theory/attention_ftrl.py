@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.analysis.claims import Claim, exactly
-from jaxdm.envs import losses as laws
+from jaxdm.envs import families
 from jaxdm.envs.online import BALL
 from jaxdm.models import attention
 
@@ -105,7 +105,7 @@ def minimiser_on_simplex(total: np.ndarray, eta: float) -> np.ndarray:
 def decisions(key: jax.Array, leak: float) -> tuple:
     """A random layer on a random sequence: `S_t`, eta, and its decisions on the unit ball and on the simplex."""
     key_losses, key_layer, key_eta = jax.random.split(key, 3)
-    losses = laws.gaussian(key_losses, length=ROUNDS, dimension=DIMENSION)
+    losses = families.losses.gaussian(key_losses, length=ROUNDS, dimension=DIMENSION)
     eta = 10 ** jax.random.uniform(key_eta, minval=-1.5, maxval=0.5)
     summed = attend(ftrl_layer(key_layer, eta, DIMENSION, leak), losses)
     return jnp.cumsum(losses, axis=0), eta, jax.vmap(BALL.project)(summed), jax.nn.softmax(summed, axis=1)

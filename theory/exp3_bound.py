@@ -18,8 +18,8 @@ import numpy as np
 
 from jaxdm import random
 from jaxdm.analysis.claims import Claim, at_most
-from jaxdm.envs import bandit, drifts
-from jaxdm.learners.exponential import Exp3, exp3
+from jaxdm.envs import bandit, families
+from jaxdm.learners.exp3 import Exp3, exp3
 from jaxdm.rollout import rollout
 from theory import draws
 
@@ -35,8 +35,8 @@ def rewards(key: jax.Array, kind: jax.Array) -> jax.Array:
     sizes = {"arms": ARMS, "rounds": ROUNDS}
     coins = random.uniform(key_coin, (ROUNDS, ARMS), jnp.result_type(float))
     fixed = jax.random.uniform(key_mean, (1, ARMS), coins.dtype)
-    switching = drifts.switching(key_mean, chance=0.02, **sizes).mean
-    walk = drifts.wandering(key_mean, step=0.05, **sizes).mean
+    switching = families.bandit.switching(key_mean, chance=0.02, **sizes).mean
+    walk = families.bandit.wandering(key_mean, step=0.05, **sizes).mean
     halves = jax.nn.one_hot(jax.random.randint(key_arm, (2,), 0, ARMS), ARMS, dtype=coins.dtype)
     change = halves[(jnp.arange(ROUNDS) >= ROUNDS // 2).astype(int)]
     kinds = [(coins < fixed).astype(coins.dtype), (coins < switching).astype(coins.dtype), walk, change]

@@ -21,8 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.analysis.claims import Claim, at_most
-from jaxdm.envs import losses as laws
-from jaxdm.envs import online
+from jaxdm.envs import families, online
 from jaxdm.envs.online import BALL
 from jaxdm.learners.online import Rate, ftrl, ftrl_rate, rate
 from jaxdm.oracles.attack import ascend, to_unit_ball
@@ -66,7 +65,7 @@ def on_plan(key: jax.Array, losses: jax.Array) -> jax.Array:
 def on_adversary(key: jax.Array, respond: online.Response) -> jax.Array:
     """The ratio against a world that reacts with unit losses, at the tuned rate."""
     key_plan, key_play = jax.random.split(key)
-    plan = laws.gaussian(key_plan, length=ROUNDS, dimension=DIMENSION)
+    plan = families.losses.gaussian(key_plan, length=ROUNDS, dimension=DIMENSION)
     plan = plan / jnp.linalg.norm(plan, axis=1, keepdims=True)
     params = ftrl_rate(1.0, ROUNDS)
     episode = rollout(key_play, online.env(respond), plan, AGENT, params, ROUNDS)
@@ -79,7 +78,7 @@ def under_attack(key: jax.Array) -> jax.Array:
     params = ftrl_rate(1.0, ROUNDS)
     play = lambda losses: online.play(key_play, losses, AGENT, params)
     excess = lambda losses: external(BALL, losses, play(losses))[-1] - bound(losses, params)
-    start = laws.unit_ball(laws.gaussian(key_start, length=ROUNDS, dimension=DIMENSION))
+    start = families.losses.unit_ball(families.losses.gaussian(key_start, length=ROUNDS, dimension=DIMENSION))
     found = ascend(excess, to_unit_ball, start, steps=150).losses
     return ratio(found, play(found), params)
 
@@ -91,7 +90,7 @@ def ratios(key: jax.Array, samples: int) -> dict[str, jax.Array]:
     key_plan, *keys = jax.random.split(key, 5)
     draw = lambda law: lambda key: law(key, length=ROUNDS, dimension=DIMENSION)
     # One sequence after another: batched, the generators take twice as long to compile.
-    plans = [jax.lax.map(draw(law), jax.random.split(key_plan, samples)) for law in laws.LAWS.values()]
+    plans = [jax.lax.map(draw(law), jax.random.split(key_plan, samples)) for law in families.losses.LAWS.values()]
     plan = jnp.concatenate(plans)
     return {
         "laws": jax.vmap(on_plan)(jax.random.split(keys[0], len(plan)), plan),

@@ -23,8 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.analysis.claims import Claim, at_most
-from jaxdm.envs import losses as laws
-from jaxdm.envs import online
+from jaxdm.envs import families, online
 from jaxdm.envs.online import SIMPLEX
 from jaxdm.learners.online import Rate, hedge, hedge_rate
 from jaxdm.oracles.attack import ascend, to_unit_interval
@@ -99,7 +98,7 @@ def plans(key: jax.Array, samples: int) -> jax.Array:
     draw = lambda law: lambda key: law(key, length=rounds, dimension=arms)
     keys = jax.random.split(key, samples)
     # One sequence after another: batched, the generators take twice as long to compile.
-    return jnp.concatenate([jax.lax.map(draw(law), keys) for law in laws.LAWS.values()])
+    return jnp.concatenate([jax.lax.map(draw(law), keys) for law in families.losses.LAWS.values()])
 
 
 @draws.once
@@ -109,7 +108,7 @@ def ratios(key: jax.Array, samples: int) -> dict[str, jax.Array]:
     key_plan, key_attack = jax.random.split(key)
     found, drawn = {"bits": on_plan(all_bits(BITS))[None]}, plans(key_plan, samples)
     for index, (arms, rounds) in enumerate(SIZES):
-        cut = jax.vmap(laws.unit_interval)(drawn[:, :rounds, :arms])
+        cut = jax.vmap(families.losses.unit_interval)(drawn[:, :rounds, :arms])
         found[f"laws {arms}"] = jax.vmap(on_plan)(cut)
         found[f"reacting {arms}"] = on_adversary(rounds, arms)[None]
         bits = jax.random.bernoulli(jax.random.fold_in(key_attack, index), 0.5, (max(samples, RESTARTS), rounds, arms))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.analysis.claims import Claim, exactly
-from jaxdm.envs import pomdp_families
+from jaxdm.envs import families
 from jaxdm.oracles import belief_planning
 from jaxdm.oracles.belief_tree import tree_value
 
@@ -50,9 +50,9 @@ def _values(keys: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jax.lax.map(lambda key: solve(_worlds(key)), keys, batch_size=min(len(keys), 16))
 
 
-def _worlds(key: jax.Array) -> pomdp_families.POMDP:
+def _worlds(key: jax.Array) -> families.pomdp.POMDP:
     """[QUALITIES] POMDPs, the same dynamics seen better and better."""
-    family = lambda quality: pomdp_families.dirichlet(
+    family = lambda quality: families.pomdp.dirichlet(
         key, states=STATES, actions=ACTIONS, quality=quality, concentration=0.3
     )
     return jax.vmap(family)(jnp.linspace(1 / STATES, 1, QUALITIES))

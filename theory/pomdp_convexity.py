@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.analysis.claims import Claim, exactly
-from jaxdm.envs import pomdp_families
+from jaxdm.envs import families
 from jaxdm.oracles.belief_tree import tree_value
 
 STATES, ACTIONS, OBSERVATIONS, HORIZON = 3, 2, 2, 3
@@ -53,7 +53,7 @@ def _planes(key: jax.Array, sign: jax.Array) -> tuple[jax.Array, jax.Array, jax.
     With sign -1, the worst plan's: `min_plan = -max_plan` of the negated rewards.
     """
     key_world, key_belief = jax.random.split(key)
-    world = pomdp_families.dense(key_world, states=STATES, actions=ACTIONS, observations=OBSERVATIONS)
+    world = families.pomdp.dense(key_world, states=STATES, actions=ACTIONS, observations=OBSERVATIONS)
     world = world._replace(reward=sign * world.reward)
     beliefs = jax.nn.softmax(jnp.log(jax.random.exponential(key_belief, (BELIEFS, STATES))))  # uniform
     (value, error), pull = jax.vmap(lambda b: _value_and_gradient(world, b))(beliefs)
@@ -64,5 +64,5 @@ def _planes(key: jax.Array, sign: jax.Array) -> tuple[jax.Array, jax.Array, jax.
     return jnp.max(sign * (height - value[:, None])), different, 4 * jnp.max(error)
 
 
-def _value_and_gradient(world: pomdp_families.POMDP, belief: jax.Array) -> tuple:
+def _value_and_gradient(world: families.pomdp.POMDP, belief: jax.Array) -> tuple:
     return jax.value_and_grad(lambda b: tree_value(world, HORIZON, b), has_aux=True)(belief)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.analysis.claims import Claim, at_most
-from jaxdm.envs import bandit, drifts
+from jaxdm.envs import bandit, families
 from jaxdm.learners.bandit import UCB, ucb
 from jaxdm.oracles.bandit import pseudo_regret
 from jaxdm.rollout import rollout
@@ -41,7 +41,7 @@ def bound(means: jax.Array, rounds: jax.Array) -> jax.Array:
 def shares(key: jax.Array, exploration: jax.Array) -> jax.Array:
     """The largest `regret_n / bound_n` over n of one run, []; every run has its own means, `U[0, 1]`."""
     key_world, key_run = jax.random.split(key)
-    world = drifts.uniform_means(key_world, arms=ARMS)
+    world = families.bandit.uniform_means(key_world, arms=ARMS)
     actions = rollout(key_run, bandit.bernoulli(), world, ucb(ARMS), UCB(exploration=exploration), ROUNDS).action
     limit = jax.vmap(bound, (None, 0))(world.mean[0], jnp.arange(1.0, ROUNDS + 1))
     return jnp.max(pseudo_regret(world, actions) / limit)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.envs.apomdp import APOMDP
-from jaxdm.envs.rooms import Room
+from jaxdm.envs.families.rooms import Room
 from jaxdm.oracles.ambiguity_tree import HIGHEST, contraction, rounding_error, weigh
 
 

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.envs.apomdp import APOMDP, make
+from jaxdm.envs.families.pomdp import treatment
 from jaxdm.envs.pomdp import POMDP
-from jaxdm.envs.pomdp_families import treatment
 from jaxdm.validation import is_concrete
 
 
@@ -139,7 +139,7 @@ def clinicians(
         disagreement: [] >= 0, standard deviation of the log-odds; data.
         attitude: alpha, [] in [0, 1].
         nature: [M]; uniform when left out.
-        stages, levels: sizes of `jaxdm.envs.pomdp_families.treatment`.
+        stages, levels: sizes of `jaxdm.envs.families.pomdp.treatment`.
         progression, response, harm, recovery, accuracy: [] in [0, 1], the nominal chances.
         discount: [] in [0, 1].
         dtype: float type.

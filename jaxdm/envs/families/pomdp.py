@@ -16,8 +16,10 @@ from jaxdm.envs.pomdp import POMDP, from_mdp, uninformative
 LISTEN, OPEN_LEFT, OPEN_RIGHT = 0, 1, 2
 """Actions of `tiger`."""
 
+
 MANUFACTURE, EXAMINE, INSPECT, REPLACE = 0, 1, 2, 3
 """Actions of `machine_maintenance`."""
+
 
 WAIT, TEST, TREAT = 0, 1, 2
 """Actions of `treatment`."""
@@ -33,8 +35,8 @@ def dirichlet(
     discount: Any = 1.0,
     dtype: Any = None,
 ) -> POMDP:
-    """A random MDP of `jaxdm.envs.families.dirichlet` whose state is seen with chance `quality`; O = S."""
-    hidden = families.dirichlet(
+    """A random MDP of `jaxdm.envs.families.mdp.dirichlet` whose state is seen with chance `quality`; O = S."""
+    hidden = families.mdp.dirichlet(
         key, states=states, actions=actions, concentration=concentration, discount=discount, dtype=dtype
     )
     return from_mdp(hidden, quality)
@@ -50,8 +52,10 @@ def garnet(
     discount: Any = 1.0,
     dtype: Any = None,
 ) -> POMDP:
-    """A random MDP of `jaxdm.envs.families.garnet` whose state is seen with chance `quality`; O = S."""
-    hidden = families.garnet(key, states=states, actions=actions, branching=branching, discount=discount, dtype=dtype)
+    """A random MDP of `jaxdm.envs.families.mdp.garnet` whose state is seen with chance `quality`; O = S."""
+    hidden = families.mdp.garnet(
+        key, states=states, actions=actions, branching=branching, discount=discount, dtype=dtype
+    )
     return from_mdp(hidden, quality)
 
 
@@ -66,7 +70,7 @@ def dense(
     discount: Any = 1.0,
     dtype: Any = None,
 ) -> POMDP:
-    """Dense random POMDP: dynamics of `jaxdm.envs.families.dirichlet`, and `Z(.|a,s) ~ Dirichlet(sharpness)`.
+    """Dense random POMDP: dynamics of `jaxdm.envs.families.mdp.dirichlet`, and `Z(.|a,s) ~ Dirichlet(sharpness)`.
 
     There is no first observation.
 
@@ -81,7 +85,7 @@ def dense(
         dtype: float type.
     """
     key_hidden, key_observation = jax.random.split(key)
-    hidden = families.dirichlet(
+    hidden = families.mdp.dirichlet(
         key_hidden, states=states, actions=actions, concentration=concentration, discount=discount, dtype=dtype
     )
     alpha = jnp.broadcast_to(jnp.asarray(sharpness, hidden.reward.dtype), (observations,))

@@ -6,7 +6,7 @@ The room is a torus with a hidden goal and unlabelled controls; the goal pays 1 
 mood of an episode is drawn at its start and stays. A sign, drawn with it and shown all along, tells it with chance q,
 and how one's moves turn out tells more. State `(x, mood, sign)` is `4 x + 2 mood + sign`, observation `(x, sign)` is
 `2 x + sign`; rewards say nothing that the cell does not. Models differ about the sign, the slip and the mood. After the
-dark room of `jaxdm.envs.families`; the moods are ours.
+dark room of `jaxdm.envs.families.mdp`; the moods are ours.
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxdm import random
 from jaxdm.envs.apomdp import APOMDP, make, members
-from jaxdm.envs.families import MOVES
+from jaxdm.envs.families.mdp import MOVES
 from jaxdm.envs.pomdp import POMDP
 from jaxdm.validation import is_concrete
 
