@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.envs import families, online
-from jaxdm.envs.online import BALL, SIMPLEX, Region, Response
+from jaxdm.envs.online import BALL
 from jaxdm.learners.online import (
     Rate,
     follow_leader,
@@ -22,32 +22,10 @@ from jaxdm.learners.online import (
     rate,
 )
 from jaxdm.oracles import attack
-from jaxdm.oracles.attack import Attack
+from jaxdm.oracles.attack import ARENAS, Attack
 from jaxdm.oracles.regret import external
 from jaxdm.rollout import rollout
 from jaxdm.types import Agent
-
-
-class Arena(NamedTuple):
-    """A decision set, with what an adversary may do there."""
-
-    region: Region
-    respond: Response
-    scale: Callable[[jax.Array], jax.Array]  # a sequence of any size into what is allowed
-    project: Callable[[jax.Array], jax.Array]  # the nearest allowed sequence
-
-
-ARENAS = {
-    "simplex": Arena(
-        region=SIMPLEX,
-        respond=online.against_simplex,
-        scale=families.losses.unit_interval,
-        project=attack.to_unit_interval,
-    ),
-    "ball": Arena(
-        region=BALL, respond=online.against_ball, scale=families.losses.unit_ball, project=attack.to_unit_ball
-    ),
-}
 
 
 class Target(NamedTuple):

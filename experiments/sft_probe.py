@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.sft_tasks import Study, key_of
-from jaxdm import finetuning, tasks, tokens
+from jaxdm import finetuning, tokens
 from jaxdm.models.transformer import network
+from jaxdm.oracles import graph_policy
 from jaxdm.tasks import Task
 from jaxdm.types import Tree
 
@@ -46,7 +47,7 @@ def probe(study: Study, weights: dict[str, Tree]) -> dict[str, Any]:
             episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), shown, query)
             features = hidden.apply(exposed(params, config.network.width), tokens.encode(episodes, setting.spaces))
             one = jax.tree.map(lambda x: x[0], query)
-            node = tasks.nodes(task, one)
+            node = graph_policy.nodes_along(task, one)
             own = jnp.mean(task.belief, axis=0)[node, one.observation % 2]
             return features[-setting.horizon :], own
 

@@ -30,7 +30,7 @@ from jaxdm.envs import families, mdp
 from jaxdm.learners import tabular
 from jaxdm.models.agents import Deployment, choose, deploy, network_agent
 from jaxdm.models.transformer import Transformer, network
-from jaxdm.oracles import planning
+from jaxdm.oracles.mdp import planning
 from jaxdm.rollout import rollout, rollouts, uniform_draws
 from jaxdm.tokens import Spaces, token
 from jaxdm.types import Agent, Network, Transition

@@ -13,7 +13,7 @@ from jaxdm.envs import bandit, families
 from jaxdm.envs.pomdp import POMDP
 from jaxdm.learners import thompson
 from jaxdm.learners.bandit import UCB, ucb
-from jaxdm.oracles.belief_tree import tree_value
+from jaxdm.oracles.pomdp.history_tree import tree_value
 from jaxdm.rollout import rollout
 
 PROBLEMS, HORIZON = 256, 6

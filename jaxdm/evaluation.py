@@ -11,8 +11,9 @@ import jax.numpy as jnp
 
 from jaxdm import random
 from jaxdm.finetuning import Setting
+from jaxdm.oracles.graph_policy import graph_agent, nodes_along
 from jaxdm.rollout import rollout
-from jaxdm.tasks import Task, guide, informed, lesson_of, loss_along, nodes
+from jaxdm.tasks import Task, guide, lesson_of, loss_along
 from jaxdm.types import Agent, Episode, Tree
 
 
@@ -70,7 +71,7 @@ def trial(
     def one(key: jax.Array, model: jax.Array) -> Trial:
         world = setting.member(task.world, model)
         episode = rollout(key, setting.env, world, agent, known, setting.horizon)
-        node = nodes(task, episode)
+        node = nodes_along(task, episode)
         loss = loss_along(task.own[model], discount, node, episode)
         best = jnp.take_along_axis(task.optimal[time, node], episode.action[:, None], axis=-1)[:, 0]
         best = best.astype(loss.dtype)
@@ -94,8 +95,8 @@ def _control(key: jax.Array, setting: Setting, task: Task, model: jax.Array) -> 
     if task.best.shape[0] == 1:
         return jnp.zeros(())
     known = guide(task, lesson_of(task.optimal))
-    episode = rollout(key, setting.env, setting.member(task.world, model), informed(), known, setting.horizon)
-    lost = loss_along(task.own[model], task.world.discount, nodes(task, episode), episode)
+    episode = rollout(key, setting.env, setting.member(task.world, model), graph_agent(), known, setting.horizon)
+    lost = loss_along(task.own[model], task.world.discount, nodes_along(task, episode), episode)
     return (task.best - task.oracle)[model] - lost
 
 

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 
 from jaxdm import random
 from jaxdm.objectives import Targets, prediction_loss
+from jaxdm.oracles.graph_policy import graph_agent, nodes_along
 from jaxdm.rollout import markov_agent, rollouts
-from jaxdm.tasks import Lesson, Task, guide, informed, label_law, lesson_of, nodes
+from jaxdm.tasks import Lesson, Task, guide, label_law, lesson_of
 from jaxdm.tokens import Prompt, Spaces, supervise
 from jaxdm.types import Env, Episode, Network, Tree
 
@@ -88,13 +89,13 @@ Item = Callable[[jax.Array, Setting, Task, int], Prompt]
 def demonstrate(key: jax.Array, setting: Setting, task: Task, count: int) -> Episode:
     """The teacher's episodes in a task, leading axes [count, T]."""
     known = guide(task, task.lesson)
-    return rollouts(key, setting.env, task.world, informed(), known, setting.horizon, count)
+    return rollouts(key, setting.env, task.world, graph_agent(), known, setting.horizon, count)
 
 
 def visit(key: jax.Array, setting: Setting, task: Task) -> Episode:
     """The episode on which the network is asked what the teacher would do, leading axes [1, T]."""
     known = guide(task, task.lesson, setting.visit_exploration)
-    return rollouts(key, setting.env, task.world, informed(), known, setting.horizon, 1)
+    return rollouts(key, setting.env, task.world, graph_agent(), known, setting.horizon, 1)
 
 
 def behave(key: jax.Array, setting: Setting, task: Task, count: int) -> Episode:
@@ -107,7 +108,7 @@ def behave(key: jax.Array, setting: Setting, task: Task, count: int) -> Episode:
 
 def label(task: Task, episode: Episode) -> jax.Array:
     """The teacher's law of the action at every step of an episode, [T, A]."""
-    time, node = jnp.arange(episode.reward.shape[0]), nodes(task, episode)
+    time, node = jnp.arange(episode.reward.shape[0]), nodes_along(task, episode)
     lesson = task.lesson
     return label_law(lesson._replace(policy=lesson.policy[time, node], good=lesson.good[time, node]))
 

@@ -13,8 +13,9 @@ from jaxdm.finetuning import Setting, demonstrate, label
 from jaxdm.games import Game, Record, law_cost
 from jaxdm.models.agents import deploy as deploy_network
 from jaxdm.models.agents import network_agent
+from jaxdm.oracles.graph_policy import nodes_along
 from jaxdm.rollout import rollout
-from jaxdm.tasks import Task, loss_along, nodes
+from jaxdm.tasks import Task, loss_along
 from jaxdm.types import Agent, Tree
 
 
@@ -63,7 +64,7 @@ def oracle_game(setting: Setting, demonstrations: int) -> Game:
             best=flat(best),
             available=jnp.ones((episodes.reward.size, spaces.actions), bool),
             mask=(episodes.mask & own).reshape(-1),
-            course=loss_along(task.q, task.world.discount, nodes(task, played), played)[None],
+            course=loss_along(task.q, task.world.discount, nodes_along(task, played), played)[None],
             reward=jnp.sum(jnp.where(played.mask, played.reward, 0)),
         )
 

@@ -18,13 +18,13 @@ from jaxdm.envs.apomdp import APOMDP
 from jaxdm.envs.families.rooms import Room, member
 from jaxdm.envs.mdp import MDP
 from jaxdm.numerics import cast_floats
-from jaxdm.oracles import information
-from jaxdm.oracles.information import Information
-from jaxdm.oracles.planning import backward_induction
-from jaxdm.oracles.policies import finite_policy_evaluation
-from jaxdm.random import inverse_cdf, sample_index, uniform_from
-from jaxdm.rollout import epsilon_soft, uniform_draws
-from jaxdm.types import Agent, Episode, Transition, Tree
+from jaxdm.oracles.apomdp import information_states
+from jaxdm.oracles.apomdp.information_states import Information
+from jaxdm.oracles.graph_policy import GraphPolicy
+from jaxdm.oracles.mdp.evaluation import finite_policy_evaluation
+from jaxdm.oracles.mdp.planning import backward_induction
+from jaxdm.rollout import epsilon_soft
+from jaxdm.types import Episode, Tree
 
 CHUNK = 20
 """Tasks that are solved at once: few enough for a CPU's cache."""
@@ -91,8 +91,8 @@ def solve_mdp(mdp: MDP, horizon: int) -> Task:
 
 def solve_apomdp(apomdp: APOMDP, graph: Information, horizon: int) -> Task:
     """Solve an ambiguous POMDP on the graph of its summaries; with one model this is the POMDP."""
-    plan = information.plan(apomdp, graph, horizon)
-    worth = lambda law: information.evaluate(apomdp, graph, law)
+    plan = information_states.plan(apomdp, graph, horizon)
+    worth = lambda law: information_states.evaluate(apomdp, graph, law)
     each = lambda own: worth(epsilon_soft(jnp.argmax(own, axis=-1), own.shape[-1]).astype(own.dtype))
     solved = Task(
         world=apomdp,
@@ -115,7 +115,7 @@ def solve_apomdp(apomdp: APOMDP, graph: Information, horizon: int) -> Task:
 
 def solve_room(room: Room, horizon: int) -> Task:
     """Solve a moody room; with a single model it becomes a POMDP."""
-    solved = solve_apomdp(room.world, information.room_information(room, horizon), horizon)
+    solved = solve_apomdp(room.world, information_states.room_information(room, horizon), horizon)
     return solved._replace(world=member(room.world, 0)) if room.slip.shape[0] == 1 else solved
 
 
@@ -165,56 +165,10 @@ def label_law(lesson: Lesson) -> jax.Array:
     return (1 - lesson.exploration) * even + lesson.exploration / good.shape[-1]
 
 
-class Guide(NamedTuple):
-    """A policy of information states, and how to follow them."""
-
-    root: jax.Array  # [O] int32
-    child: jax.Array  # [N, A, O] int32
-    policy: jax.Array  # [H, N] int32
-    exploration: jax.Array  # [] chance of a uniform action instead
-
-
-class Place(NamedTuple):
-    """Where an informed agent is."""
-
-    node: jax.Array  # [] int32
-    time: jax.Array  # [] int32
-
-
-def guide(task: Task, lesson: Lesson, exploration: Any = 0.0) -> Guide:
+def guide(task: Task, lesson: Lesson, exploration: Any = 0.0) -> GraphPolicy:
     """The `Guide` that plays as a teacher does, with uniform play mixed in once more."""
     mixed = 1 - (1 - exploration) * (1 - lesson.exploration)
-    return Guide(root=task.root, child=task.child, policy=lesson.policy, exploration=mixed)
-
-
-def informed() -> Agent:
-    """The agent that plays a `Guide`: the oracle, or any teacher that knows what the oracle knows."""
-
-    def init(key: jax.Array, params: Guide) -> Place:
-        return Place(node=jnp.int32(0), time=jnp.int32(0))
-
-    def act(draw: jax.Array, memory: Place, observation: jax.Array, params: Guide) -> tuple:
-        node = jnp.where(memory.time == 0, params.root[observation], memory.node)
-        own = params.policy[jnp.minimum(memory.time, params.policy.shape[0] - 1), node]
-        law = epsilon_soft(own, params.child.shape[1], params.exploration)
-        action = sample_index(inverse_cdf(law), uniform_from(draw, dtype=law.dtype))
-        return action, memory._replace(node=node)
-
-    def observe(memory: Place, transition: Transition, params: Guide) -> Place:
-        node = params.child[memory.node, transition.action, transition.next_observation]
-        return Place(node=node, time=memory.time + 1)
-
-    return Agent(init=init, act=act, observe=observe, draws=uniform_draws)
-
-
-def nodes(task: Task, episode: Episode) -> jax.Array:
-    """The information states in which an episode's decisions were taken, [T] int32."""
-
-    def step(node: jax.Array, seen: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        return task.child[node, seen[0], seen[1]], node
-
-    start = task.root[episode.observation[0]]
-    return jax.lax.scan(step, start, (episode.action, episode.next_observation))[1]
+    return GraphPolicy(root=task.root, child=task.child, policy=lesson.policy, exploration=mixed)
 
 
 def loss_along(q: jax.Array, discount: jax.Array, node: jax.Array, episode: Episode) -> jax.Array:

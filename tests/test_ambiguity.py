@@ -11,7 +11,8 @@ from jaxdm.envs import apomdp as apomdps
 from jaxdm.envs import pomdp
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.envs.pomdp import POMDP
-from jaxdm.oracles import ambiguity, ambiguity_graph, ambiguity_tree, belief_tree
+from jaxdm.oracles.apomdp import history_graph, history_tree
+from jaxdm.oracles.pomdp import history_tree as pomdp_tree
 from jaxdm.types import Transition
 from tests.reference_ambiguity import Ambiguous
 from tests.test_apomdp import tiger, tigers
@@ -54,7 +55,7 @@ def stacked(draw: Callable[[], tuple], models: int) -> POMDP:
     return jax.tree.map(lambda *x: jnp.stack(x), *[pomdp.make(*draw()) for _ in range(models)])
 
 
-solve = jax.jit(ambiguity.plan, static_argnums=1)
+solve = jax.jit(history_tree.plan, static_argnums=1)
 
 
 def close(found, expected, bound):
@@ -76,7 +77,7 @@ def test_value_equals_the_slow_twin(double, seed, attitude):
         close(plan.q[plan.start[t] + node], twin.q(laws, HORIZON - t), plan.certificate.bound)
         belief = np.stack(laws) / np.stack(laws).sum(-1, keepdims=True)
         np.testing.assert_allclose(plan.belief[:, plan.start[t] + node], belief, rtol=1e-13)
-    walked = ambiguity.rows(plan, jnp.array([1, 0]), jnp.array([1, 2, 0]))
+    walked = history_tree.rows(plan, jnp.array([1, 0]), jnp.array([1, 2, 0]))
     assert walked[-1] == plan.start[2] + node
 
 
@@ -127,7 +128,7 @@ def test_a_gamble_by_hand(double):
 
 def test_batches_and_single_precision_agree_with_one_at_a_time():
     batch = jax.tree.map(lambda *x: jnp.stack(x), *[world(seed, seed / 7) for seed in range(8)])
-    plans = jax.jit(jax.vmap(lambda x: ambiguity.plan(x, HORIZON)))(batch)
+    plans = jax.jit(jax.vmap(lambda x: history_tree.plan(x, HORIZON)))(batch)
     assert plans.q.dtype == jnp.float32
     for i in range(8):
         instance = jax.tree.map(lambda x, i=i: x[i], batch)
@@ -139,32 +140,32 @@ def test_memory_is_known_beforehand_and_suffices():
     compiled = solve.lower(instance, HORIZON).compile().memory_analysis()
     assert compiled is not None
     taken = compiled.temp_size_in_bytes + compiled.output_size_in_bytes
-    needed = ambiguity.tree_memory(instance, STATES, HORIZON)
+    needed = history_tree.tree_memory(instance, STATES, HORIZON)
     assert taken <= needed <= 4 * taken
-    layers = ambiguity.grow(instance, ambiguity_tree.first(instance)[0], HORIZON)
+    layers = history_tree.grow(instance, history_tree.first(instance)[0], HORIZON)
     assert layers[-1].probability.size == 0  # nor does it compute, uncompiled, what lies beyond the last step
     with pytest.raises(ValueError, match=r"^memory: .* MiB needed; expected at most .* \(shorten the horizon"):
-        ambiguity.plan(instance, 12)
+        history_tree.plan(instance, 12)
     with pytest.raises(ValueError, match=r"^memory: "):
-        ambiguity.plan(instance, HORIZON, memory=needed - 1)
+        history_tree.plan(instance, HORIZON, memory=needed - 1)
 
 
 def test_bad_input_is_refused():
     instance = world(5, 0.5)
     with pytest.raises(ValueError, match=r"^horizon: 0; expected at least 1"):
-        ambiguity.plan(instance, 0)
+        history_tree.plan(instance, 0)
     with pytest.raises(ValueError, match=r"^transition: shape \(2, 3, 3, 2, 3\); expected \[M, S, A, S\]"):
-        ambiguity.plan(jax.tree.map(lambda x: jnp.stack([x, x]), instance), 2)
+        history_tree.plan(jax.tree.map(lambda x: jnp.stack([x, x]), instance), 2)
 
 
 def test_merging_histories_changes_nothing(double):
     for instance in (world(6, 0.3), sparse(5, 0.7)):
-        tree, graph = solve(instance, HORIZON), ambiguity_graph.plan(instance, HORIZON)
+        tree, graph = solve(instance, HORIZON), history_graph.plan(instance, HORIZON)
         slack = float(tree.certificate.bound + graph.certificate.bound)
         assert slack < 1e-10
         close(graph.root_value, tree.root_value, slack)
         actions, seen = jnp.array([1, 0]), jnp.array([1, 0, 1])
-        here, there = ambiguity.rows(tree, actions, seen), ambiguity.rows(graph, actions, seen)
+        here, there = history_tree.rows(tree, actions, seen), history_tree.rows(graph, actions, seen)
         possible = np.asarray(tree.alive[:, here].any(axis=0))
         close(graph.q[there][possible], tree.q[here][possible], slack)
         np.testing.assert_array_equal(graph.policy[there][possible], tree.policy[here][possible])
@@ -175,17 +176,17 @@ def test_long_horizons_are_exact_where_beliefs_come_back(double):
     """One tiger is the POMDP (values of Cassandra's example, as in the tests of beliefs); two are worth less."""
     known = {3: 2.3098, 5: 2.7630961931, 10: 6.6933684318, 20: 11.8795687288}
     for horizon, value in known.items():
-        plan = ambiguity_graph.plan(tigers(0.85, attitude=0.3), horizon)
+        plan = history_graph.plan(tigers(0.85, attitude=0.3), horizon)
         np.testing.assert_allclose(plan.root_value, value, atol=1e-10 + float(plan.certificate.bound))
-    values = [ambiguity_graph.plan(tigers(0.85, 0.75, attitude=a), 12).root_value for a in (1.0, 0.5, 0.0)]
+    values = [history_graph.plan(tigers(0.85, 0.75, attitude=a), 12).root_value for a in (1.0, 0.5, 0.0)]
     assert values[0] < values[1] < values[2]
-    assert values[0] <= ambiguity_graph.plan(tigers(0.75, attitude=0.5), 12).root_value + 1e-9
+    assert values[0] <= history_graph.plan(tigers(0.75, attitude=0.5), 12).root_value + 1e-9
 
 
 def test_the_agent_follows_the_plan(double):
     """Along a simulated episode, the actions are those of the rows that the history leads to."""
-    built, simulator, agent = world(7, 0.8), apomdps.env(HORIZON), ambiguity.agent()
-    for make in (solve, ambiguity_graph.plan):
+    built, simulator, agent = world(7, 0.8), apomdps.env(HORIZON), history_tree.agent()
+    for make in (solve, history_graph.plan):
         plan = make(built, HORIZON)
         seen, state = simulator.reset(jnp.array([0.2, 0.5, 0.8]), built)
         memory, actions, history = agent.init(jax.random.key(1), plan), [], [seen]
@@ -198,13 +199,13 @@ def test_the_agent_follows_the_plan(double):
             memory, seen = agent.observe(memory, step, plan), after
             actions.append(action)
             history.append(after)
-        rows = ambiguity.rows(plan, jnp.stack(actions[:-1]), jnp.stack(history[:-1]))
+        rows = history_tree.rows(plan, jnp.stack(actions[:-1]), jnp.stack(history[:-1]))
         np.testing.assert_array_equal(jnp.stack(actions), plan.policy[np.asarray(rows)])
 
 
 def test_one_model_is_the_plan_of_its_pomdp(double):
     hidden = tiger()
-    expected, found = jax.jit(belief_tree.plan_tree, static_argnums=1)(hidden, 3), solve(tigers(0.85, attitude=0.2), 3)
+    expected, found = jax.jit(pomdp_tree.plan_tree, static_argnums=1)(hidden, 3), solve(tigers(0.85, attitude=0.2), 3)
     slack = float(expected.certificate.bound + found.certificate.bound)
     close(found.root_value, expected.root_value, slack)
     # The two number the histories of a length differently; the values of each action are the same in some order.

@@ -6,14 +6,19 @@ import numpy as np
 import pytest
 
 from jaxdm.envs.apomdp import APOMDP
-from jaxdm.oracles.ambiguity_bounds import grid_bounds, never_dropped, range_max, window_bounds
-from jaxdm.oracles.ambiguity_lookahead import LookAhead, look_ahead
+from jaxdm.oracles.apomdp.bounds import grid_bounds, never_dropped, range_max, window_bounds
+from jaxdm.oracles.apomdp.lookahead import LookAhead, look_ahead
 from tests.test_ambiguity import ACTIONS, close, solve, sparse, world
 
 HORIZON = 3
 
+
 windows = jax.jit(window_bounds, static_argnums=(1, 2))
+
+
 grid = jax.jit(grid_bounds, static_argnums=(1, 2))
+
+
 look = jax.jit(look_ahead, static_argnums=2)
 
 

@@ -6,17 +6,25 @@ import numpy as np
 import pytest
 
 from jaxdm.envs import apomdp as apomdps
-from jaxdm.oracles import ambiguity, ambiguity_lookahead, ambiguity_policies
-from jaxdm.oracles.ambiguity_bounds import window_bounds
-from jaxdm.oracles.ambiguity_lookahead import Guide
+from jaxdm.oracles.apomdp import evaluation, history_tree, lookahead
+from jaxdm.oracles.apomdp.bounds import window_bounds
+from jaxdm.oracles.apomdp.lookahead import Guide
 from tests.reference_ambiguity import Ambiguous
 from tests.test_ambiguity import ACTIONS, HORIZON, STATES, solve, sparse, world
 
 SIZES = {"horizon": HORIZON, "actions": ACTIONS, "observations": STATES}
-judge = jax.jit(ambiguity_policies.evaluate, static_argnums=2)
-play = jax.jit(ambiguity_policies.agent_law, static_argnames=("agent", *SIZES))
+
+
+judge = jax.jit(evaluation.evaluate, static_argnums=2)
+
+
+play = jax.jit(evaluation.agent_law, static_argnames=("agent", *SIZES))
+
+
 bound_windows = jax.jit(window_bounds, static_argnums=(1, 2))
-look = jax.jit(ambiguity_lookahead.look_ahead, static_argnums=2)
+
+
+look = jax.jit(lookahead.look_ahead, static_argnums=2)
 
 
 def random_law(rows: int) -> jax.Array:
@@ -48,7 +56,7 @@ def test_the_optimal_policy_is_worth_the_optimal_value(double, instance):
     law = jax.nn.one_hot(plan.policy, ACTIONS, dtype=jnp.float64)
     np.testing.assert_allclose(judge(built, law, HORIZON).recursive, plan.root_value, atol=bound)
     sizes = SIZES | {"observations": built.observation.shape[-1]}
-    acted = play(jax.random.key(0), ambiguity.agent(), plan, **sizes)
+    acted = play(jax.random.key(0), history_tree.agent(), plan, **sizes)
     np.testing.assert_array_equal(acted, law)
     assert judge(built, random_law(len(law)), HORIZON).recursive <= plan.root_value + bound
 
@@ -68,7 +76,7 @@ def test_looking_ahead_earns_at_least_its_lower_bound(double):
     bounds = bound_windows(built, HORIZON, 1)
     found = look(built, bounds, 1)
     guide = Guide(apomdp=built, bounds=bounds)
-    law = play(jax.random.key(0), ambiguity_lookahead.agent(1), guide, **SIZES)
+    law = play(jax.random.key(0), lookahead.agent(1), guide, **SIZES)
     earned = judge(built, law.astype(jnp.float64), HORIZON)
     slack = found.certificate.bound
     assert found.root_value - slack <= earned.recursive <= solve(built, HORIZON).root_value + earned.certificate.bound
@@ -79,8 +87,8 @@ def test_simulation_agrees_with_enumeration(double):
     plan = solve(built, HORIZON)
     exact = judge(built, jax.nn.one_hot(plan.policy, ACTIONS), HORIZON)
     run = jax.jit(
-        lambda key, built, plan: ambiguity_policies.simulate(
-            key, built, ambiguity.agent(), plan, horizon=HORIZON, episodes=4000
+        lambda key, built, plan: evaluation.simulate(
+            key, built, history_tree.agent(), plan, horizon=HORIZON, episodes=4000
         )
     )
     found = run(jax.random.key(1), built, plan)
@@ -92,10 +100,10 @@ def test_simulation_agrees_with_enumeration(double):
 def test_bad_input_is_refused():
     built = world(0, 0.5)
     with pytest.raises(ValueError, match=r"^law: shape \(3, 2\); expected \(129, 2\)"):
-        ambiguity_policies.evaluate(built, jnp.full((3, 2), 0.5), HORIZON)
+        evaluation.evaluate(built, jnp.full((3, 2), 0.5), HORIZON)
     with pytest.raises(ValueError, match=r"^law: 2 at index \(0,\); expected rows that sum to 1"):
-        ambiguity_policies.evaluate(built, jnp.ones((129, 2)), HORIZON)
+        evaluation.evaluate(built, jnp.ones((129, 2)), HORIZON)
     with pytest.raises(ValueError, match=r"^memory: "):
-        ambiguity_policies.evaluate(built, jnp.full((129, 2), 0.5), HORIZON, memory=100)
+        evaluation.evaluate(built, jnp.full((129, 2), 0.5), HORIZON, memory=100)
     with pytest.raises(ValueError, match=r"^episodes: 1; expected at least 2"):
-        ambiguity_policies.simulate(jax.random.key(0), built, ambiguity.agent(), None, horizon=3, episodes=1)
+        evaluation.simulate(jax.random.key(0), built, history_tree.agent(), None, horizon=3, episodes=1)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from jaxdm.envs import families, pomdp
-from jaxdm.oracles import belief, belief_graph, belief_planning, belief_tree
-from jaxdm.oracles.planning import backward_induction
+from jaxdm.oracles.mdp.planning import backward_induction
+from jaxdm.oracles.pomdp import belief, belief_graph, history_tree
+from jaxdm.oracles.pomdp import exact as exact_planning
 from tests import reference_pomdp as reference
 
 EPS = float(np.finfo(np.float32).eps)
@@ -19,13 +20,13 @@ TIGER = {1: -1.0, 2: -1.95, 3: 2.3098, 5: 2.7630961931, 10: 6.6933684318, 20: 11
 """Optimal values of Tiger at the uniform belief, gamma = 0.95, to the digits given."""
 
 
-PLAN_TREE = jax.jit(belief_tree.plan_tree, static_argnums=1)
+PLAN_TREE = jax.jit(history_tree.plan_tree, static_argnums=1)
 
 
-TREE_VALUE = jax.jit(belief_tree.tree_value, static_argnums=1)
+TREE_VALUE = jax.jit(history_tree.tree_value, static_argnums=1)
 
 
-ROWS = jax.jit(belief_planning.rows)
+ROWS = jax.jit(exact_planning.rows)
 
 
 FOLLOW = jax.jit(belief.follow)
@@ -65,9 +66,9 @@ def test_both_planners_agree_with_enumeration(double):
     worlds = [reference.random_pomdp(seed) for seed in range(6)]
     batch = jax.tree.map(lambda *x: jnp.stack(x), *worlds)
     for horizon in (1, 2, 3):
-        value, error = jax.jit(jax.vmap(lambda each, h=horizon: belief_tree.tree_value(each, h)))(batch)
+        value, error = jax.jit(jax.vmap(lambda each, h=horizon: history_tree.tree_value(each, h)))(batch)
         for i, each in enumerate(worlds):
-            graph = belief_planning.plan(each, horizon)
+            graph = exact_planning.plan(each, horizon)
             exact = reference.value(reference.as_numpy(each), horizon)
             assert abs(graph.root_value - exact) <= graph.certificate.bound
             assert abs(value[i] - exact) <= error[i]
@@ -75,7 +76,7 @@ def test_both_planners_agree_with_enumeration(double):
 
 def test_every_history_has_its_value_action_and_belief(double):
     random, horizon = reference.random_pomdp(0), 3
-    tree, graph = PLAN_TREE(random, horizon), belief_planning.plan(random, horizon)
+    tree, graph = PLAN_TREE(random, horizon), exact_planning.plan(random, horizon)
     twin = reference.as_numpy(random)
     width = [2 * 4**t for t in range(horizon)]
     for t in range(horizon):
@@ -99,7 +100,7 @@ def test_every_history_has_its_value_action_and_belief(double):
 @pytest.mark.parametrize("horizon", TIGER)
 def test_tiger_has_its_known_values(double, horizon):
     """The digits given are exact to half a unit of the last."""
-    solved = belief_planning.plan(families.pomdp.tiger(), horizon)
+    solved = exact_planning.plan(families.pomdp.tiger(), horizon)
     assert abs(solved.root_value - TIGER[horizon]) <= 0.5e-10 + solved.certificate.bound
     if horizon <= 5:
         value, error = TREE_VALUE(families.pomdp.tiger(), horizon, jnp.asarray([0.5, 0.5]))
@@ -108,7 +109,7 @@ def test_tiger_has_its_known_values(double, horizon):
 
 def test_endless_tiger_closes_on_37_beliefs(double):
     """Discounted limit 19.371368; the fixed point also satisfies Bellman's equation to its residual."""
-    solved = belief_planning.plan_endless(families.pomdp.tiger(), tolerance=1e-8)
+    solved = exact_planning.plan_endless(families.pomdp.tiger(), tolerance=1e-8)
     assert abs(solved.root_value - 19.371368) <= 0.5e-6 + 1e-8
     assert float(solved.certificate.bound) <= 1e-8
     assert len(solved.graph.belief) == 37
@@ -122,7 +123,7 @@ def test_tiger_has_as_many_vectors_as_exact_pruning_finds(double):
     for left in (0.02, 0.3, 0.5, 0.77):
         start = tiger._replace(initial=jnp.asarray([left, 1 - left]))
         for horizon in (3, 8):
-            solved = belief_planning.plan(start, horizon)
+            solved = exact_planning.plan(start, horizon)
             exact = (sets[horizon - 1] @ np.asarray([left, 1 - left])).max()
             # The twin rounds its vectors to 1e-10, once a step.
             assert abs(solved.root_value - exact) <= solved.certificate.bound + horizon * 1e-10
@@ -130,7 +131,7 @@ def test_tiger_has_as_many_vectors_as_exact_pruning_finds(double):
 
 def test_full_observation_gives_the_mdp(double):
     hidden = reference.random_mdp(0, states=4, actions=3)
-    solved = belief_planning.plan(pomdp.from_mdp(hidden, 1.0), 6)
+    solved = exact_planning.plan(pomdp.from_mdp(hidden, 1.0), 6)
     plan = backward_induction(hidden, 6)
     assert len(solved.graph.belief) == 4
     for t in range(6):
@@ -143,7 +144,7 @@ def test_full_observation_gives_the_mdp(double):
 def test_no_observation_gives_the_best_plan_made_beforehand(double):
     hidden = reference.random_mdp(0)
     blind = pomdp.from_mdp(hidden, 1 / 3)
-    solved = belief_planning.plan(blind, 5)
+    solved = exact_planning.plan(blind, 5)
     assert abs(solved.root_value - reference.blind_value(reference.as_numpy(blind), 5)) <= solved.certificate.bound
 
 
@@ -151,7 +152,7 @@ def test_information_never_hurts(double):
     qualities = jnp.linspace(1 / 3, 1, 9)
     hidden = reference.random_mdp(0, concentration=0.3)
     batch = jax.vmap(pomdp.from_mdp, in_axes=(None, 0))(hidden, qualities)
-    value, error = jax.jit(jax.vmap(lambda each: belief_tree.tree_value(each, 4)))(batch)
+    value, error = jax.jit(jax.vmap(lambda each: history_tree.tree_value(each, 4)))(batch)
     assert bool(jnp.all(jnp.diff(value) >= -2 * error[1:]))
     assert value[-1] > value[0]
 
@@ -161,7 +162,7 @@ def test_uninformative_first_observation_changes_nothing(double):
     made = made._replace(initial_observation=pomdp.uninformative(made.initial, 2))
     uniform = made._replace(initial_observation=jnp.full((3, 2), 0.5))
     alone, _ = TREE_VALUE(made, 3, made.initial)
-    values = [belief_planning.plan(each, 3).root_value for each in (made, uniform)]
+    values = [exact_planning.plan(each, 3).root_value for each in (made, uniform)]
     np.testing.assert_allclose(values, alone, atol=1e-14, rtol=0)
 
 
@@ -169,9 +170,9 @@ def test_certificates_cover_float32():
     """The float32 answers are off by no more than they say, and they do not say much more than 1e-4 here."""
     with jax.enable_x64(True):
         exact_world = reference.random_pomdp(0, states=4, observations=3)
-        exact = belief_planning.plan(exact_world, 4).root_value
+        exact = exact_planning.plan(exact_world, 4).root_value
     single = jax.tree.map(lambda x: jnp.asarray(np.asarray(x), jnp.float32), exact_world)
-    graph, (value, error) = belief_planning.plan(single, 4), TREE_VALUE(single, 4)
+    graph, (value, error) = exact_planning.plan(single, 4), TREE_VALUE(single, 4)
     assert abs(graph.root_value - exact) <= graph.certificate.bound
     assert abs(value - exact) <= error
     assert float(error) < 1e-3
@@ -180,7 +181,7 @@ def test_certificates_cover_float32():
 def test_ties_are_reported_and_broken_by_the_lowest_action(double):
     """Where listening is too dear, either door is best, and nothing tells them apart."""
     tiger = families.pomdp.tiger(listen=-100.0)
-    solved = belief_planning.plan(tiger, 2)
+    solved = exact_planning.plan(tiger, 2)
     np.testing.assert_array_equal(solved.ties[solved.graph.root[0]], [False, True, True])
     assert solved.policy[solved.graph.root[0]] == families.pomdp.OPEN_LEFT
     tree = PLAN_TREE(tiger, 2)
@@ -189,28 +190,28 @@ def test_ties_are_reported_and_broken_by_the_lowest_action(double):
 
 def test_policy_value_is_the_recursion_without_a_maximum(double):
     random = reference.random_pomdp(0)
-    solved = belief_planning.plan(random, 3)
+    solved = exact_planning.plan(random, 3)
     uniform = np.full(solved.q.shape, 0.5)
-    value = belief_planning.policy_value(random, solved, uniform)
+    value = exact_planning.policy_value(random, solved, uniform)
     mean = solved.graph.root_probability @ value[solved.graph.root]
     exact = reference.value(reference.as_numpy(random), 3, np.asarray([0.5, 0.5]))
     assert abs(mean - exact) <= solved.certificate.bound
-    best = belief_planning.policy_value(random, solved, np.eye(2)[solved.policy])
+    best = exact_planning.policy_value(random, solved, np.eye(2)[solved.policy])
     np.testing.assert_allclose(best, solved.value, atol=float(solved.certificate.bound), rtol=0)
     with pytest.raises(ValueError, match="law"):
-        belief_planning.policy_value(random, solved, uniform[1:])
+        exact_planning.policy_value(random, solved, uniform[1:])
 
 
 def test_too_much_memory_is_refused_before_it_is_taken():
     with pytest.raises(ValueError, match="layer 5 of the belief graph"):
-        belief_planning.plan(reference.random_pomdp(0), 9, memory=2e5)
+        exact_planning.plan(reference.random_pomdp(0), 9, memory=2e5)
     with pytest.raises(ValueError, match="memory"):
-        belief_planning.plan_endless(reference.random_pomdp(0), memory=2e5)
+        exact_planning.plan_endless(reference.random_pomdp(0), memory=2e5)
     with pytest.raises(ValueError, match="histories"):
-        belief_tree.plan_tree(reference.random_pomdp(0), 30)
+        history_tree.plan_tree(reference.random_pomdp(0), 30)
 
 
-@pytest.mark.parametrize("plan", [belief_planning.plan, belief_tree.plan_tree, belief_tree.tree_value])
+@pytest.mark.parametrize("plan", [exact_planning.plan, history_tree.plan_tree, history_tree.tree_value])
 def test_planners_refuse_bad_input(plan):
     with pytest.raises(ValueError, match="horizon"):
         plan(reference.random_pomdp(0), 0)
@@ -222,9 +223,9 @@ def test_planners_refuse_bad_input(plan):
 
 def test_endless_planner_refuses_bad_input():
     with pytest.raises(ValueError, match="discount"):
-        belief_planning.plan_endless(families.pomdp.tiger(discount=1.0))
+        exact_planning.plan_endless(families.pomdp.tiger(discount=1.0))
     with pytest.raises(ValueError, match="tolerance"):
-        belief_planning.plan_endless(families.pomdp.tiger(), tolerance=0.0)
+        exact_planning.plan_endless(families.pomdp.tiger(), tolerance=0.0)
 
 
 def test_merged_beliefs_are_close_and_equal_histories_are_one(double):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxdm.envs import families, mdp
-from jaxdm.oracles import planning
+from jaxdm.oracles.mdp import planning
 
 RANDOM: dict[str, Callable[..., mdp.MDP]] = {
     "dirichlet": functools.partial(families.mdp.dirichlet, states=5, actions=3, discount=0.9),

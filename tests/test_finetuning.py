@@ -12,7 +12,8 @@ from jaxdm import evaluation, finetuning, objectives, tasks, tokens
 from jaxdm.envs import apomdp, families, mdp, pomdp
 from jaxdm.finetuning import Setting
 from jaxdm.models.transformer import Transformer, network
-from jaxdm.oracles.policies import finite_policy_evaluation
+from jaxdm.oracles import graph_policy
+from jaxdm.oracles.mdp.evaluation import finite_policy_evaluation
 from jaxdm.rollout import epsilon_soft, rollouts
 from jaxdm.tokens import Spaces
 from tests import reference
@@ -181,9 +182,9 @@ def test_the_gap_estimator_is_exact_in_mean_and_beats_returns():
     @jax.jit
     def sample(key):
         known = tasks.guide(task, task.lesson, 0.4)
-        episodes = rollouts(key, MDP.env, task.world, tasks.informed(), known, HORIZON, 20_000)
+        episodes = rollouts(key, MDP.env, task.world, graph_policy.graph_agent(), known, HORIZON, 20_000)
         returns = jnp.sum(episodes.reward, axis=-1)
-        loss = lambda e: tasks.loss_along(task.q, task.world.discount, tasks.nodes(task, e), e)
+        loss = lambda e: tasks.loss_along(task.q, task.world.discount, graph_policy.nodes_along(task, e), e)
         return jax.vmap(loss)(episodes), task.best[0] - returns
 
     losses, returns = (np.asarray(x, np.float64) for x in sample(jax.random.key(5)))
@@ -206,7 +207,9 @@ def test_oracle_and_random_play_are_the_ends_of_the_scale(kind):
 
         def one(key, task):
             show = lambda key: finetuning.demonstrate(key, setting, task, 1)
-            return evaluation.trial(key, setting, task, tasks.informed(), inform, show=show, episodes=episodes)
+            return evaluation.trial(
+                key, setting, task, graph_policy.graph_agent(), inform, show=show, episodes=episodes
+            )
 
         trials = jax.vmap(one)(jax.random.split(key, 12), pool)
         return trials, evaluation.gap(trials.loss, pool)

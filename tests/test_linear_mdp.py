@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxdm.envs import linear_mdp, mdp
-from jaxdm.oracles import planning
+from jaxdm.oracles.mdp import planning
 from tests import reference
 
 S, A, D, H = 5, 3, 2, 4

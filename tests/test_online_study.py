@@ -7,11 +7,12 @@ import pytest
 
 from experiments import online as study
 from experiments.online_findings import claims
-from experiments.online_games import ARENAS, attacked, targets
+from experiments.online_games import attacked, targets
 from experiments.online_study import Config
 from figures import online as figure
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import read_claims, write_claims
+from jaxdm.oracles.attack import ARENAS
 
 T, STEPS = 12, 3
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxdm.envs import families, mdp
-from jaxdm.oracles import planning, policies
+from jaxdm.oracles.mdp import evaluation as policies
+from jaxdm.oracles.mdp import planning
 from tests import reference
 
 induction = jax.jit(planning.backward_induction, static_argnums=1)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from jaxdm.envs import families, pomdp
-from jaxdm.oracles import alpha_vectors, belief_planning, belief_tree, point_based, value_bounds
+from jaxdm.oracles.pomdp import alpha_vectors, history_tree, point_based
+from jaxdm.oracles.pomdp import bounds as value_bounds
+from jaxdm.oracles.pomdp import exact as exact_planning
 from jaxdm.types import Transition
 from tests import reference_pomdp as reference
 
@@ -24,7 +26,7 @@ HORIZON = 4
 START = jax.jit(value_bounds.initial_bounds, static_argnums=(1, 2))
 
 
-PLAN_TREE = jax.jit(belief_tree.plan_tree, static_argnums=1)
+PLAN_TREE = jax.jit(history_tree.plan_tree, static_argnums=1)
 
 
 IMPROVE = jax.jit(point_based.improve, static_argnums=(3, 4))
@@ -52,7 +54,7 @@ def gap_of(plan):
 def test_bounds_hold_at_every_reachable_belief(double):
     """Untouched, and after one trial: lower <= V <= upper at each step and belief of the exact plan."""
     random = world()
-    exact = belief_planning.plan(random, HORIZON)
+    exact = exact_planning.plan(random, HORIZON)
     slack = float(exact.certificate.bound)
     bounds, gaps = START(random, HORIZON, 32), []
     both = jax.jit(lambda b, t, x: (value_bounds.lower_bound(b, t, x)[0], value_bounds.upper_bound(b, t, x)))
@@ -70,7 +72,7 @@ def test_bounds_hold_at_every_reachable_belief(double):
 
 def test_finite_search_meets_the_exact_value(double):
     random = world()
-    exact = belief_planning.plan(random, HORIZON)
+    exact = exact_planning.plan(random, HORIZON)
     solved = point_based.solve(random, HORIZON, tolerance=1e-3, relative=0.0, capacity=32)
     assert solved.lower <= exact.root_value <= solved.upper
     assert gap_of(solved) <= 1e-3
@@ -107,7 +109,7 @@ def test_endless_tiger(double, tiger_plan):
 def test_lower_bound_is_kept_by_its_policy(double, tiger_plan):
     """Exactly evaluated on Tiger's 37 beliefs, the vectors' policy earns at least what they promise."""
     tiger = families.pomdp.tiger()
-    exact = belief_planning.plan_endless(tiger, tolerance=1e-10)
+    exact = exact_planning.plan_endless(tiger, tolerance=1e-10)
     graph, nodes = exact.graph, np.arange(37)
     action = jax.vmap(alpha_vectors.best_action, in_axes=(None, 0, None))(
         tiger_plan.policy, jnp.asarray(graph.belief), 0
@@ -155,13 +157,13 @@ def test_qmdp_is_optimal_when_the_state_is_seen(double):
     hidden = reference.random_mdp(0, concentration=0.3)
     for quality in (1.0, 0.6):
         seen = pomdp.from_mdp(hidden, quality)
-        exact = belief_planning.plan(seen, HORIZON)
+        exact = exact_planning.plan(seen, HORIZON)
         step = np.repeat(np.arange(HORIZON), np.diff([*exact.start, len(exact.q)]))
         node = np.arange(len(exact.q)) - exact.start[step]
         for policy in (alpha_vectors.qmdp(seen, HORIZON), alpha_vectors.myopic(seen)):
             choose = jax.jit(jax.vmap(alpha_vectors.best_action, in_axes=(None, 0, 0)))
             action = choose(policy, jnp.asarray(exact.graph.belief)[node], step)
-            value = belief_planning.policy_value(seen, exact, np.eye(2)[action])[exact.graph.root]
+            value = exact_planning.policy_value(seen, exact, np.eye(2)[action])[exact.graph.root]
             assert np.all(value <= exact.value[exact.graph.root] + exact.certificate.bound)
             if quality == 1.0 and policy.action.shape[0] == HORIZON:
                 optimum = exact.value[exact.graph.root]
@@ -202,8 +204,8 @@ def agents(world, horizon):
     """Every optimal agent of this part, with its parameters."""
     search = point_based.solve(world, horizon, tolerance=1e-3, relative=0.0, capacity=32)
     return {
-        "graph": (belief_planning.agent(), belief_planning.plan(world, horizon)),
-        "tree": (belief_tree.agent(), PLAN_TREE(world, horizon)),
+        "graph": (exact_planning.agent(), exact_planning.plan(world, horizon)),
+        "tree": (history_tree.agent(), PLAN_TREE(world, horizon)),
         "search": (alpha_vectors.agent(), search.policy),
     }
 
@@ -211,7 +213,7 @@ def agents(world, horizon):
 def test_agents_earn_what_they_promise(double):
     """Simulated means within five standard errors of the optimum, and of the gap left to the search."""
     random, count = world(), 10_000
-    value = belief_planning.plan(random, HORIZON).root_value
+    value = exact_planning.plan(random, HORIZON).root_value
     for name, (agent, params) in agents(random, HORIZON).items():
         earned = np.asarray(returns(agent, params, random, HORIZON, count))
         slack = 5 * earned.std() / np.sqrt(count) + 1e-3 * (name == "search")
@@ -223,8 +225,8 @@ def test_agents_work_outside_jit_too():
     tiger = families.pomdp.tiger()
     for agent, params in (
         (alpha_vectors.agent(), alpha_vectors.qmdp(tiger)),
-        (belief_planning.agent(), belief_planning.plan(tiger, 1)),
-        (belief_tree.agent(), PLAN_TREE(tiger, 2)),
+        (exact_planning.agent(), exact_planning.plan(tiger, 1)),
+        (history_tree.agent(), PLAN_TREE(tiger, 2)),
     ):
         action, memory = agent.act(KEY, agent.init(KEY, params), jnp.int32(0), params)
         assert int(action) == families.pomdp.LISTEN

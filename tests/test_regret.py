@@ -8,7 +8,7 @@ import pytest
 from jaxdm.envs import mdp, online
 from jaxdm.envs.online import BALL, SIMPLEX
 from jaxdm.learners import online as learners
-from jaxdm.oracles import attack, hindsight, regret
+from jaxdm.oracles import attack, regret
 from jaxdm.rollout import rollout
 from tests import reference_online as reference
 
@@ -27,11 +27,11 @@ def sample(seed, length=6, arms=3):
 @pytest.mark.parametrize("seed", range(3))
 def test_fixed_comparators_are_the_best_by_enumeration(seed, double):
     losses, _ = sample(seed)
-    best = hindsight.best_fixed(SIMPLEX, losses)
+    best = regret.best_fixed(SIMPLEX, losses)
     assert float(best.loss) == pytest.approx(reference.best_fixed_value("simplex", np.asarray(losses)), abs=ROUNDING)
-    assert int(hindsight.best_arm(losses)) == int(np.argmax(best.decision))
+    assert int(regret.best_arm(losses)) == int(np.argmax(best.decision))
     plane = losses[:, :2]
-    best = hindsight.best_fixed(BALL, plane, 2.0)
+    best = regret.best_fixed(BALL, plane, 2.0)
     searched = reference.best_fixed_value("ball", np.asarray(plane), 2.0)
     net = 2.0 * np.linalg.norm(plane.sum(axis=0)) * (2 * np.pi / 20000) ** 2  # the net of angles misses by a cosine
     assert float(best.loss) <= searched <= float(best.loss) + net
@@ -41,17 +41,17 @@ def test_fixed_comparators_are_the_best_by_enumeration(seed, double):
 @pytest.mark.parametrize("region", [BALL, SIMPLEX], ids=["ball", "simplex"])
 def test_comparators_of_prefixes_and_of_rounds_agree_with_the_fixed_one(region, double):
     losses, _ = sample(0, length=9)
-    course, rounds = hindsight.best_so_far(region, losses, 1.5), hindsight.best_each_round(region, losses, 1.5)
+    course, rounds = regret.best_so_far(region, losses, 1.5), regret.best_each_round(region, losses, 1.5)
     for t in (0, 4, 8):
-        prefix = hindsight.best_fixed(region, losses[: t + 1], 1.5)
+        prefix = regret.best_fixed(region, losses[: t + 1], 1.5)
         assert float(course[t]) == pytest.approx(float(prefix.loss), abs=ROUNDING)
-        alone = hindsight.best_fixed(region, losses[t : t + 1], 1.5)
+        alone = regret.best_fixed(region, losses[t : t + 1], 1.5)
         assert np.allclose(rounds[t], alone.decision, rtol=0, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("switches", [0, 1, 2, 5, 9])
 def test_switching_comparator_is_the_best_of_all_sequences(switches, double):
-    best_switching = jax.jit(hindsight.best_switching, static_argnums=1)
+    best_switching = jax.jit(regret.best_switching, static_argnums=1)
     for seed in range(3):
         losses, _ = sample(seed)
         best = best_switching(losses, switches)
@@ -64,7 +64,7 @@ def test_switching_comparator_is_the_best_of_all_sequences(switches, double):
 
 
 def test_switching_comparator_of_one_round():
-    best = hindsight.best_switching(jnp.asarray([[3.0, 1.0, 2.0]]), 2)
+    best = regret.best_switching(jnp.asarray([[3.0, 1.0, 2.0]]), 2)
     assert (int(best.arms[0]), float(best.loss)) == (1, 1.0)
 
 
@@ -92,7 +92,7 @@ def test_regrets_are_those_of_enumeration_on_every_prefix(seed, double):
 
 def test_regrets_are_ordered(double):
     def every(losses, played):
-        strictest = regret.dynamic(losses, played, hindsight.best_each_round(SIMPLEX, losses))
+        strictest = regret.dynamic(losses, played, regret.best_each_round(SIMPLEX, losses))
         courses = regret.external(SIMPLEX, losses, played), regret.swap(losses, played), regret.internal(losses, played)
         return *courses, strictest
 
@@ -107,11 +107,11 @@ def test_regrets_are_ordered(double):
 
 def test_dynamic_regret_against_constant_and_switching_comparators(double):
     losses, played = sample(1)
-    best = hindsight.best_fixed(SIMPLEX, losses).decision
+    best = regret.best_fixed(SIMPLEX, losses).decision
     constant = jnp.broadcast_to(best, losses.shape)
     external = regret.external(SIMPLEX, losses, played)[-1]
     assert float(regret.dynamic(losses, played, constant)[-1]) == pytest.approx(float(external), abs=ROUNDING)
-    tracked = hindsight.best_switching(losses, 2)
+    tracked = regret.best_switching(losses, 2)
     tracking = regret.dynamic(losses, played, jax.nn.one_hot(tracked.arms, 3))[-1]
     assert float(tracking) == pytest.approx(float(jnp.sum(losses * played) - tracked.loss), abs=ROUNDING)
 
@@ -195,8 +195,8 @@ def test_no_steps_only_judge_the_start():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: hindsight.best_switching(jnp.ones((2, 2)), -1), "switches: -1"),
-        (lambda: hindsight.best_fixed(BALL, jnp.ones(2)), r"losses: shape \(2,\)"),
+        (lambda: regret.best_switching(jnp.ones((2, 2)), -1), "switches: -1"),
+        (lambda: regret.best_fixed(BALL, jnp.ones(2)), r"losses: shape \(2,\)"),
         (lambda: regret.external(BALL, jnp.ones((2, 2)), jnp.ones((2, 3))), r"decisions: shape \(2, 3\)"),
         (lambda: regret.dynamic(jnp.ones((2, 2)), jnp.ones((2, 2)), jnp.ones(2)), r"comparators: shape \(2,\)"),
         (lambda: regret.pseudo(jnp.ones((2, 2)), jnp.zeros(2, int)), "means, actions: shapes"),

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from jaxdm.envs import apomdp, families, pomdp
-from jaxdm.oracles import ambiguity, ambiguity_policies, belief, belief_planning, information
+from jaxdm.oracles.apomdp import evaluation, history_tree, information_states
+from jaxdm.oracles.pomdp import belief, exact
 from tests.reference_ambiguity import Ambiguous
 
 SIDE, HORIZON = 3, 3
@@ -35,13 +36,13 @@ def room(models: int = 2) -> families.rooms.Room:
 
 @jax.jit
 def replan(world, graph):
-    return information.plan(world, graph, HORIZON)
+    return information_states.plan(world, graph, HORIZON)
 
 
 @cache
-def solved(models: int = 2) -> tuple[information.Information, information.InformationPlan]:
+def solved(models: int = 2) -> tuple[information_states.Information, information_states.InformationPlan]:
     with jax.enable_x64(True):
-        graph = jax.jit(lambda room: information.room_information(room, HORIZON))(room(models))
+        graph = jax.jit(lambda room: information_states.room_information(room, HORIZON))(room(models))
         return graph, replan(room(models).world, graph)
 
 
@@ -63,7 +64,7 @@ def test_the_records_are_laws_and_the_sign_tells_the_mood(double):
 def test_a_sure_sign_and_a_single_mood_are_an_mdp(double):
     """With q = 1 and one mood, the value is that of the torus walked in full sight."""
     sure = make(jax.random.key(3), SIDE, 1.0, 0.1, 1.0, 1.0)
-    graph = information.room_information(sure, HORIZON)
+    graph = information_states.room_information(sure, HORIZON)
     plan = replan(sure.world, graph)
     value = np.zeros(SIDE**2)
     goal = np.asarray(sure.world.reward).reshape(SIDE**2, 4, 4)[:, 0, 0]
@@ -84,7 +85,7 @@ def test_planning_on_summaries_is_planning_on_histories(double, models):
         laws = slow.first(observation)
         expected = slow.q(laws, HORIZON)
         np.testing.assert_allclose(plan.q[0, graph.root[observation]], expected, atol=float(plan.bound))
-    on_tree = ambiguity.plan(room(models).world, HORIZON)
+    on_tree = history_tree.plan(room(models).world, HORIZON)
     root_value = plan.q[0, graph.root].max(axis=-1)
     np.testing.assert_allclose(root_value, on_tree.value[: 2 * SIDE**2], atol=2 * float(plan.bound))
 
@@ -95,20 +96,20 @@ def test_values_by_model_are_those_of_each_pomdp(double):
         alone = families.rooms.member(room().world, m)
         mass = np.asarray(room().world.initial[m] @ room().world.initial_observation[m])
         found = float(mass @ np.asarray(plan.own[m, 0][graph.root].max(axis=-1)))
-        assert found == pytest.approx(float(belief_planning.plan(alone, HORIZON).root_value), abs=2 * float(plan.bound))
+        assert found == pytest.approx(float(exact.plan(alone, HORIZON).root_value), abs=2 * float(plan.bound))
 
 
 def test_a_policy_is_worth_what_enumeration_says(double):
     graph, plan = solved(2)
     law = jax.nn.softmax(3 * jax.random.normal(jax.random.key(0), plan.q.shape))
-    rows = ambiguity.plan(room().world, HORIZON)
+    rows = history_tree.plan(room().world, HORIZON)
     places = [graph.root]
     for _ in range(HORIZON - 1):
         places.append(graph.child[places[-1]].reshape(-1))
     by_history = jnp.concatenate([law[t, place] for t, place in enumerate(places)])
     assert by_history.shape[0] == rows.q.shape[0]
-    judged = ambiguity_policies.evaluate(room().world, by_history, HORIZON)
-    np.testing.assert_allclose(information.evaluate(room().world, graph, law), judged.models, atol=1e-12)
+    judged = evaluation.evaluate(room().world, by_history, HORIZON)
+    np.testing.assert_allclose(information_states.evaluate(room().world, graph, law), judged.models, atol=1e-12)
 
 
 def test_counting_is_bayes_rule(double):
@@ -187,4 +188,4 @@ def test_bad_numbers_are_named(change, message):
 
 def test_no_horizon_is_refused():
     with pytest.raises(ValueError, match=r"^horizon: 0; expected at least 1"):
-        information.plan(room().world, solved()[0], 0)
+        information_states.plan(room().world, solved()[0], 0)

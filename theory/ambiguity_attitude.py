@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxdm.analysis.claims import Claim, exactly
 from jaxdm.envs import apomdp, families
-from jaxdm.oracles import ambiguity
+from jaxdm.oracles.apomdp import history_tree
 from theory import draws
 
 SOURCE = "ours, after Saghafian 2018"
@@ -67,9 +67,9 @@ def _measure_one(key: jax.Array, density: jax.Array) -> tuple[jax.Array, jax.Arr
         key, models=MODELS, states=3, actions=2, observations=2, density=density, discount=0.95
     )
 
-    def solve(attitude: jax.Array, chosen: jax.Array) -> ambiguity.AmbiguityPlan:
+    def solve(attitude: jax.Array, chosen: jax.Array) -> history_tree.AmbiguityPlan:
         members = jax.tree.map(lambda x: x[chosen], apomdp.members(world))
-        return ambiguity.plan(apomdp.make(members, attitude), HORIZON)
+        return history_tree.plan(apomdp.make(members, attitude), HORIZON)
 
     # All models at every attitude; then copies of one model, which are that model.
     everyone = jnp.broadcast_to(jnp.arange(MODELS), (len(ATTITUDES), MODELS))

@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxdm.analysis.claims import Claim, exactly
 from jaxdm.envs import apomdp, families
-from jaxdm.oracles import ambiguity
+from jaxdm.oracles.apomdp import history_tree
 
 SOURCE = "ours, after Saghafian 2018"
 
@@ -59,9 +59,9 @@ def _measure_one(key: jax.Array, density: jax.Array, attitude: jax.Array) -> tup
         key, models=MODELS, states=3, actions=2, observations=2, density=density, discount=0.95
     )
 
-    def solve(chosen: jax.Array) -> ambiguity.AmbiguityPlan:
+    def solve(chosen: jax.Array) -> history_tree.AmbiguityPlan:
         members = jax.tree.map(lambda x: x[chosen], apomdp.members(world))
-        return ambiguity.plan(apomdp.make(members, attitude), HORIZON)
+        return history_tree.plan(apomdp.make(members, attitude), HORIZON)
 
     # Model 0 stands again for those not added yet: a model listed twice is in the set once.
     models = jnp.arange(MODELS)

@@ -15,7 +15,7 @@ from jaxdm import random
 from jaxdm.envs import linear_mdp
 from jaxdm.envs.linear_mdp import LinearMDP
 from jaxdm.envs.mdp import MDP
-from jaxdm.oracles import planning
+from jaxdm.oracles.mdp import planning
 from theory import regression
 
 SIBLINGS = 32

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.oracles import planning
+from jaxdm.oracles.mdp import planning
 from theory import deployment, draws, regression
 
 

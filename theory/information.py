@@ -13,8 +13,8 @@ import numpy as np
 
 from jaxdm.analysis.claims import Claim, exactly
 from jaxdm.envs import families
-from jaxdm.oracles import belief_planning
-from jaxdm.oracles.belief_tree import tree_value
+from jaxdm.oracles.pomdp import exact
+from jaxdm.oracles.pomdp.history_tree import tree_value
 
 STATES, ACTIONS, HORIZON, QUALITIES = 3, 2, 4, 7
 
@@ -34,11 +34,11 @@ def refute(key: jax.Array, samples: int = 96) -> Claim:
     value, error = np.empty(worlds.discount.shape), 0.0
     for index in np.ndindex(value.shape):
         world = jax.tree.map(lambda x, index=index: x[index], worlds)
-        solved = belief_planning.plan(world, HORIZON)
+        solved = exact.plan(world, HORIZON)
         step = np.repeat(np.arange(HORIZON), np.diff([*solved.start, len(solved.q)]))
         now = solved.graph.reward[np.arange(len(solved.q)) - solved.start[step]]
         law = np.eye(ACTIONS)[now.argmax(axis=-1)]
-        earned = belief_planning.policy_value(world, solved, law)
+        earned = exact.policy_value(world, solved, law)
         value[index] = solved.graph.root_probability @ earned[solved.graph.root]
         error = max(error, float(solved.certificate.bound))
     return _claim(value, error)

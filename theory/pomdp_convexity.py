@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from jaxdm.analysis.claims import Claim, exactly
 from jaxdm.envs import families
-from jaxdm.oracles.belief_tree import tree_value
+from jaxdm.oracles.pomdp.history_tree import tree_value
 
 STATES, ACTIONS, OBSERVATIONS, HORIZON = 3, 2, 2, 3
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from jaxdm.analysis.claims import FAILS, Claim, exactly
 from jaxdm.envs import linear_mdp
-from jaxdm.oracles import planning
+from jaxdm.oracles.mdp import planning
 
 SOURCE = "Jin, Yang, Wang, Jordan 2020"
 

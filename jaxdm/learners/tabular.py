@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.envs.mdp import MDP
-from jaxdm.oracles.planning import backward_induction
+from jaxdm.oracles.mdp.planning import backward_induction
 from jaxdm.random import uniform_from
 from jaxdm.rollout import markov_agent, uniform_draws
 from jaxdm.tokens import Spaces

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxdm.envs.online import BALL, validate
+from jaxdm.envs import families, online
+from jaxdm.envs.online import BALL, SIMPLEX, Region, Response, validate
 
 
 class Attack(NamedTuple):
@@ -75,3 +76,23 @@ def to_unit_ball(losses: jax.Array) -> jax.Array:
 def _better(best: tuple, losses: jax.Array, value: jax.Array) -> tuple:
     better = value > best[1]
     return jnp.where(better, losses, best[0]), jnp.where(better, value, best[1])
+
+
+class Arena(NamedTuple):
+    """A decision set, with what an adversary may do there."""
+
+    region: Region
+    respond: Response
+    scale: Callable[[jax.Array], jax.Array]  # a sequence of any size into what is allowed
+    project: Callable[[jax.Array], jax.Array]  # the nearest allowed sequence
+
+
+ARENAS = {
+    "simplex": Arena(
+        region=SIMPLEX,
+        respond=online.against_simplex,
+        scale=families.losses.unit_interval,
+        project=to_unit_interval,
+    ),
+    "ball": Arena(region=BALL, respond=online.against_ball, scale=families.losses.unit_ball, project=to_unit_ball),
+}

@@ -13,13 +13,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.envs.pomdp import POMDP, validate
-from jaxdm.oracles.alpha_vectors import AlphaPolicy
-from jaxdm.oracles.belief import horizon_errors, relative_error
-from jaxdm.oracles.value_bounds import Bounds, initial_bounds, look, lower_bound, tighten, upper_bound
+from jaxdm.oracles.pomdp.alpha_vectors import AlphaPolicy
+from jaxdm.oracles.pomdp.belief import horizon_errors, relative_error
+from jaxdm.oracles.pomdp.bounds import Bounds, initial_bounds, look, lower_bound, tighten, upper_bound
 from jaxdm.types import Certificate
 
 ENDLESS_DEPTH = 200
 """Most steps of a trial when the horizon is endless."""
+
 
 CHUNK = 4
 """Trials between two looks at the clock and the gap."""
@@ -172,7 +173,7 @@ def root_bounds(pomdp: POMDP, bounds: Bounds) -> tuple[jax.Array, jax.Array]:
 
 
 def rounding_pad(pomdp: POMDP, horizon: int | None) -> jax.Array:
-    """How far rounding can have carried a bound of the first layer: see `jaxdm.oracles.belief`."""
+    """How far rounding can have carried a bound of the first layer: see `jaxdm.oracles.pomdp.belief`."""
     widest = jnp.max(jnp.sum(pomdp.transition, axis=-1)) * jnp.max(jnp.sum(pomdp.observation, axis=-1))
     factor = pomdp.discount * jnp.maximum(widest, 1)
     reward = jnp.max(jnp.abs(pomdp.reward))

@@ -3,7 +3,7 @@
 Dimensions: `S` states, `A` actions, `O` observations, `N` beliefs, `E <= N` of them with successors.
 
 A belief is expanded once, however many histories and steps lead to it. The sizes depend on the data, so this is
-numpy on the host, in float64 whatever the POMDP's float type; `jaxdm.oracles.belief_tree` is the form for jit.
+numpy on the host, in float64 whatever the POMDP's float type; `jaxdm.oracles.pomdp.history_tree` is the form for jit.
 """
 
 from typing import NamedTuple
@@ -15,8 +15,10 @@ from jaxdm.envs.pomdp import POMDP, validate
 RESOLUTION = 1e-13
 """Side of the cells in which beliefs are merged: above float64 rounding, below what a value can show."""
 
+
 HASH_BASE = np.int64(-7046029254386353131)
 """2^64 divided by the golden ratio, an odd number."""
+
 
 MEMORY = 2**30
 """Bytes that a graph may take unless told otherwise."""
@@ -123,5 +125,5 @@ def _require_memory(count: list[int], sizes: tuple[int, int, int], memory: float
         raise ValueError(
             f"memory: layer {len(count) - 1} of the belief graph has up to {successors} beliefs and needs "
             f"{needed / 2**20:.4g} MiB; expected at most {memory / 2**20:.4g} MiB (shorten the horizon, raise the "
-            "limit, or use jaxdm.oracles.point_based)"
+            "limit, or use jaxdm.oracles.pomdp.point_based)"
         )

@@ -2,7 +2,7 @@
 
 Dimensions: `S` states, `A` actions, `H` steps. Nothing here has a batch axis: write `jax.jit(jax.vmap(f))`.
 
-Where the guarantees come from is told in `jaxdm.oracles.bellman`.
+Where the guarantees come from is told in `jaxdm.oracles.mdp.bellman`.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.envs.mdp import MDP, validate
-from jaxdm.oracles.bellman import (
+from jaxdm.oracles.mdp.bellman import (
     backup,
     certificate,
     contraction,

@@ -10,7 +10,8 @@ Bayes' rule is a positive linear map and a division, and such maps never widen H
 `d(b, c) = max_s log b/c - min_s log b/c` (Birkhoff 1957). So merging at distance d changes a value n steps from the
 end by at most `D_n = (e^d - 1)(|r| + gamma |V|) + gamma D_{n-1}`, with no growth from step to step.
 
-Reference: Birkhoff, Extensions of Jentzsch's theorem, Trans. AMS 85, 1957; `jaxdm.oracles.ambiguity` for the recursion.
+Reference: Birkhoff, Extensions of Jentzsch's theorem, Trans. AMS 85, 1957. The recursion is that of
+    `jaxdm.oracles.apomdp.history_tree`.
 """
 
 from typing import NamedTuple
@@ -19,16 +20,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.envs.apomdp import APOMDP
-from jaxdm.oracles.ambiguity import MEMORY, AmbiguityPlan, validate_one
-from jaxdm.oracles.ambiguity_tree import require_memory
-from jaxdm.oracles.bellman import certificate
+from jaxdm.oracles.apomdp.history_tree import MEMORY, AmbiguityPlan, require_memory, validate_one
+from jaxdm.oracles.mdp.bellman import certificate
 
 RESOLUTION = 1e-11
 """Side of the cells of log-beliefs that are merged: above float64 rounding, below what a value can show."""
 
 
 def plan(apomdp: APOMDP, horizon: int, memory: float = MEMORY, resolution: float = RESOLUTION) -> AmbiguityPlan:
-    """Optimal values of H steps, as `jaxdm.oracles.ambiguity.plan` gives, with equal histories in one row.
+    """Optimal values of H steps, as `jaxdm.oracles.apomdp.history_tree.plan` gives, with equal histories in one row.
 
     Args:
         apomdp: the world; no batch axis.
@@ -134,7 +134,7 @@ class _World:
         return moved * self.likelihood
 
     def weigh(self, g: np.ndarray, alive: np.ndarray) -> np.ndarray:
-        """As `jaxdm.oracles.ambiguity_tree.weigh`; some model is alive in every row that is kept."""
+        """As `jaxdm.oracles.apomdp.history_tree.weigh`; some model is alive in every row that is kept."""
         worst, best = np.where(alive, g, np.inf).min(axis=0), np.where(alive, g, -np.inf).max(axis=0)
         return self.attitude * worst + (1 - self.attitude) * best
 
@@ -145,7 +145,7 @@ class _World:
         return self._kappa(steps) * self.size(ahead)
 
     def _kappa(self, steps: int) -> float:
-        """As `jaxdm.oracles.ambiguity_tree.rounding_error`, with stored numbers off by their own float type."""
+        """As `jaxdm.oracles.apomdp.history_tree.rounding_error`, with stored numbers off by their own float type."""
         work = (steps + 2) * (2 * self.states + 8) + self.branches[1] + 8
         return work * float(np.finfo(np.float64).eps) + 4 * (steps + 2) * self.stored
 

@@ -1,7 +1,7 @@
 """What a given policy is worth under ambiguity: by the recursion, and model by model.
 
 Dimensions: `M` models, `S` states, `A` actions, `O` observations, `H` steps, `N` histories of a length, `R` rows: one
-for each history of up to H - 1 steps, numbered as in `jaxdm.oracles.ambiguity`.
+for each history of up to H - 1 steps, numbered as in `jaxdm.oracles.apomdp.history_tree`.
 
 Two verdicts, which differ as soon as the worst model is not the same everywhere:
 
@@ -18,19 +18,22 @@ import jax.numpy as jnp
 
 from jaxdm.envs import apomdp as apomdps
 from jaxdm.envs.apomdp import APOMDP
-from jaxdm.oracles.ambiguity import MEMORY, grow, root_value, validate_one
-from jaxdm.oracles.ambiguity_tree import (
+from jaxdm.oracles.apomdp.history_tree import (
     HIGHEST,
+    MEMORY,
     Layer,
     backup,
     contraction,
     first,
+    grow,
     require_memory,
+    root_value,
     rounding_error,
     tree_memory,
+    validate_one,
     weigh,
 )
-from jaxdm.oracles.bellman import certificate
+from jaxdm.oracles.mdp.bellman import certificate
 from jaxdm.types import Agent, Certificate, Transition
 from jaxdm.validation import check_law, is_concrete
 

@@ -3,9 +3,9 @@
 Dimensions: `M` models, `S` states, `A` actions, `O` observations, `N` information states, `H` steps.
 
 Where histories with the same summary lead to the same beliefs under every model, the alpha-maxmin recursion of
-`jaxdm.oracles.ambiguity` runs on summaries, for any horizon and with static shapes; with one model it is a POMDP's.
-Whoever gives the graph claims that equality: how far it is missed, relatively and entry by entry, is measured and
-enters the certificate. Bayes' rule without its normalisation keeps such an error, hence `2 H` times it.
+`history_tree` runs on summaries, for any horizon and with static shapes; with one model it is a POMDP's. Whoever gives
+the graph claims that equality: how far it is missed, relatively and entry by entry, is measured and enters the
+certificate. Bayes' rule without its normalisation keeps such an error, hence `2 H` times it.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.envs.families.rooms import Room
-from jaxdm.oracles.ambiguity_tree import HIGHEST, contraction, rounding_error, weigh
+from jaxdm.oracles.apomdp.history_tree import HIGHEST, contraction, rounding_error, weigh
 
 
 class Information(NamedTuple):

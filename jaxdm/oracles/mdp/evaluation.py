@@ -1,6 +1,6 @@
 """What a given policy is worth in a finite MDP, and where it goes.
 
-Dimensions: `S` states, `A` actions, `H` steps. Guarantees as in `jaxdm.oracles.bellman`.
+Dimensions: `S` states, `A` actions, `H` steps. Guarantees as in `jaxdm.oracles.mdp.bellman`.
 """
 
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.envs.mdp import MDP, validate
-from jaxdm.oracles.bellman import (
+from jaxdm.oracles.mdp.bellman import (
     backup,
     certificate,
     contraction,

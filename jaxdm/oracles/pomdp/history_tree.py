@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.envs.pomdp import POMDP, validate
-from jaxdm.oracles.belief import horizon_errors, relative_error
-from jaxdm.oracles.belief_graph import MEMORY
+from jaxdm.oracles.pomdp.belief import horizon_errors, relative_error
+from jaxdm.oracles.pomdp.belief_graph import MEMORY
 from jaxdm.types import Agent, Certificate, Transition
 
 EXACT = jax.lax.Precision.HIGHEST
@@ -24,7 +24,7 @@ EXACT = jax.lax.Precision.HIGHEST
 class TreePlan(NamedTuple):
     """What is optimal after every history; row `start[t] + n` belongs to history n of t steps.
 
-    `policy` and `ties` as in `jaxdm.oracles.planning.Plan`. Impossible histories have Q-values of zero.
+    `policy` and `ties` as in `jaxdm.oracles.mdp.planning.Plan`. Impossible histories have Q-values of zero.
     """
 
     root_value: jax.Array  # [] expected over the first observation
@@ -88,7 +88,7 @@ def plan_tree(pomdp: POMDP, horizon: int, memory: float = MEMORY) -> TreePlan:
     if needed > memory:
         raise ValueError(
             f"horizon: {horizon} with A = {actions}, O = {observations} makes {sum(widths)} histories, which need "
-            f"{needed / 2**20:.4g} MiB; expected at most {memory / 2**20:.4g} MiB (jaxdm.oracles.belief_planning "
+            f"{needed / 2**20:.4g} MiB; expected at most {memory / 2**20:.4g} MiB (jaxdm.oracles.pomdp.exact "
             "merges equal beliefs)"
         )
     levels = _descend(pomdp, _first_joint(pomdp), horizon)

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.envs.pomdp import POMDP, mdp_of
-from jaxdm.oracles.belief import posterior, update
-from jaxdm.oracles.planning import backward_induction, policy_iteration
+from jaxdm.oracles.mdp.planning import backward_induction, policy_iteration
+from jaxdm.oracles.pomdp.belief import posterior, update
 from jaxdm.types import Agent, Transition
 
 
@@ -40,7 +40,7 @@ def qmdp(pomdp: POMDP, horizon: int | None = None) -> AlphaPolicy:
         horizon: H; endless when left out.
 
     Raises:
-        ValueError: as `jaxdm.oracles.planning`.
+        ValueError: as `jaxdm.oracles.mdp.planning`.
 
     Reference: Littman, Cassandra, Kaelbling, Learning policies for partially observable environments, 1995.
     """

@@ -16,10 +16,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.envs.pomdp import POMDP, mdp_of
-from jaxdm.oracles.bellman import solve_linear
-from jaxdm.oracles.planning import value_iteration
+from jaxdm.oracles.mdp.bellman import solve_linear
+from jaxdm.oracles.mdp.planning import value_iteration
 
 EXACT = jax.lax.Precision.HIGHEST
+
 
 INFORMED_SWEEPS = 200
 """Most sweeps of the endless fast informed bound; each of them already gives a bound."""

@@ -25,21 +25,22 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.envs.apomdp import APOMDP
-from jaxdm.oracles.ambiguity import MEMORY, validate_one
-from jaxdm.oracles.ambiguity_tree import (
+from jaxdm.oracles.apomdp.history_tree import (
     HIGHEST,
+    MEMORY,
     first,
     kernel,
     layer,
     require_memory,
     rounding_error,
     tree_memory,
+    validate_one,
     weigh,
 )
 
 
 class WindowBounds(NamedTuple):
-    """Bounds by steps to go and by the last w steps, numbered as histories are in `jaxdm.oracles.ambiguity_tree`."""
+    """Bounds by steps to go and by the last w steps, numbered as the histories of `history_tree`."""
 
     lower: jax.Array  # [H + 1, W]
     upper: jax.Array  # [H + 1, W]

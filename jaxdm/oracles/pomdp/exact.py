@@ -3,7 +3,7 @@
 Dimensions: `S` states, `A` actions, `O` observations, `H` steps, `N` beliefs, `R` rows: one for each pair of a step and
 a belief that can be held then. An endless plan has one step, which stands for all.
 
-Where the guarantees come from is told in `jaxdm.oracles.belief`.
+Where the guarantees come from is told in `jaxdm.oracles.pomdp.belief`.
 """
 
 from typing import NamedTuple
@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.envs.pomdp import POMDP
-from jaxdm.oracles.belief import horizon_errors, relative_error
-from jaxdm.oracles.belief_graph import MEMORY, RESOLUTION, BeliefGraph, reachable
-from jaxdm.oracles.bellman import certificate
+from jaxdm.oracles.mdp.bellman import certificate
+from jaxdm.oracles.pomdp.belief import horizon_errors, relative_error
+from jaxdm.oracles.pomdp.belief_graph import MEMORY, RESOLUTION, BeliefGraph, reachable
 from jaxdm.types import Agent, Certificate, Transition
 
 
@@ -50,7 +50,7 @@ def plan(pomdp: POMDP, horizon: int, memory: float = MEMORY, resolution: float =
         pomdp: the world.
         horizon: H >= 1.
         memory: bytes that the belief graph may take.
-        resolution: see `jaxdm.oracles.belief_graph.reachable`.
+        resolution: see `jaxdm.oracles.pomdp.belief_graph.reachable`.
 
     Returns:
         BeliefPlan of H steps; the bound covers every row.
@@ -86,7 +86,7 @@ def plan_endless(
         pomdp: discount < 1.
         tolerance: wanted bound on the value of any belief; where float64 cannot give it, the certificate says so.
         memory: bytes that the belief graph may take.
-        resolution: see `jaxdm.oracles.belief_graph.reachable`.
+        resolution: see `jaxdm.oracles.pomdp.belief_graph.reachable`.
 
     Returns:
         BeliefPlan with a single step.

@@ -3,7 +3,7 @@
 Dimensions: `M` models, `S` states, `A` actions, `O` observations, `H` steps, `D` steps of the tree, `N` histories.
 
 The agent takes the action of the highest lower bound. The bounds at the leaves never exceed what one more exact step
-makes of them, hence its recursive value (see `jaxdm.oracles.ambiguity_policies`) is at least the certified lower bound.
+makes of them, hence its recursive value (see `jaxdm.oracles.apomdp.evaluation`) is at least the certified lower bound.
 """
 
 from typing import NamedTuple
@@ -12,20 +12,22 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.envs.apomdp import APOMDP
-from jaxdm.oracles.ambiguity import MEMORY, root_value, validate_one
-from jaxdm.oracles.ambiguity_bounds import GridBounds, WindowBounds
-from jaxdm.oracles.ambiguity_tree import (
+from jaxdm.oracles.apomdp.bounds import GridBounds, WindowBounds
+from jaxdm.oracles.apomdp.history_tree import (
+    MEMORY,
     backup,
     condition,
     contraction,
     first,
     layer,
     require_memory,
+    root_value,
     rounding_error,
     tree_memory,
+    validate_one,
     weigh,
 )
-from jaxdm.oracles.bellman import certificate
+from jaxdm.oracles.mdp.bellman import certificate
 from jaxdm.types import Agent, Certificate, Transition
 
 Bounds = WindowBounds | GridBounds

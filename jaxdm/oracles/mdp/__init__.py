@@ -1,0 +1,1 @@
+"""Exact planning and evaluation in finite MDPs, with certificates."""

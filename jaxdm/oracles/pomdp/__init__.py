@@ -1,0 +1,1 @@
+"""Planning in POMDPs: exact on beliefs or histories, or between bounds."""
