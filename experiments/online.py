@@ -20,12 +20,12 @@ from experiments import launch
 from experiments.online_findings import claims
 from experiments.online_games import attacked, contenders, course, targets
 from experiments.online_study import PRESETS, Config
+from experiments.progress import bar
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import write_claims
 from jaxdm.analysis.statistics import exponent_interval
 from jaxdm.envs import families, online
 from jaxdm.oracles.attack import ARENAS
-from jaxdm.progress import bar
 
 
 def main(config: Config) -> Path:

@@ -10,10 +10,10 @@ import numpy as np
 from experiments.rmft_online_worlds import game as online_game
 from experiments.rmft_study import Config
 from experiments.rmft_training import distil, start
-from jaxdm import games
-from jaxdm.distillation import Distillation
 from jaxdm.envs import families
 from jaxdm.models.transformer import network
+from jaxdm.rmft import games
+from jaxdm.rmft.distillation import Distillation
 
 ARMS = 3
 

@@ -7,11 +7,11 @@ import numpy as np
 from experiments.rmft_study import Config
 from experiments.rmft_training import stacked
 from jaxdm.envs import families, online
-from jaxdm.games import Game, Losses
 from jaxdm.models.agents import Decisions
 from jaxdm.oracles import attack
 from jaxdm.oracles.attack import ARENAS
 from jaxdm.oracles.regret import external
+from jaxdm.rmft.games import Game, Losses
 from jaxdm.types import Network, Tree
 
 

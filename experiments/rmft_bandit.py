@@ -11,13 +11,14 @@ from experiments.rmft_compare import Judged, join, judge_learner, judge_networks
 from experiments.rmft_study import ARMS, Config
 from experiments.rmft_teachers import teachers
 from experiments.rmft_training import distil, imitate, start
-from jaxdm import games, random, rivals
+from jaxdm import random
 from jaxdm.analysis import exploration
 from jaxdm.envs import bandit
 from jaxdm.envs.bandit import Bandit
 from jaxdm.learners import bandit as tallies
 from jaxdm.learners import thompson
 from jaxdm.models.transformer import network
+from jaxdm.rmft import baselines, games
 from jaxdm.types import Network, Tree
 
 LAWS = ("training law", "K=5, gap 0.2", "K=4, gap 0.5", "K=3, gap 0.4", "K=6, gap 0.4", "uniform means, K=5")
@@ -74,7 +75,7 @@ def study(config: Config) -> dict[str, Any]:
         found["bandit_reinforce_ends"] = list(last.values())
         for name, (teacher, rates, labels) in teachers().items():
             told = lambda instance, rates=rates: rates
-            loss = rivals.imitation_loss(trained_on, net, teacher, told, config.teacher_batch, labels)
+            loss = baselines.imitation_loss(trained_on, net, teacher, told, config.teacher_batch, labels)
             weights[name] = imitate(config, f"bandit {name}", loss, fresh).state.params
     everywhere = game(config)
     judged = join([judge_networks(config, everywhere, net, weights, len(LAWS)), *classics(config, everywhere)])

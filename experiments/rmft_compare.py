@@ -13,8 +13,8 @@ import numpy as np
 from experiments.rmft_study import Config
 from experiments.rmft_training import stacked
 from jaxdm import random
-from jaxdm.games import Game
 from jaxdm.numerics import in_pieces
+from jaxdm.rmft.games import Game
 from jaxdm.types import Agent, Network, Tree
 
 TUNED, JUDGED = 4, 3

@@ -9,12 +9,13 @@ import numpy as np
 from experiments.rmft_compare import join, judge_learner, judge_networks
 from experiments.rmft_study import Config
 from experiments.rmft_training import distil, start
-from jaxdm import games, random
+from jaxdm import random
 from jaxdm.envs import bandit, families
 from jaxdm.envs.bandit import Bandit
 from jaxdm.learners import bandit as tallies
 from jaxdm.learners import thompson
 from jaxdm.models.transformer import network
+from jaxdm.rmft import games
 
 ARMS = 4
 

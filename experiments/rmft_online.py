@@ -10,11 +10,11 @@ from experiments.rmft_compare import judge_learner, judge_networks
 from experiments.rmft_online_worlds import NAMES, TRAINED, USED, classic, everywhere, game, place
 from experiments.rmft_study import Config
 from experiments.rmft_training import distil, imitate, start
-from jaxdm import games, rivals
-from jaxdm.distillation import Distillation
 from jaxdm.learners import online as learners
 from jaxdm.models.agents import Decisions
 from jaxdm.models.transformer import network
+from jaxdm.rmft import baselines, games
+from jaxdm.rmft.distillation import Distillation
 from jaxdm.types import Network, Tree
 
 SCALES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
@@ -57,10 +57,10 @@ def study(config: Config, decisions: Decisions, how: Distillation) -> dict[str, 
 def rivals_of(config: Config, decisions: Decisions, net: Network, fresh: Tree) -> dict[str, Tree]:
     """Networks that descend regret itself, or imitate the classical learner."""
     played = game(decisions, config.online_length, TRAINED[decisions])
-    regret = rivals.regret_training_loss(played, net, config.teacher_batch)
+    regret = baselines.regret_training_loss(played, net, config.teacher_batch)
     rate = learners.hedge_rate(USED[decisions]) if decisions == "simplex" else learners.ftrl_rate()
     told = lambda instance: (rate, instance.available)
-    copied = rivals.imitation_loss(played, net, classic(decisions), told, config.teacher_batch)
+    copied = baselines.imitation_loss(played, net, classic(decisions), told, config.teacher_batch)
     return {
         "regret loss": imitate(config, f"{decisions} regret loss", regret, fresh).state.params,
         f"distilled {NAMES[decisions]}": imitate(config, f"{decisions} distilled", copied, fresh).state.params,

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm import games, random
+from jaxdm import random
 from jaxdm.envs import families, online
 from jaxdm.learners import online as learners
 from jaxdm.models.agents import Decisions
 from jaxdm.oracles.attack import ARENAS
+from jaxdm.rmft import games
 from jaxdm.types import Agent
 
 SLOTS = {"simplex": 5, "ball": 4}

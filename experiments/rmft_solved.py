@@ -10,8 +10,10 @@ from experiments.rmft_compare import judge_networks
 from experiments.rmft_study import Config
 from experiments.rmft_training import distil, start, train
 from experiments.sft_worlds import Kind
-from jaxdm import finetuning, games, solved_games, tasks, trainer
+from jaxdm import trainer
 from jaxdm.models.transformer import network
+from jaxdm.rmft import games, oracle_game
+from jaxdm.sft import data, losses, tasks
 from jaxdm.types import Network, Tree
 
 KINDS: tuple[Kind, ...] = ("mdp", "pomdp")
@@ -27,7 +29,7 @@ def study(config: Config, kind: Kind) -> dict[str, Any]:
     `<kind>_gap [W, N]` is the optimality gap of sampled play: 0 is the oracle, 1 is uniform play.
     """
     setting = sft_worlds.setting(kind, config.side, config.horizon, 0.3, 3.0)
-    game = solved_games.oracle_game(setting, 1)
+    game = oracle_game.oracle_game(setting, 1)
     net = network(config.solved_network, game.features, game.outputs)
     draw, about = sft_worlds.family(kind, config.side, config.horizon), sft_worlds.usual(kind, config.side)
     key_train, key_test = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 4))
@@ -35,9 +37,7 @@ def study(config: Config, kind: Kind) -> dict[str, Any]:
     held_out = tasks.sample(key_test, draw, about, config.tasks // 8)
     fresh, steps = start(config, net), config.sft_steps[KINDS.index(kind)]
     sizes: Any = {"supports": 1, "batch": 32, "targets": "actions"}
-    maker = trainer.make(
-        finetuning.batch_loss(net, setting, finetuning.teacher_prompt, **sizes), trainer.adamw(3e-3, steps)
-    )
+    maker = trainer.make(losses.batch_loss(net, setting, data.teacher_prompt, **sizes), trainer.adamw(3e-3, steps))
     tuned = train(config, f"{kind} SFT", maker, fresh, pool, steps).state.params
     more = train(config, f"{kind} more SFT", maker, tuned, pool, steps).state.params
     runs = {"scratch": (config.solved, fresh), "after SFT": (config.solved, tuned)}

@@ -3,22 +3,43 @@
 import dataclasses
 from pathlib import Path
 
-from jaxdm.distillation import Distillation
 from jaxdm.models.transformer import Transformer
+from jaxdm.rmft.distillation import Distillation
 
 ARMS = 6
 """Slots of a bandit; training leaves some of them unavailable, at random places."""
 
+
 BANDIT = Distillation(rounds=100, scenarios=96, rollouts=8, keep=5, steps=8, batch=64, rate=1e-2, decay=0.1)
+
+
 BANDIT_NETWORK = Transformer(width=32, layers=1, heads=1, position="none", mlp_ratio=2)
+
+
 DRIFT = dataclasses.replace(BANDIT, rounds=80, scenarios=64, keep=4, rate=5e-3, decay=0.0)
+
+
 DRIFT_NETWORK = Transformer(width=32, layers=1, heads=2, position="alibi", mlp_ratio=2)
+
+
 BALL = dataclasses.replace(BANDIT, rounds=80, scenarios=128, rollouts=32, keep=6, exploration=2.5, merge=True)
+
+
 SIMPLEX = dataclasses.replace(BALL, rounds=160, rollouts=64, keep=12, steps=6)
+
+
 ONLINE_NETWORK = Transformer(width=32, layers=1, heads=1, position="none", mlp_ratio=2)
+
+
 SOLVED = Distillation(rounds=40, scenarios=32, rollouts=8, keep=4, steps=4, batch=32, rate=2e-3)
+
+
 SOLVED_NETWORK = Transformer(width=32, layers=2, heads=2, mlp_ratio=2)
+
+
 ABLATED = Distillation(rounds=60, scenarios=16, rollouts=16, keep=8, steps=4, batch=32, rate=1e-2)
+
+
 ABLATED_NETWORK = Transformer(width=16, layers=1, heads=1, position="none", mlp_ratio=1)
 
 
@@ -95,8 +116,13 @@ class Config:
 
 
 TINY = Distillation(rounds=2, scenarios=2, rollouts=4, keep=2, steps=2, batch=2)
+
+
 SPECK = dataclasses.replace(ABLATED_NETWORK, width=8)
+
+
 LONG = dataclasses.replace(DRIFT, rounds=600, scenarios=256, rollouts=16, keep=8, steps=16, batch=256, rate=3e-3)
+
 
 PRESETS = {
     "quick": Config(),

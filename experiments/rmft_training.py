@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.progress import bar
 from experiments.rmft_study import Config
-from jaxdm import distillation, trainer
+from jaxdm import trainer
 from jaxdm.analysis import storage
-from jaxdm.distillation import Distillation
-from jaxdm.games import Game
-from jaxdm.progress import bar
+from jaxdm.rmft import distillation
+from jaxdm.rmft.distillation import Distillation
+from jaxdm.rmft.games import Game
 from jaxdm.types import Network, Tree
 
 

@@ -17,16 +17,17 @@ import jax
 import numpy as np
 
 from experiments import launch, sft_axes, sft_findings, sft_imitation, sft_probe
+from experiments.progress import bar
 from experiments.sft_arena import NETWORKS, arena
 from experiments.sft_compare import compare
 from experiments.sft_study import PRESETS, Config
 from experiments.sft_tasks import Study, key_of, prepare
 from experiments.sft_worlds import Kind
-from jaxdm import finetuning, trainer
+from jaxdm import trainer
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import write_claims
-from jaxdm.progress import bar
-from jaxdm.tasks import Task
+from jaxdm.sft import data, losses
+from jaxdm.sft.tasks import Task
 from jaxdm.types import Tree
 
 EVERY = 50
@@ -53,7 +54,7 @@ def run(config: Config, kind: Kind) -> Path:
     start = pretrained.state.params
     tuned = train(study, imitation, "sft", start, config.sft_steps)
     scratch = train(study, imitation, "scratch", fresh, config.sft_steps)
-    dpt = train(study, imitator(study, config.dpt_steps, finetuning.dpt_prompt), "dpt", start, config.dpt_steps)
+    dpt = train(study, imitator(study, config.dpt_steps, data.dpt_prompt), "dpt", start, config.dpt_steps)
     trained = (tuned.state.params, scratch.state.params, dpt.state.params, start)
     weights: dict[str, Tree] = dict(zip(NETWORKS, trained, strict=True))
     usual = arena(config, study.setting, study.network, max(config.demonstrations))
@@ -77,16 +78,16 @@ def pretrainer(study: Study) -> trainer.Trainer:
     """Predict everything about unlabelled behaviour."""
     config = study.config
     sizes = {"supports": config.supports, "batch": config.batch}
-    behaviour = finetuning.behaviour_prompt
-    loss = finetuning.batch_loss(study.network, study.setting, behaviour, targets="all", **sizes)
+    behaviour = data.behaviour_prompt
+    loss = losses.batch_loss(study.network, study.setting, behaviour, targets="all", **sizes)
     return trainer.make(loss, trainer.adamw(config.rate, config.pretrain_steps))
 
 
-def imitator(study: Study, steps: int, prompt: finetuning.Item = finetuning.teacher_prompt) -> trainer.Trainer:
+def imitator(study: Study, steps: int, prompt: data.Item = data.teacher_prompt) -> trainer.Trainer:
     """Predict the teacher's actions."""
     config = study.config
     sizes = {"supports": config.supports, "batch": config.batch}
-    loss = finetuning.batch_loss(study.network, study.setting, prompt, targets=config.targets, **sizes)
+    loss = losses.batch_loss(study.network, study.setting, prompt, targets=config.targets, **sizes)
     return trainer.make(loss, trainer.adamw(config.rate, steps))
 
 

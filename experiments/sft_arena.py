@@ -12,11 +12,11 @@ import numpy as np
 from experiments.sft_contests import Contest, Entry, Score, contest
 from experiments.sft_study import Config
 from jaxdm import tokens
-from jaxdm.finetuning import Setting
 from jaxdm.learners import tabular
 from jaxdm.models.agents import deploy, network_agent
 from jaxdm.rollout import markov_agent
-from jaxdm.tasks import Task
+from jaxdm.sft.data import Setting
+from jaxdm.sft.tasks import Task
 from jaxdm.types import Episode, Network, Tree
 
 NETWORKS = ("SFT", "SFT from scratch", "DPT", "ICL-only")

@@ -14,7 +14,7 @@ from experiments.sft_arena import Arena, arena, score
 from experiments.sft_study import Config
 from experiments.sft_tasks import Study, held_out, setting_of, side_of
 from experiments.sft_worlds import About, Kind
-from jaxdm.tasks import Task
+from jaxdm.sft.tasks import Task
 from jaxdm.types import Tree
 
 SHOWN = ("SFT", "ICL-only", "demonstration vote")

@@ -11,14 +11,14 @@ import jax.numpy as jnp
 
 from experiments.sft_study import Config
 from experiments.sft_tasks import key_of
-from jaxdm import evaluation, finetuning
-from jaxdm.finetuning import Setting
-from jaxdm.tasks import Task
+from jaxdm.sft import data, evaluation
+from jaxdm.sft.data import Setting
+from jaxdm.sft.tasks import Task
 from jaxdm.types import Agent, Episode, Tree
 
 
 class Score(NamedTuple):
-    """How a method did; every field has a leading axis of seeds, and the fields `jaxdm.evaluation` tells of."""
+    """How a method did; every field has a leading axis of seeds, and the fields `jaxdm.sft.evaluation` tells of."""
 
     gap: jax.Array  # [G]
     gap_of_value: jax.Array  # [G]
@@ -62,10 +62,10 @@ def contest(
     def of_seed(held_out: Task, sources: Task, key: jax.Array, entry: Entry) -> Score:
         def of_task(key: jax.Array, task: Task, source: Task) -> evaluation.Trial:
             def show(key: jax.Array) -> Episode:
-                taught = finetuning.demonstrate(key, setting, source, most)
+                taught = data.demonstrate(key, setting, source, most)
                 if not behaved:
                     return taught
-                own = finetuning.behave(key, setting, source, most)
+                own = data.behave(key, setting, source, most)
                 return jax.tree.map(lambda x, y: jnp.where(entry.unlabelled, x, y), own, taught)
 
             told = lambda task, shown: inform(entry, task, shown)

@@ -11,16 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.sft_tasks import Study, key_of
-from jaxdm import finetuning
-from jaxdm.finetuning import Teacher
-from jaxdm.tasks import Task
+from jaxdm.sft import data, experts
+from jaxdm.sft.experts import Teacher
+from jaxdm.sft.tasks import Task
 from jaxdm.types import Tree
 
 TEACHERS: dict[str, Teacher] = {
-    "oracle": finetuning.oracle,
-    "soft oracle": finetuning.soft_oracle(0.5),
-    "two steps ahead": finetuning.myopic(2),
-    "contrarian": finetuning.contrarian,
+    "oracle": experts.oracle,
+    "soft oracle": experts.soft_oracle(0.5),
+    "two steps ahead": experts.myopic(2),
+    "contrarian": experts.contrarian,
 }
 
 
@@ -51,7 +51,7 @@ def overlap(study: Study, held_out: Task, weights: Tree) -> jax.Array:
     config, setting, spaces = study.config, study.setting, study.setting.spaces
 
     def of_task(key: jax.Array, task: Task) -> jax.Array:
-        asked = finetuning.teacher_prompt(key, setting, task, config.supports)
+        asked = data.teacher_prompt(key, setting, task, config.supports)
         outputs = study.network.apply(weights, asked.tokens)[-setting.horizon :]
         law = jax.nn.softmax(outputs[:, : spaces.actions])
         return jnp.mean(jnp.sum(jnp.minimum(law, asked.label[-setting.horizon :]), axis=-1))

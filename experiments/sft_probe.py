@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.sft_tasks import Study, key_of
-from jaxdm import finetuning, tokens
+from jaxdm import tokens
 from jaxdm.models.transformer import network
 from jaxdm.oracles import graph_policy
-from jaxdm.tasks import Task
+from jaxdm.sft import data
+from jaxdm.sft.tasks import Task
 from jaxdm.types import Tree
 
 RIDGE = 0.1
@@ -42,8 +43,8 @@ def probe(study: Study, weights: dict[str, Tree]) -> dict[str, Any]:
     def gather(params: Tree) -> tuple[jax.Array, jax.Array]:
         def of_task(key: jax.Array, task: Task) -> tuple[jax.Array, jax.Array]:
             key_show, key_query = jax.random.split(key)
-            shown = finetuning.demonstrate(key_show, setting, task, config.supports)
-            query = finetuning.visit(key_query, setting, task)
+            shown = data.demonstrate(key_show, setting, task, config.supports)
+            query = data.visit(key_query, setting, task)
             episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), shown, query)
             features = hidden.apply(exposed(params, config.network.width), tokens.encode(episodes, setting.spaces))
             one = jax.tree.map(lambda x: x[0], query)

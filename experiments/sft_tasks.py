@@ -7,10 +7,10 @@ import jax
 from experiments import sft_worlds
 from experiments.sft_study import Config
 from experiments.sft_worlds import About, Kind
-from jaxdm import finetuning, tasks
-from jaxdm.finetuning import Setting
 from jaxdm.models.transformer import network
-from jaxdm.tasks import Task
+from jaxdm.sft import experts, tasks
+from jaxdm.sft.data import Setting
+from jaxdm.sft.tasks import Task
 from jaxdm.types import Network
 
 USES = ("initial weights", "training", "pool", "held out", "test", "probe")
@@ -41,7 +41,7 @@ def prepare(config: Config, kind: Kind) -> Study:
     if config.supports >= 0 and config.supports not in config.demonstrations:
         shown = config.demonstrations
         raise ValueError(f"demonstrations: {shown}; expected the training number {config.supports} among them")
-    finetuning.soft_oracle(config.visit_exploration)
+    experts.soft_oracle(config.visit_exploration)
     setting, side = setting_of(config, kind, config.horizon), side_of(config, kind)
     draw, about = sft_worlds.family(kind, side, config.horizon), sft_worlds.usual(kind, side)
     pool = tasks.sample(key_of(config, "pool"), draw, about, config.train_tasks)

@@ -7,10 +7,10 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm import tasks
 from jaxdm.envs import apomdp, families, mdp, pomdp
-from jaxdm.finetuning import Setting
-from jaxdm.tasks import Task
+from jaxdm.sft import tasks
+from jaxdm.sft.data import Setting
+from jaxdm.sft.tasks import Task
 from jaxdm.tokens import Spaces
 
 Kind = Literal["mdp", "pomdp", "apomdp"]

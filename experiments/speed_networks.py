@@ -8,11 +8,12 @@ import numpy as np
 
 from experiments import sft, sft_study, sft_tasks, torch_gpt
 from experiments.stopwatch import Row, compare
-from jaxdm import finetuning, random
+from jaxdm import random
 from jaxdm.envs import families, mdp
 from jaxdm.models.agents import deploy, network_agent
 from jaxdm.models.transformer import Transformer, network
 from jaxdm.rollout import rollout
+from jaxdm.sft import data
 from jaxdm.tokens import Spaces
 
 STEPS, INSTANCES, DECISIONS = 20, 64, 32
@@ -29,7 +30,7 @@ def training(repeats: int) -> Iterator[Row]:
     state = stage.init(jax.random.key(0), study.network.init(jax.random.key(1)))
     ours = jax.jit(lambda state, pool: stage.run(state, pool, STEPS))
     few = jax.tree.map(lambda x: x[: config.batch], study.pool)
-    prompt = lambda key, task: finetuning.teacher_prompt(key, study.setting, task, config.supports)
+    prompt = lambda key, task: data.teacher_prompt(key, study.setting, task, config.supports)
     batch = jax.jit(jax.vmap(prompt))(random.split(jax.random.key(2), config.batch), few)
     tokens, length = batch.tokens.shape[0] * batch.tokens.shape[1], batch.tokens.shape[1]
     alone = matrix_products(shape, spaces.features, spaces.outputs, config.batch, length)

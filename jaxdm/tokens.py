@@ -34,17 +34,6 @@ class Spaces(NamedTuple):
         return self.actions * (self.observations + 2)
 
 
-class Prompt(NamedTuple):
-    """A sequence with its targets."""
-
-    tokens: jax.Array  # [N, F]
-    label: jax.Array  # [N, A] law of the action to predict
-    action: jax.Array  # [N] int32, the action taken
-    next_observation: jax.Array  # [N] int32
-    reward: jax.Array  # [N]
-    mask: jax.Array  # [N] bool, False where nothing is to be learnt
-
-
 def token(
     observation: jax.Array,
     last_observation: jax.Array,
@@ -90,28 +79,6 @@ def encode(episodes: Episode, spaces: Spaces) -> jax.Array:
     before = lambda x: flat(jnp.roll(x, 1, axis=1))
     last = before(episodes.observation), before(episodes.action), before(episodes.reward)
     return encode_one(flat(episodes.observation), last[0], last[1], last[2], flat(start), spaces)
-
-
-def supervise(episodes: Episode, label: jax.Array, spaces: Spaces) -> Prompt:
-    """K episodes as one sequence whose every step is labelled.
-
-    Args:
-        episodes: leading axes [K, T].
-        label: [K, T, A] laws: the oracle's, or `one_hot(action)` to imitate whoever acted.
-        spaces: sizes.
-
-    Returns:
-        Prompt of N = K T tokens.
-    """
-    flat = lambda x: x.reshape(-1)
-    return Prompt(
-        tokens=encode(episodes, spaces),
-        label=label.reshape(-1, spaces.actions),
-        action=flat(episodes.action),
-        next_observation=flat(episodes.next_observation),
-        reward=flat(episodes.reward),
-        mask=flat(episodes.mask),
-    )
 
 
 LOUDNESS = 4.0

@@ -9,15 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdm import distillation, finetuning, games, objectives, rivals, solved_games, tasks, tokens, trainer
-from jaxdm.distillation import Distillation
+from jaxdm import tokens, trainer
 from jaxdm.envs import bandit, families, mdp
 from jaxdm.learners import bandit as tallies
 from jaxdm.learners import online as learners
 from jaxdm.models import agents
 from jaxdm.models.transformer import Transformer, network
 from jaxdm.oracles.bandit import pseudo_regret
+from jaxdm.rmft import baselines, distillation, games, oracle_game
+from jaxdm.rmft.distillation import Distillation
 from jaxdm.rollout import rollout
+from jaxdm.sft import data, tasks
 from jaxdm.types import Network
 from tests.reference_distillation import lowest, mean_lowest_normal
 
@@ -347,10 +349,10 @@ def test_a_teacher_is_recorded_with_its_own_decisions_and_the_oracles():
 
 def test_solved_worlds_are_played_after_demonstrations_and_learnt_on_own_decisions_alone():
     spaces = tokens.Spaces(observations=4, actions=4)
-    setting = finetuning.Setting(mdp.env(3), spaces, 3, lambda world, model: world, 0.0, 1.0)
+    setting = data.Setting(mdp.env(3), spaces, 3, lambda world, model: world, 0.0, 1.0)
     solve = lambda key, about: tasks.solve_mdp(families.mdp.dark_room(key, side=2), 3)
     pool = tasks.sample(jax.random.key(0), solve, (), 6)
-    game = solved_games.oracle_game(setting, 1)
+    game = oracle_game.oracle_game(setting, 1)
     net = linear(game.features, game.outputs)
     config = dataclasses.replace(SMALL, scenarios=2)
     found = jax.jit(lambda key, pool: distillation.collect(key, config, SILENT, game, net, net.init(key), pool))(
@@ -374,16 +376,16 @@ def test_reinforce_weighs_by_what_is_ahead_of_the_mean():
 
 def test_regret_loss_goes_from_the_mean_to_the_maximum():
     regret = jnp.array([-1.0, 0.5, 2.0])
-    assert float(objectives.regret_loss(regret)) == pytest.approx((0.25 + 4) / 3)
-    assert float(objectives.regret_loss(regret, 100.0)) == pytest.approx(4)
+    assert float(baselines.regret_loss(regret)) == pytest.approx((0.25 + 4) / 3)
+    assert float(baselines.regret_loss(regret, 100.0)) == pytest.approx(4)
 
 
 def test_rivals_losses_have_gradients():
-    own = rivals.imitation_loss(BANDIT, PLAIN_BANDIT, tallies.ucb(ARMS), lambda instance: tallies.UCB(), 3)
-    best = rivals.imitation_loss(
+    own = baselines.imitation_loss(BANDIT, PLAIN_BANDIT, tallies.ucb(ARMS), lambda instance: tallies.UCB(), 3)
+    best = baselines.imitation_loss(
         SIMPLEX, PLAIN, learners.hedge(ARMS), lambda instance: learners.hedge_rate(ARMS), 3, labels="best"
     )
-    regret = rivals.regret_training_loss(SIMPLEX, PLAIN, 3, 1.0)
+    regret = baselines.regret_training_loss(SIMPLEX, PLAIN, 3, 1.0)
     for loss, net in ((own, PLAIN_BANDIT), (best, PLAIN), (regret, PLAIN)):
         gradient = jax.jit(jax.grad(loss))(net.init(jax.random.key(0)), jax.random.key(1), ())
         assert any(bool(jnp.any(leaf != 0)) for leaf in jax.tree.leaves(gradient))
@@ -425,9 +427,9 @@ def test_bad_configurations_name_the_field(change, message):
             lambda: games.online_game((families.losses.uniform,), 2, 5, used=3),
             "used: 3; expected at most dimension = 2",
         ),
-        (lambda: solved_games.oracle_game(cast(Any, None), -1), "demonstrations: -1; expected at least 0"),
-        (lambda: rivals.imitation_loss(BANDIT, NET, tallies.ucb(2), lambda instance: (), 0), "batch, labels: 0"),
-        (lambda: rivals.regret_training_loss(SIMPLEX, NET, 0), "batch: 0; expected at least 1"),
+        (lambda: oracle_game.oracle_game(cast(Any, None), -1), "demonstrations: -1; expected at least 0"),
+        (lambda: baselines.imitation_loss(BANDIT, NET, tallies.ucb(2), lambda instance: (), 0), "batch, labels: 0"),
+        (lambda: baselines.regret_training_loss(SIMPLEX, NET, 0), "batch: 0; expected at least 1"),
     ],
 )
 def test_bad_games_and_losses_name_the_field(call, message):

@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdm import tasks, tokens
+from jaxdm import tokens
 from jaxdm.envs import families, mdp
 from jaxdm.learners import tabular
 from jaxdm.models.agents import deploy, network_agent
 from jaxdm.models.transformer import Transformer, network
 from jaxdm.oracles import graph_policy
 from jaxdm.rollout import epsilon_soft, markov_agent, rollout, rollouts
+from jaxdm.sft import experts, tasks
 from jaxdm.tokens import Spaces
 
 STATES, ACTIONS, HORIZON = 5, 3, 6
@@ -50,7 +51,7 @@ def agents() -> dict[str, tuple]:
     return {
         "oracle": (markov_agent(HORIZON), epsilon_soft(TASK.lesson.policy, ACTIONS)),
         "soft oracle": (markov_agent(HORIZON), LAW),
-        "informed": (graph_policy.graph_agent(), tasks.guide(TASK, TASK.lesson, 0.5)),
+        "informed": (graph_policy.graph_agent(), experts.guide(TASK, TASK.lesson, 0.5)),
         "random": (tabular.random(SPACES), ()),
         "vote": (tabular.vote(SPACES), demos),
         "certainty equivalent": (tabular.certainty_equivalent(SPACES, HORIZON), demos),

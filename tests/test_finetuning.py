@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdm import evaluation, finetuning, objectives, tasks, tokens
 from jaxdm.envs import apomdp, families, mdp, pomdp
-from jaxdm.finetuning import Setting
 from jaxdm.models.transformer import Transformer, network
 from jaxdm.oracles import graph_policy
 from jaxdm.oracles.mdp.evaluation import finite_policy_evaluation
 from jaxdm.rollout import epsilon_soft, rollouts
+from jaxdm.sft import data, evaluation, experts, losses, tasks
+from jaxdm.sft.data import Setting
 from jaxdm.tokens import Spaces
 from tests import reference
 from tests.reference_ambiguity import Ambiguous
@@ -77,8 +77,8 @@ def one(index: int, kind: str = "mdp") -> tasks.Task:
 
 
 @cache
-def item(kind: str) -> tokens.Prompt:
-    make = finetuning.teacher_prompt if kind == "oracle" else finetuning.behaviour_prompt
+def item(kind: str) -> data.Prompt:
+    make = data.teacher_prompt if kind == "oracle" else data.behaviour_prompt
     return jax.jit(lambda key, task: make(key, MDP, task, 2))(jax.random.key(1), one(0))
 
 
@@ -106,8 +106,8 @@ def test_labels_equal_a_slow_oracle_on_a_whole_batch(kind):
     @jax.jit
     def batch(key, pool):
         def one(key, task):
-            episode = jax.tree.map(lambda x: x[0], finetuning.visit(key, setting, task))
-            return episode, finetuning.label(task, episode)
+            episode = jax.tree.map(lambda x: x[0], data.visit(key, setting, task))
+            return episode, data.label(task, episode)
 
         return jax.vmap(one)(jax.random.split(key, 12), pool)
 
@@ -122,15 +122,15 @@ def test_labels_equal_a_slow_oracle_on_a_whole_batch(kind):
 
 def test_teachers_play_and_label_as_they_say():
     task = one(0, "pomdp")
-    soft = finetuning.soft_oracle(0.4)(task)
-    np.testing.assert_allclose(tasks.play_law(soft), 0.6 * tasks.play_law(finetuning.oracle(task)) + 0.1, rtol=1e-6)
+    soft = experts.soft_oracle(0.4)(task)
+    np.testing.assert_allclose(tasks.play_law(soft), 0.6 * tasks.play_law(experts.oracle(task)) + 0.1, rtol=1e-6)
     even = np.asarray(task.optimal) / np.asarray(task.optimal).sum(axis=-1, keepdims=True)
     np.testing.assert_allclose(tasks.label_law(soft), 0.6 * even + 0.1, rtol=1e-6)
     optimal = np.asarray(task.optimal)
-    np.testing.assert_array_equal(finetuning.myopic(2)(task).good, optimal[[1, 1, 2]])
-    np.testing.assert_array_equal(finetuning.myopic(HORIZON)(task).good, optimal)
-    np.testing.assert_array_equal(finetuning.contrarian(task).policy, np.asarray(task.q).argmin(axis=-1))
-    other = task._replace(lesson=finetuning.myopic(1)(task))
+    np.testing.assert_array_equal(experts.myopic(2)(task).good, optimal[[1, 1, 2]])
+    np.testing.assert_array_equal(experts.myopic(HORIZON)(task).good, optimal)
+    np.testing.assert_array_equal(experts.contrarian(task).policy, np.asarray(task.q).argmin(axis=-1))
+    other = task._replace(lesson=experts.myopic(1)(task))
     assert other.optimal is task.optimal
     np.testing.assert_array_equal(other.lesson.good, optimal[[2, 2, 2]])
 
@@ -141,14 +141,14 @@ def test_loss_with_one_hot_labels_is_cross_entropy():
     logits = np.asarray(outputs[:, : SPACES.actions], np.float64)
     picked = np.asarray(prompt.action)
     expected = np.mean([np.log(np.exp(row).sum()) - row[a] for row, a in zip(logits, picked, strict=True)])
-    assert float(objectives.prediction_loss(outputs, prompt, SPACES)) == pytest.approx(expected, rel=1e-5)
+    assert float(losses.prediction_loss(outputs, prompt, SPACES)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_full_loss_adds_the_next_observation_and_the_reward():
     prompt = item("behaviour")
     outputs = np.asarray(jax.random.normal(jax.random.key(3), (prompt.reward.shape[0], SPACES.outputs)))
-    short = float(objectives.prediction_loss(jnp.asarray(outputs), prompt, SPACES))
-    full = float(objectives.prediction_loss(jnp.asarray(outputs), prompt, SPACES, "all"))
+    short = float(losses.prediction_loss(jnp.asarray(outputs), prompt, SPACES))
+    full = float(losses.prediction_loss(jnp.asarray(outputs), prompt, SPACES, "all"))
     extra = []
     for n, action in enumerate(np.asarray(prompt.action)):
         start = SPACES.actions + action * SPACES.observations
@@ -163,7 +163,7 @@ def test_behaviour_is_one_policy_and_uses_no_oracle():
     """Pretraining items do not change when the oracle's tables are destroyed."""
     task = one(0)
     blank = {"q": jnp.full_like(task.q, jnp.nan), "lesson": jax.tree.map(jnp.zeros_like, task.lesson)}
-    make = jax.jit(lambda key, task: finetuning.behaviour_prompt(key, MDP, task, 2))
+    make = jax.jit(lambda key, task: data.behaviour_prompt(key, MDP, task, 2))
     again = make(jax.random.key(1), task._replace(**blank))
     assert jax.tree.all(jax.tree.map(lambda x, y: bool(jnp.all(x == y)), again, item("behaviour")))
 
@@ -181,7 +181,7 @@ def test_the_gap_estimator_is_exact_in_mean_and_beats_returns():
 
     @jax.jit
     def sample(key):
-        known = tasks.guide(task, task.lesson, 0.4)
+        known = experts.guide(task, task.lesson, 0.4)
         episodes = rollouts(key, MDP.env, task.world, graph_policy.graph_agent(), known, HORIZON, 20_000)
         returns = jnp.sum(episodes.reward, axis=-1)
         loss = lambda e: tasks.loss_along(task.q, task.world.discount, graph_policy.nodes_along(task, e), e)
@@ -203,10 +203,10 @@ def test_oracle_and_random_play_are_the_ends_of_the_scale(kind):
 
     @jax.jit
     def play(key, pool, exploration):
-        inform = lambda task, demos: tasks.guide(task, task.lesson, exploration)
+        inform = lambda task, demos: experts.guide(task, task.lesson, exploration)
 
         def one(key, task):
-            show = lambda key: finetuning.demonstrate(key, setting, task, 1)
+            show = lambda key: data.demonstrate(key, setting, task, 1)
             return evaluation.trial(
                 key, setting, task, graph_policy.graph_agent(), inform, show=show, episodes=episodes
             )
@@ -226,8 +226,8 @@ def test_oracle_and_random_play_are_the_ends_of_the_scale(kind):
 
 
 def test_decision_pretraining_shows_behaviour_and_is_labelled_by_the_oracle():
-    task, other = one(0), one(0)._replace(lesson=finetuning.contrarian(one(0)))
-    make = jax.jit(lambda key, task: finetuning.dpt_prompt(key, MDP, task, 2))
+    task, other = one(0), one(0)._replace(lesson=experts.contrarian(one(0)))
+    make = jax.jit(lambda key, task: data.dpt_prompt(key, MDP, task, 2))
     item, asked = make(jax.random.key(1), task), make(jax.random.key(1), other)
     np.testing.assert_array_equal(
         item.tokens[: 2 * HORIZON], asked.tokens[: 2 * HORIZON]
@@ -240,11 +240,11 @@ def test_decision_pretraining_shows_behaviour_and_is_labelled_by_the_oracle():
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_one_gradient_step_uses_every_parameter(kind):
     stages: tuple[tuple[Any, Any], ...] = (
-        (finetuning.teacher_prompt, "actions"),
-        (finetuning.behaviour_prompt, "all"),
+        (data.teacher_prompt, "actions"),
+        (data.behaviour_prompt, "all"),
     )
     for make, targets in stages if kind == "mdp" else stages[:1]:
-        loss = finetuning.batch_loss(NETS[kind], SETTINGS[kind], make, supports=1, batch=3, targets=targets)
+        loss = losses.batch_loss(NETS[kind], SETTINGS[kind], make, supports=1, batch=3, targets=targets)
         gradient = jax.jit(jax.grad(loss))(NETS[kind].init(jax.random.key(0)), jax.random.key(1), pool(kind))
         assert all(bool(jnp.any(leaf != 0)) for leaf in jax.tree.leaves(gradient))
         assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(gradient))
@@ -253,17 +253,15 @@ def test_one_gradient_step_uses_every_parameter(kind):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: finetuning.soft_oracle(1.5), "exploration: 1.5; expected"),
-        (lambda: finetuning.myopic(0), "steps: 0; expected at least 1"),
+        (lambda: experts.soft_oracle(1.5), "exploration: 1.5; expected"),
+        (lambda: experts.myopic(0), "steps: 0; expected at least 1"),
         (lambda: tasks.sample(jax.random.key(0), draw_mdp, 0.1, 0), "count: 0; expected at least 1"),
         (
-            lambda: finetuning.batch_loss(
-                NETS["mdp"], MDP, finetuning.teacher_prompt, supports=-1, batch=2, targets="actions"
-            ),
+            lambda: losses.batch_loss(NETS["mdp"], MDP, data.teacher_prompt, supports=-1, batch=2, targets="actions"),
             "supports: -1",
         ),
         (
-            lambda: objectives.prediction_loss(jnp.zeros((9, SPACES.outputs)), item("oracle"), SPACES, UNKNOWN),
+            lambda: losses.prediction_loss(jnp.zeros((9, SPACES.outputs)), item("oracle"), SPACES, UNKNOWN),
             "targets: 'words'; expected 'actions' or 'all'",
         ),
     ],

@@ -14,12 +14,12 @@ from experiments.rmft_findings import claims
 from experiments.rmft_study import ARMS, PRESETS, Config
 from experiments.rmft_training import start
 from figures import rmft as figure
-from jaxdm import distillation
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import read_claims
 from jaxdm.envs import online
 from jaxdm.learners import online as learners
 from jaxdm.models.transformer import network
+from jaxdm.rmft import distillation
 
 TOY = PRESETS["toy"]
 

@@ -12,6 +12,7 @@ import pytest
 from jaxdm.envs import apomdp, families, pomdp
 from jaxdm.oracles.apomdp import evaluation, history_tree, information_states
 from jaxdm.oracles.pomdp import belief, exact
+from jaxdm.sft import tasks
 from tests.reference_ambiguity import Ambiguous
 
 SIDE, HORIZON = 3, 3
@@ -42,7 +43,7 @@ def replan(world, graph):
 @cache
 def solved(models: int = 2) -> tuple[information_states.Information, information_states.InformationPlan]:
     with jax.enable_x64(True):
-        graph = jax.jit(lambda room: information_states.room_information(room, HORIZON))(room(models))
+        graph = jax.jit(lambda room: tasks.room_information(room, HORIZON))(room(models))
         return graph, replan(room(models).world, graph)
 
 
@@ -64,7 +65,7 @@ def test_the_records_are_laws_and_the_sign_tells_the_mood(double):
 def test_a_sure_sign_and_a_single_mood_are_an_mdp(double):
     """With q = 1 and one mood, the value is that of the torus walked in full sight."""
     sure = make(jax.random.key(3), SIDE, 1.0, 0.1, 1.0, 1.0)
-    graph = information_states.room_information(sure, HORIZON)
+    graph = tasks.room_information(sure, HORIZON)
     plan = replan(sure.world, graph)
     value = np.zeros(SIDE**2)
     goal = np.asarray(sure.world.reward).reshape(SIDE**2, 4, 4)[:, 0, 0]

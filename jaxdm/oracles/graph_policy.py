@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxdm.random import inverse_cdf, sample_index, uniform_from
 from jaxdm.rollout import epsilon_soft, uniform_draws
-from jaxdm.tasks import Task
+from jaxdm.sft.tasks import Task
 from jaxdm.types import Agent, Episode, Transition
 
 

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.envs.apomdp import APOMDP
-from jaxdm.envs.families.rooms import Room
 from jaxdm.oracles.apomdp.history_tree import HIGHEST, contraction, rounding_error, weigh
 
 
@@ -35,40 +34,6 @@ class InformationPlan(NamedTuple):
     own: jax.Array  # [M, H, N, A] each model's own optimal values, as if it were known to be true
     reached: jax.Array  # [H, N] bool
     bound: jax.Array  # [] certified error of `q` and `own` where reached
-
-
-def room_information(room: Room, horizon: int) -> Information:
-    """The summaries of a moody room: cell, sign, and how many more moves went as in mood 0 than as in mood 1.
-
-    `b_m(mood 0) / b_m(mood 1) = [prior odds given the sign] ((1 - 3 slip / 4) / (slip / 4))^d`, since four moves lead
-    to four cells.
-
-    Args:
-        room: no batch axis.
-        horizon: H; the surplus d is in -(H - 1)..H - 1.
-    """
-    cells = room.target.shape[1]
-    most, width = horizon - 1, 2 * horizon - 1
-    seen, surplus = jnp.divmod(jnp.arange(2 * cells * width, dtype=jnp.int32), width)
-    surplus, (cell, sign) = surplus - most, jnp.divmod(seen, 2)
-    after = jnp.arange(2 * cells, dtype=jnp.int32)
-    went = (room.target[:, cell, :, None] == (after // 2)[None, None, None, :]).astype(jnp.int32)  # [2, N, A, O]
-    moved = jnp.clip(surplus[:, None, None] + went[0] - went[1], -most, most)
-    column = lambda x: x.astype(room.slip.dtype)[:, None]
-    row = lambda x: x.astype(room.slip.dtype)[None, :]
-    likely, unlikely, quality, bright = map(column, (1 - 0.75 * room.slip, 0.25 * room.slip, room.quality, room.bright))
-    told = jnp.where((sign == 0)[None, :], quality, 1 - quality)
-    up, down = row(jnp.maximum(surplus, 0)), row(jnp.maximum(-surplus, 0))
-    in_bright = bright * told * likely**up * unlikely**down
-    in_dark = (1 - bright) * (1 - told) * likely**down * unlikely**up
-    total = in_bright + in_dark
-    moods = jnp.arange(0, 4, 2, dtype=jnp.int32)[None, :]
-    return Information(
-        root=after * width + most,
-        child=after[None, None, :] * width + moved + most,
-        support=(4 * cell + sign)[:, None] + moods,
-        weight=jnp.stack([in_bright, in_dark], axis=-1) / jnp.where(total > 0, total, 1)[..., None],
-    )
 
 
 class _Step(NamedTuple):

@@ -14,52 +14,45 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm import random
-from jaxdm.objectives import Targets, prediction_loss
 from jaxdm.oracles.graph_policy import graph_agent, nodes_along
 from jaxdm.rollout import markov_agent, rollouts
-from jaxdm.tasks import Lesson, Task, guide, label_law, lesson_of
-from jaxdm.tokens import Prompt, Spaces, supervise
-from jaxdm.types import Env, Episode, Network, Tree
-
-Teacher = Callable[[Task], Lesson]
-"""Who teaches in a task."""
+from jaxdm.sft.experts import guide
+from jaxdm.sft.tasks import Task, label_law
+from jaxdm.tokens import Spaces, encode
+from jaxdm.types import Env, Episode, Tree
 
 
-def oracle(task: Task) -> Lesson:
-    """The optimal policy."""
-    return lesson_of(task.optimal, task.q.dtype)
+class Prompt(NamedTuple):
+    """A sequence with its targets."""
+
+    tokens: jax.Array  # [N, F]
+    label: jax.Array  # [N, A] law of the action to predict
+    action: jax.Array  # [N] int32, the action taken
+    next_observation: jax.Array  # [N] int32
+    reward: jax.Array  # [N]
+    mask: jax.Array  # [N] bool, False where nothing is to be learnt
 
 
-def soft_oracle(exploration: float) -> Teacher:
-    """The oracle that plays a uniform action with chance eps.
+def supervise(episodes: Episode, label: jax.Array, spaces: Spaces) -> Prompt:
+    """K episodes as one sequence whose every step is labelled.
 
-    Raises:
-        ValueError: exploration outside [0, 1].
+    Args:
+        episodes: leading axes [K, T].
+        label: [K, T, A] laws: the oracle's, or `one_hot(action)` to imitate whoever acted.
+        spaces: sizes.
+
+    Returns:
+        Prompt of N = K T tokens.
     """
-    if not 0 <= exploration <= 1:
-        raise ValueError(f"exploration: {exploration}; expected a number in [0, 1]")
-    return lambda task: oracle(task)._replace(exploration=jnp.asarray(exploration, task.q.dtype))
-
-
-def myopic(steps: int) -> Teacher:
-    """The policy that plans as if the world ended after so many more steps.
-
-    Raises:
-        ValueError: steps < 1.
-    """
-    if steps < 1:
-        raise ValueError(f"steps: {steps}; expected at least 1")
-
-    def lesson(task: Task) -> Lesson:
-        horizon = task.q.shape[0]
-        return lesson_of(task.optimal[jnp.maximum(jnp.arange(horizon), horizon - steps)], task.q.dtype)
-
-    return lesson
-
-
-def contrarian(task: Task) -> Lesson:
-    """The policy that takes what the oracle likes least: no teacher to follow, but one to imitate."""
-    return lesson_of(jax.nn.one_hot(jnp.argmin(task.q, axis=-1), task.q.shape[-1], dtype=bool), task.q.dtype)
+    flat = lambda x: x.reshape(-1)
+    return Prompt(
+        tokens=encode(episodes, spaces),
+        label=label.reshape(-1, spaces.actions),
+        action=flat(episodes.action),
+        next_observation=flat(episodes.next_observation),
+        reward=flat(episodes.reward),
+        mask=flat(episodes.mask),
+    )
 
 
 class Setting(NamedTuple):
@@ -142,41 +135,3 @@ def _asked(key: jax.Array, setting: Setting, task: Task, supports: int, show: Ca
     episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), support, query)
     labels = jax.vmap(lambda episode: label(task, episode))(episodes)
     return supervise(episodes, labels, setting.spaces)
-
-
-def batch_loss(
-    network: Network,
-    setting: Setting,
-    prompt: Item,
-    *,
-    supports: int,
-    batch: int,
-    targets: Targets,
-) -> Callable[[Tree, jax.Array, Task], jax.Array]:
-    """The loss of a stage, `(params, key, pool) -> []`: tasks, episodes and labels are drawn inside it.
-
-    The pool is a `Task` with leading axis [P].
-
-    Args:
-        network: with `setting.spaces.features` features and `setting.spaces.outputs` outputs.
-        setting: kind of world.
-        prompt: `behaviour_prompt`, `teacher_prompt` or `dpt_prompt`.
-        supports: K >= 0 demonstrations of an item.
-        batch: items of a step.
-        targets: what is predicted, see `jaxdm.objectives`.
-
-    Raises:
-        ValueError: supports < 0 or batch < 1.
-    """
-    if supports < 0 or batch < 1:
-        raise ValueError(f"supports: {supports}, batch: {batch}; expected supports >= 0 and batch >= 1")
-
-    def loss(params: Tree, key: jax.Array, pool: Task) -> jax.Array:
-        key_task, key_item = random.split(key)
-        chosen = jax.random.randint(key_task, (batch,), 0, pool.bound.shape[0])
-        items = jax.vmap(lambda k, i: prompt(k, setting, jax.tree.map(lambda x: x[i], pool), supports))
-        prompts = items(random.split(key_item, batch), chosen)
-        of_one = lambda outputs, item: prediction_loss(outputs, item, setting.spaces, targets)
-        return jnp.mean(jax.vmap(of_one)(network.apply(params, prompts.tokens), prompts))
-
-    return loss

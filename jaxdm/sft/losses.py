@@ -6,13 +6,18 @@ A network's outputs at a token are `A` action logits, then for each action `O` l
 each action the expected reward.
 """
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from jaxdm import random
 from jaxdm.numerics import masked_mean
-from jaxdm.tokens import Prompt, Spaces
+from jaxdm.sft.data import Item, Prompt, Setting
+from jaxdm.sft.tasks import Task
+from jaxdm.tokens import Spaces
+from jaxdm.types import Network, Tree
 
 Targets = Literal["actions", "all"]
 
@@ -25,7 +30,7 @@ class Predictions(NamedTuple):
     reward: jax.Array  # [N]
 
 
-def read(outputs: jax.Array, action: jax.Array, spaces: Spaces) -> Predictions:
+def split_outputs(outputs: jax.Array, action: jax.Array, spaces: Spaces) -> Predictions:
     """Take a network's outputs apart.
 
     Args:
@@ -63,7 +68,7 @@ def prediction_loss(outputs: jax.Array, prompt: Prompt, spaces: Spaces, targets:
     """
     if targets not in ("actions", "all"):
         raise ValueError(f"targets: {targets!r}; expected 'actions' or 'all'")
-    predicted = read(outputs, prompt.action, spaces)
+    predicted = split_outputs(outputs, prompt.action, spaces)
     loss = -jnp.sum(prompt.label * jax.nn.log_softmax(predicted.action), axis=-1)
     if targets == "all":
         log_law = jax.nn.log_softmax(predicted.next_observation)
@@ -72,15 +77,39 @@ def prediction_loss(outputs: jax.Array, prompt: Prompt, spaces: Spaces, targets:
     return masked_mean(loss, prompt.mask)
 
 
-def regret_loss(regret: jax.Array, sharpness: jax.Array | float = 0.0) -> jax.Array:
-    """`sum_j h(R_j) f(R_j, k) / sum_j f(R_j, k)` with `h(x) = max(x, 0)^2` and `f(x, k) = exp(k x)`.
+def batch_loss(
+    network: Network,
+    setting: Setting,
+    prompt: Item,
+    *,
+    supports: int,
+    batch: int,
+    targets: Targets,
+) -> Callable[[Tree, jax.Array, Task], jax.Array]:
+    """The loss of a stage, `(params, key, pool) -> []`: tasks, episodes and labels are drawn inside it.
 
-    It needs no labels of actions, and goes from the mean of h to its maximum as k grows.
+    The pool is a `Task` with leading axis [P].
 
     Args:
-        regret: [N] of sampled sequences, differentiable in what played them.
-        sharpness: [] k >= 0.
+        network: with `setting.spaces.features` features and `setting.spaces.outputs` outputs.
+        setting: kind of world.
+        prompt: `behaviour_prompt`, `teacher_prompt` or `dpt_prompt`.
+        supports: K >= 0 demonstrations of an item.
+        batch: items of a step.
+        targets: what is predicted, see `jaxdm.sft.losses`.
 
-    Reference: Park, Liu, Ozdaglar, Zhang, Do LLM agents have regret?, ICLR 2025, section 5; this h and f are ours.
+    Raises:
+        ValueError: supports < 0 or batch < 1.
     """
-    return jnp.sum(jax.nn.softmax(sharpness * regret) * jnp.maximum(regret, 0) ** 2)
+    if supports < 0 or batch < 1:
+        raise ValueError(f"supports: {supports}, batch: {batch}; expected supports >= 0 and batch >= 1")
+
+    def loss(params: Tree, key: jax.Array, pool: Task) -> jax.Array:
+        key_task, key_item = random.split(key)
+        chosen = jax.random.randint(key_task, (batch,), 0, pool.bound.shape[0])
+        items = jax.vmap(lambda k, i: prompt(k, setting, jax.tree.map(lambda x: x[i], pool), supports))
+        prompts = items(random.split(key_item, batch), chosen)
+        of_one = lambda outputs, item: prediction_loss(outputs, item, setting.spaces, targets)
+        return jnp.mean(jax.vmap(of_one)(network.apply(params, prompts.tokens), prompts))
+
+    return loss

@@ -20,7 +20,6 @@ from jaxdm.envs.mdp import MDP
 from jaxdm.numerics import cast_floats
 from jaxdm.oracles.apomdp import information_states
 from jaxdm.oracles.apomdp.information_states import Information
-from jaxdm.oracles.graph_policy import GraphPolicy
 from jaxdm.oracles.mdp.evaluation import finite_policy_evaluation
 from jaxdm.oracles.mdp.planning import backward_induction
 from jaxdm.rollout import epsilon_soft
@@ -115,7 +114,7 @@ def solve_apomdp(apomdp: APOMDP, graph: Information, horizon: int) -> Task:
 
 def solve_room(room: Room, horizon: int) -> Task:
     """Solve a moody room; with a single model it becomes a POMDP."""
-    solved = solve_apomdp(room.world, information_states.room_information(room, horizon), horizon)
+    solved = solve_apomdp(room.world, room_information(room, horizon), horizon)
     return solved._replace(world=member(room.world, 0)) if room.slip.shape[0] == 1 else solved
 
 
@@ -165,12 +164,6 @@ def label_law(lesson: Lesson) -> jax.Array:
     return (1 - lesson.exploration) * even + lesson.exploration / good.shape[-1]
 
 
-def guide(task: Task, lesson: Lesson, exploration: Any = 0.0) -> GraphPolicy:
-    """The `Guide` that plays as a teacher does, with uniform play mixed in once more."""
-    mixed = 1 - (1 - exploration) * (1 - lesson.exploration)
-    return GraphPolicy(root=task.root, child=task.child, policy=lesson.policy, exploration=mixed)
-
-
 def loss_along(q: jax.Array, discount: jax.Array, node: jax.Array, episode: Episode) -> jax.Array:
     """`sum_t gamma^t (max_a Q_t(n_t, a) - Q_t(n_t, a_t))`, []: its mean over episodes is `V* - V^pi`.
 
@@ -190,3 +183,37 @@ def loss_along(q: jax.Array, discount: jax.Array, node: jax.Array, episode: Epis
     chosen = jnp.take_along_axis(values, episode.action[:, None], axis=-1)[:, 0]
     lost = (jnp.max(values, axis=-1) - chosen) * discount ** time.astype(q.dtype)
     return jnp.sum(jnp.where(episode.mask, lost, 0))
+
+
+def room_information(room: Room, horizon: int) -> Information:
+    """The summaries of a moody room: cell, sign, and how many more moves went as in mood 0 than as in mood 1.
+
+    `b_m(mood 0) / b_m(mood 1) = [prior odds given the sign] ((1 - 3 slip / 4) / (slip / 4))^d`, since four moves lead
+    to four cells.
+
+    Args:
+        room: no batch axis.
+        horizon: H; the surplus d is in -(H - 1)..H - 1.
+    """
+    cells = room.target.shape[1]
+    most, width = horizon - 1, 2 * horizon - 1
+    seen, surplus = jnp.divmod(jnp.arange(2 * cells * width, dtype=jnp.int32), width)
+    surplus, (cell, sign) = surplus - most, jnp.divmod(seen, 2)
+    after = jnp.arange(2 * cells, dtype=jnp.int32)
+    went = (room.target[:, cell, :, None] == (after // 2)[None, None, None, :]).astype(jnp.int32)  # [2, N, A, O]
+    moved = jnp.clip(surplus[:, None, None] + went[0] - went[1], -most, most)
+    column = lambda x: x.astype(room.slip.dtype)[:, None]
+    row = lambda x: x.astype(room.slip.dtype)[None, :]
+    likely, unlikely, quality, bright = map(column, (1 - 0.75 * room.slip, 0.25 * room.slip, room.quality, room.bright))
+    told = jnp.where((sign == 0)[None, :], quality, 1 - quality)
+    up, down = row(jnp.maximum(surplus, 0)), row(jnp.maximum(-surplus, 0))
+    in_bright = bright * told * likely**up * unlikely**down
+    in_dark = (1 - bright) * (1 - told) * likely**down * unlikely**up
+    total = in_bright + in_dark
+    moods = jnp.arange(0, 4, 2, dtype=jnp.int32)[None, :]
+    return Information(
+        root=after * width + most,
+        child=after[None, None, :] * width + moved + most,
+        support=(4 * cell + sign)[:, None] + moods,
+        weight=jnp.stack([in_bright, in_dark], axis=-1) / jnp.where(total > 0, total, 1)[..., None],
+    )

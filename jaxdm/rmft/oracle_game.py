@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm import random, tokens
-from jaxdm.finetuning import Setting, demonstrate, label
-from jaxdm.games import Game, Record, law_cost
 from jaxdm.models.agents import deploy as deploy_network
 from jaxdm.models.agents import network_agent
 from jaxdm.oracles.graph_policy import nodes_along
+from jaxdm.rmft.games import Game, Record, law_cost
 from jaxdm.rollout import rollout
-from jaxdm.tasks import Task, loss_along
+from jaxdm.sft.data import Setting, demonstrate, label
+from jaxdm.sft.tasks import Task, loss_along
 from jaxdm.types import Agent, Tree
 
 
@@ -27,7 +27,7 @@ class Prompted(NamedTuple):
 
 
 def oracle_game(setting: Setting, demonstrations: int) -> Game:
-    """Solved worlds; regret is `jaxdm.tasks.loss_along`, which needs the oracle's values and none of its actions.
+    """Solved worlds; regret is `jaxdm.sft.tasks.loss_along`, which needs the oracle's values and none of its actions.
 
     Data are a pool of tasks whose teacher is the oracle, leading axis [tasks], of a single model each; rollouts are
     query episodes after K demonstrations.

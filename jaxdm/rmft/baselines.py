@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm import random
-from jaxdm.distillation import cost_of
-from jaxdm.games import Game, Record
-from jaxdm.objectives import regret_loss
+from jaxdm.rmft.distillation import cost_of
+from jaxdm.rmft.games import Game, Record
 from jaxdm.types import Agent, Network, Tree
 
 
@@ -59,7 +58,7 @@ def imitation_loss(
 def regret_training_loss(
     game: Game, network: Network, batch: int, sharpness: float = 0.0
 ) -> Callable[[Tree, jax.Array, Tree], jax.Array]:
-    """The loss `(params, key, data) -> []` of `jaxdm.objectives.regret_loss` on the network's own play.
+    """The loss `(params, key, data) -> []` of `jaxdm.rmft.baselines.regret_loss` on the network's own play.
 
     For games whose decisions are differentiable: points and laws, not drawn arms.
 
@@ -86,3 +85,17 @@ def regret_training_loss(
         return regret_loss(jax.vmap(one)(random.split(key, batch)), sharpness)
 
     return loss
+
+
+def regret_loss(regret: jax.Array, sharpness: jax.Array | float = 0.0) -> jax.Array:
+    """`sum_j h(R_j) f(R_j, k) / sum_j f(R_j, k)` with `h(x) = max(x, 0)^2` and `f(x, k) = exp(k x)`.
+
+    It needs no labels of actions, and goes from the mean of h to its maximum as k grows.
+
+    Args:
+        regret: [N] of sampled sequences, differentiable in what played them.
+        sharpness: [] k >= 0.
+
+    Reference: Park, Liu, Ozdaglar, Zhang, Do LLM agents have regret?, ICLR 2025, section 5; this h and f are ours.
+    """
+    return jnp.sum(jax.nn.softmax(sharpness * regret) * jnp.maximum(regret, 0) ** 2)

@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxdm import random
-from jaxdm.games import Game, Record, seeded
 from jaxdm.numerics import in_pieces
+from jaxdm.rmft.games import Game, Record, seeded
 from jaxdm.trainer import Trainer, TrainState
 from jaxdm.types import Network, Tree
 

@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm import random
-from jaxdm.finetuning import Setting
 from jaxdm.oracles.graph_policy import graph_agent, nodes_along
 from jaxdm.rollout import rollout
-from jaxdm.tasks import Task, guide, lesson_of, loss_along
+from jaxdm.sft.data import Setting
+from jaxdm.sft.experts import guide
+from jaxdm.sft.tasks import Task, lesson_of, loss_along
 from jaxdm.types import Agent, Episode, Tree
 
 

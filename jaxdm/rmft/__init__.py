@@ -1,0 +1,1 @@
+"""Iterative regret-minimisation fine-tuning, paper 2 (arXiv 2511.04393)."""
