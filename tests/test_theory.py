@@ -14,7 +14,15 @@ import pytest
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import FAILS, HOLDS, at_most, covers, exactly, near
 from theory import __main__ as runner
-from theory import draws, error_bound, mutations, records, regression, softmax_answers, training, training_optimum
+from theory import draws, harness
+from theory.catalogue import CLAIMS
+from theory.linear_attention import (
+    in_context_regression,
+    l3_training_optimum,
+    l5_error_bound,
+    l8c_softmax_attention,
+    training,
+)
 
 SAMPLES, KEYS = 30, (1, 2, 3, 4, 5)
 
@@ -29,7 +37,7 @@ COMMAND = [sys.executable, "-m", "theory"]
 ROOT = Path(runner.__file__).parent.parent
 
 
-@pytest.mark.parametrize("id", runner.CLAIMS)
+@pytest.mark.parametrize("id", CLAIMS)
 def test_a_claim_holds_its_wrong_version_is_refuted_and_every_listed_one_rejected(id):
     """All keys in one test, so that what a claim compiles serves them all."""
     samples = FEWEST.get(id, SAMPLES)
@@ -40,8 +48,8 @@ def test_a_claim_holds_its_wrong_version_is_refuted_and_every_listed_one_rejecte
         assert found.source
         assert found.low <= found.measured <= found.high
         assert found.command == f"python -m theory {id}"
-    if hasattr(runner.CLAIMS[id], "WRONG"):
-        table = mutations.run(id, runner.CLAIMS[id], jax.random.key(KEYS[0]), samples=samples)
+    if hasattr(CLAIMS[id], "WRONG"):
+        table = harness.run_mutations(id, CLAIMS[id], jax.random.key(KEYS[0]), samples=samples)
         assert len(table) >= 4
         assert [row.wrong for row in table if not row.rejected] == []
 
@@ -62,34 +70,38 @@ def test_chunks_are_independent_and_give_as_many_samples_as_wanted():
 
 
 def test_the_table_of_wrong_versions_keeps_other_claims(tmp_path):
-    row = mutations.Mutation(id="A", wrong="x 2", measured=1.0, target="<= 0.5", rejected=True)
-    path = mutations.store(tmp_path / "mutations.json", [row, row._replace(id="B")])
-    mutations.store(path, [row._replace(rejected=False)])
+    row = harness.Mutation(id="A", wrong="x 2", measured=1.0, target="<= 0.5", rejected=True)
+    path = harness.store_mutations(tmp_path / "mutations.json", [row, row._replace(id="B")])
+    harness.store_mutations(path, [row._replace(rejected=False)])
     assert [(row["id"], row["rejected"]) for row in json.loads(path.read_text())] == [("B", True), ("A", False)]
 
 
 def test_the_split_by_moments_is_the_displayed_gaussian_form(double):
     """Two roads to `E e^2`: traces of moments for any law, and the formula in Gamma (see L5)."""
     moment = jnp.asarray([[2.0, 0.3, 0.0], [0.3, 1.0, -0.2], [0.0, -0.2, 0.5]])
-    law, root, trace = regression.gaussian(moment), regression.gaussian_optimum(moment, 7), jnp.trace(moment)
-    parts = regression.split(law, root, jnp.eye(3))
+    law, root, trace = (
+        in_context_regression.gaussian(moment),
+        in_context_regression.gaussian_optimum(moment, 7),
+        jnp.trace(moment),
+    )
+    parts = in_context_regression.split(law, root, jnp.eye(3))
     context = jnp.trace((trace * moment + moment @ moment) @ root @ root @ moment)
     power = [jnp.trace(root @ root @ jnp.linalg.matrix_power(moment, k)) for k in (1, 2, 3)]
     length = (power[2] + 2 * trace * power[1] + trace**2 * power[0]) / 7**2
     np.testing.assert_allclose([parts.estimation, parts.bias], [context, length], rtol=1e-12)
-    np.testing.assert_allclose(regression.optimum(law, jnp.eye(3), 7), root, rtol=1e-11, atol=1e-14)
+    np.testing.assert_allclose(in_context_regression.optimum(law, jnp.eye(3), 7), root, rtol=1e-11, atol=1e-14)
 
 
 def test_the_bound_is_attained_so_that_its_constants_are_the_smallest(double):
-    shares = error_bound.shares(jax.random.key(0), 1, error_bound.STATED)
+    shares = l5_error_bound.shares(jax.random.key(0), 1, l5_error_bound.STATED)
     np.testing.assert_allclose(shares[0, :, :, -1], 1.0, rtol=1e-3)  # flat spectrum, the longest training contexts
 
 
 def test_fourth_moments_are_those_of_the_samples(double):
     tasks = jnp.asarray([[1.0, 0.2], [0.2, 0.5]])
     moment = jnp.asarray([[1.0, 0.4], [0.4, 2.0]])
-    points, chance = regression.simplex(jax.random.key(1), 4, 2)
-    for law in (regression.gaussian(moment), regression.finite(points, chance)):
+    points, chance = in_context_regression.simplex(jax.random.key(1), 4, 2)
+    for law in (in_context_regression.gaussian(moment), in_context_regression.finite(points, chance)):
         x = law.sample(jax.random.key(2), 20_000)
         product = jnp.einsum("ni,nj->nij", x, x)
         for values, exact in ((product, law.moment), (product @ tasks[None] @ product, law.fourth(tasks))):
@@ -103,11 +115,13 @@ def test_the_flow_follows_the_gradient_of_the_risk(double):
     weights = jnp.asarray(np.random.default_rng(0).normal(size=10))
 
     def half(weights):
-        law = regression.gaussian(jnp.diag(spectrum))
-        parts = regression.split(law, weights[-1] * weights[:-1].reshape(3, 3).T, jnp.eye(3))
+        law = in_context_regression.gaussian(jnp.diag(spectrum))
+        parts = in_context_regression.split(law, weights[-1] * weights[:-1].reshape(3, 3).T, jnp.eye(3))
         return (parts.estimation / length + parts.bias) / 2
 
-    np.testing.assert_allclose(training_optimum.slope(weights, spectrum, length), jax.grad(half)(weights), rtol=1e-12)
+    np.testing.assert_allclose(
+        l3_training_optimum.slope(weights, spectrum, length), jax.grad(half)(weights), rtol=1e-12
+    )
 
 
 def test_errors_of_softmax_layers_are_those_of_all_contexts(double):
@@ -119,15 +133,16 @@ def test_errors_of_softmax_layers_are_those_of_all_contexts(double):
     params = {"v": made.last[0, 0], "K": made.key_query[0, 0]}
     read = [
         [
-            softmax_answers.stated(params, x[None], jnp.ones(1), query, 1.0, softmax_answers.STATED) * x - query
+            l8c_softmax_attention.stated(params, x[None], jnp.ones(1), query, 1.0, l8c_softmax_attention.STATED) * x
+            - query
             for x in points
         ]
         for query in points
     ]
     exact = np.einsum("qci,ij,qcj->qc", read, tasks, read).mean()
-    found = softmax_answers.errors(made, jax.random.key(0), 1, 2000)[:, 0]
+    found = l8c_softmax_attention.errors(made, jax.random.key(0), 1, 2000)[:, 0]
     assert abs(found.mean() - exact) <= 5 * found.std() / len(found) ** 0.5
-    np.testing.assert_allclose(softmax_answers.nothing(made, 2.0), 4 * np.trace(tasks @ points.T @ points) / 5)
+    np.testing.assert_allclose(l8c_softmax_attention.null_error(made, 2.0), 4 * np.trace(tasks @ points.T @ points) / 5)
 
 
 def constant(verdict, refuted_verdict):
@@ -179,9 +194,9 @@ def test_an_unknown_claim_is_refused_before_anything_runs(tmp_path):
 def test_samples_are_refused_where_none_are_drawn():
     module = ModuleType("exact")
     module.__dict__["check"] = lambda key: None
-    assert records.options("X", module, None) == {}
+    assert harness.options("X", module, None) == {}
     with pytest.raises(ValueError, match="samples: 10; expected none, for X draws no samples"):
-        records.options("X", module, 10.0)
+        harness.options("X", module, 10.0)
 
 
 def test_curves_are_stored_beside_their_claim(tmp_path):

@@ -4,7 +4,6 @@ import dataclasses
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated
 
 import jax
@@ -12,66 +11,8 @@ import tyro
 from rich.console import Console
 
 from jaxdm.analysis.claims import HOLDS, Claim
-from theory import (
-    action_labels,
-    ambiguity_attitude,
-    ambiguity_models,
-    any_features,
-    attention_ftrl,
-    context_rate,
-    covariate_shift,
-    dense_start,
-    equilibrium,
-    error_bound,
-    error_split,
-    exp3_bound,
-    ftrl_regret,
-    greedy_loss,
-    hedge_regret,
-    information,
-    length_rate,
-    on_policy,
-    pomdp_convexity,
-    preconditioned_regression,
-    realisability,
-    records,
-    softmax_layer,
-    trained_layer,
-    trained_play,
-    training_optimum,
-    two_terms,
-    ucb_bound,
-)
-
-CLAIMS: dict[str, ModuleType] = {
-    "L1": realisability,
-    "L2": preconditioned_regression,
-    "L3": training_optimum,
-    "L3b": dense_start,
-    "L4": any_features,
-    "L5": error_split,
-    "L5-M": context_rate,
-    "L5-N": length_rate,
-    "L5-bound": error_bound,
-    "L6a": greedy_loss,
-    "L6b": two_terms,
-    "L7": trained_layer,
-    "L7b": trained_play,
-    "L8": covariate_shift,
-    "L8b": on_policy,
-    "L8c": softmax_layer,
-    "L8d": action_labels,
-    "N1": attention_ftrl,
-    "N2": ftrl_regret,
-    "N10": equilibrium,
-    "P1": pomdp_convexity,
-    "P2": information,
-    "A1": ambiguity_attitude,
-    "A2": ambiguity_models,
-    "O1": hedge_regret,
-    "O2": ucb_bound,
-    "O3": exp3_bound,
-}
+from theory import harness
+from theory.catalogue import CLAIMS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,7 +45,7 @@ def run(id: str, config: Config) -> Claim:
 def _options(id: str, config: Config) -> dict[str, int]:
     if id not in CLAIMS:
         raise ValueError(f"ids: {id!r} is no claim; expected some of {', '.join(CLAIMS)}")
-    return records.options(id, CLAIMS[id], config.samples)
+    return harness.options(id, CLAIMS[id], config.samples)
 
 
 def main(config: Config) -> int:
@@ -116,7 +57,9 @@ def main(config: Config) -> int:
     for id in ids:
         start = time.perf_counter()
         claim = run(id, config)
-        table = records.store(config.results, claim, CLAIMS[id], jax.random.key(config.seed), **_options(id, config))
+        table = harness.store_claim(
+            config.results, claim, CLAIMS[id], jax.random.key(config.seed), **_options(id, config)
+        )
         passed = [row.wrong for row in table if not row.rejected]
         good &= claim.verdict == HOLDS and bool(claim.refuted) and not passed
         colour = "green" if claim.verdict == HOLDS and claim.refuted else "red"

@@ -18,7 +18,8 @@ import numpy as np
 
 from jaxdm.analysis import statistics
 from jaxdm.analysis.claims import FAILS, Claim, covers
-from theory import draws, regression
+from theory import draws
+from theory.linear_attention import in_context_regression
 
 SOURCE = "rate of paper 1, eq. 6"
 
@@ -69,8 +70,10 @@ def refute(key: jax.Array, samples: int = 120) -> Claim:
 
 def curves(key: jax.Array, samples: int = 120) -> dict[str, np.ndarray]:
     """The curves behind the exponent, and what they are in mean."""
-    law = regression.gaussian(jnp.diag(jnp.asarray(SPECTRUM)))
-    parts = regression.split(law, regression.gaussian_optimum(law.moment, LENGTH), jnp.eye(len(SPECTRUM)))
+    law = in_context_regression.gaussian(jnp.diag(jnp.asarray(SPECTRUM)))
+    parts = in_context_regression.split(
+        law, in_context_regression.gaussian_optimum(law.moment, LENGTH), jnp.eye(len(SPECTRUM))
+    )
     return {
         "lengths": np.asarray(CONTEXTS),
         "errors": means(key, samples).T,  # [M, BATCHES]
@@ -97,7 +100,7 @@ def context_part(key: jax.Array, count: int) -> np.ndarray:
     Shorter contexts are the first pairs of the longest.
     """
     moment = np.diag(SPECTRUM)
-    trained = np.asarray(regression.gaussian_optimum(jnp.asarray(moment), LENGTH))
+    trained = np.asarray(in_context_regression.gaussian_optimum(jnp.asarray(moment), LENGTH))
     x = np.asarray(draws.normal(key, (count, CONTEXTS[-1], len(SPECTRUM)))) @ np.sqrt(moment)
     return np.stack([_context_part(x[:, :m], trained, moment) for m in CONTEXTS], axis=1)
 
@@ -105,6 +108,6 @@ def context_part(key: jax.Array, count: int) -> np.ndarray:
 @jax.jit
 @functools.partial(jax.vmap, in_axes=(0, None, None))
 def _context_part(x: jax.Array, trained: jax.Array, moment: jax.Array) -> jax.Array:
-    read = lambda task: regression.coefficients(trained, x, x @ task)
+    read = lambda task: in_context_regression.coefficients(trained, x, x @ task)
     added = jax.vmap(read, out_axes=1)(jnp.eye(moment.shape[0])) - trained @ moment
     return jnp.trace(added.T @ moment @ added)

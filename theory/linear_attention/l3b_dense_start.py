@@ -26,7 +26,8 @@ from jaxdm import trainer
 from jaxdm.analysis import statistics
 from jaxdm.analysis.claims import DIFFERS, FAILS, HOLDS, Claim, near
 from jaxdm.types import Tree
-from theory import dense_risk, draws, regression
+from theory import draws
+from theory.linear_attention import in_context_regression, population_risk
 
 LENGTHS = (2, 20)
 """N; whole prompts are summed over for the first."""
@@ -94,7 +95,7 @@ def check(key: jax.Array, samples: int = 500, form: Form = STATED) -> Claim:
     claim = near("L3b", statement, "ours", float(share.estimate), LEAST, 0.0)
     distance = np.min(np.abs(ends.risk[0][:, None] - kept[0][None]), axis=1) / kept[0, 0]
     sound = (
-        dense_risk.summed(key, moments(LENGTHS[0], form)) <= ROUNDING
+        population_risk.summed(key, moments(LENGTHS[0], form)) <= ROUNDING
         and ends.slope.max() <= AT_REST
         and ends.curvature.min() >= -AT_REST
         and distance.max() <= AT_REST
@@ -111,16 +112,19 @@ def refute(key: jax.Array, samples: int = 500) -> Claim:
 
 def risks(length: int, form: Form) -> np.ndarray:
     """Of `A = Gamma^-1`, and of that with one direction kept, [1 + d]."""
-    law, size = regression.gaussian(jnp.diag(jnp.asarray(dense_risk.SPECTRUM))), len(dense_risk.SPECTRUM)
-    best = regression.gaussian_optimum(law.moment, length)
+    law, size = (
+        in_context_regression.gaussian(jnp.diag(jnp.asarray(population_risk.SPECTRUM))),
+        len(population_risk.SPECTRUM),
+    )
+    best = in_context_regression.gaussian_optimum(law.moment, length)
     layers = [best] + [form.left * best * jnp.eye(size)[i][None] for i in range(size) if form.above]
-    parts = [regression.split(law, layer, jnp.eye(size)) for layer in layers]
+    parts = [in_context_regression.split(law, layer, jnp.eye(size)) for layer in layers]
     return np.asarray([float(part.estimation / length + part.bias) for part in parts])
 
 
 def moments(length: int, form: Form) -> tuple[np.ndarray, np.ndarray, float]:
     """Of the risk that is claimed."""
-    return dense_risk.moments(length, form.own, form.tokens)
+    return population_risk.moments(length, form.own, form.tokens)
 
 
 @draws.once
@@ -144,9 +148,10 @@ def reached(key: jax.Array, samples: int, form: Form) -> Ends:
 def _reached(key: jax.Array, start: Tree, drawn: Tree) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Risk, largest slope and least curvature at the end."""
     learner = trainer.make(
-        lambda params, _, drawn: dense_risk.risk(params, *drawn), optax.adam(optax.cosine_decay_schedule(RATE, STEPS))
+        lambda params, _, drawn: population_risk.moment_risk(params, *drawn),
+        optax.adam(optax.cosine_decay_schedule(RATE, STEPS)),
     )
     end = learner.run(learner.init(key, start), drawn, STEPS)[0].params
     flat, unflatten = ravel_pytree(end)
-    at = lambda flat: dense_risk.risk(unflatten(flat), *drawn)
+    at = lambda flat: population_risk.moment_risk(unflatten(flat), *drawn)
     return at(flat), jnp.max(jnp.abs(jax.grad(at)(flat))), jnp.min(jnp.linalg.eigvalsh(jax.hessian(at)(flat)))

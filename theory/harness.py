@@ -4,14 +4,50 @@ Dimensions are those of each module's `curves(key, samples)`, if it has one: arr
 """
 
 import inspect
+import json
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import jax
 
 from jaxdm.analysis import storage
-from jaxdm.analysis.claims import Claim
-from theory import mutations
+from jaxdm.analysis.claims import HOLDS, Claim
+
+
+class Mutation(NamedTuple):
+    """One wrong version of a claim, what the check measured of it, and whether it was rejected."""
+
+    id: str
+    wrong: str
+    measured: float
+    target: str
+    rejected: bool
+
+
+def run_mutations(id: str, module: ModuleType, key: jax.Array, **options: int) -> list[Mutation]:
+    """Check the wrong versions of one claim, in float64.
+
+    Args:
+        id: of the claim.
+        module: has `check` and, unless it has no wrong versions, `WRONG`.
+        key: random key; all versions see the same draws.
+        options: `samples`.
+    """
+    table = []
+    with jax.enable_x64(True):
+        for name, form in getattr(module, "WRONG", {}).items():
+            found = module.check(key, form=form, **options)
+            rejected = found.verdict != HOLDS
+            table.append(Mutation(id=id, wrong=name, measured=found.measured, target=found.target, rejected=rejected))
+    return table
+
+
+def store_mutations(path: Path, table: list[Mutation]) -> Path:
+    """Write rows to a JSON file that may hold those of other claims, which stay."""
+    done = {row.id for row in table}
+    kept = json.loads(path.read_text()) if path.exists() else []
+    return storage.write_json(path, [row for row in kept if row["id"] not in done] + [row._asdict() for row in table])
 
 
 def options(id: str, module: ModuleType, samples: float | None) -> dict[str, int]:
@@ -29,7 +65,7 @@ def options(id: str, module: ModuleType, samples: float | None) -> dict[str, int
     return {"samples": int(samples)}
 
 
-def store(results: Path, claim: Claim, module: ModuleType, key: jax.Array, **options: int) -> list[mutations.Mutation]:
+def store_claim(results: Path, claim: Claim, module: ModuleType, key: jax.Array, **options: int) -> list[Mutation]:
     """Write a claim, its wrong versions and its curves, all from the draws of this key.
 
     Args:
@@ -43,8 +79,8 @@ def store(results: Path, claim: Claim, module: ModuleType, key: jax.Array, **opt
         The wrong versions.
     """
     storage.write_json(results / "theory" / f"{claim.id}.json", claim._asdict())
-    table = mutations.run(claim.id, module, key, **options)
-    mutations.store(results / "theory" / "mutations.json", table)
+    table = run_mutations(claim.id, module, key, **options)
+    store_mutations(results / "theory" / "mutations.json", table)
     if hasattr(module, "curves"):
         with jax.enable_x64(True):
             curves = module.curves(key, **options)

@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.analysis.claims import Claim, exactly
-from theory import deployment, draws, regression
+from theory import draws
+from theory.linear_attention import in_context_regression, linear_mdps
 
 POINTS, DIMENSION, LENGTH = 4, 3, 3
 
@@ -98,7 +99,7 @@ def _drawn(key: jax.Array, count: int) -> tuple[jax.Array, ...]:
     return points, context, query, rows
 
 
-_simplexes = jax.jit(jax.vmap(lambda key: regression.simplex(key, POINTS, DIMENSION)))
+_simplexes = jax.jit(jax.vmap(lambda key: in_context_regression.simplex(key, POINTS, DIMENSION)))
 
 
 @jax.jit
@@ -107,11 +108,13 @@ def _deviations(points: jax.Array, context: jax.Array, query: jax.Array, rows: j
 
     def one(points: jax.Array, context: jax.Array, query: jax.Array, rows: jax.Array) -> jax.Array:
         matrix, task = rows[:-1], rows[-1]
-        x, weight = regression.every_context(points, context, LENGTH)
-        answers = jax.vmap(lambda x: regression.answers(matrix, x, x @ task, points))(x)
+        x, weight = in_context_regression.every_context(points, context, LENGTH)
+        answers = jax.vmap(lambda x: in_context_regression.answers(matrix, x, x @ task, points))(x)
         measured = weight @ (answers - (points @ task)[None]) ** 2 @ query
-        law = regression.finite(points, form.visited * context + (1 - form.visited) * query)
-        parts = regression.split(law, matrix, jnp.outer(task, task), regression.finite(points, query).moment)
+        law = in_context_regression.finite(points, form.visited * context + (1 - form.visited) * query)
+        parts = in_context_regression.split(
+            law, matrix, jnp.outer(task, task), in_context_regression.finite(points, query).moment
+        )
         stated = form.estimation * parts.estimation / LENGTH**form.power + form.bias * parts.bias
         return jnp.abs(measured - stated) / measured
 
@@ -121,13 +124,13 @@ def _deviations(points: jax.Array, context: jax.Array, query: jax.Array, rows: j
 @draws.once
 def factors(key: jax.Array, samples: int) -> np.ndarray:
     """In random linear MDPs, `E e^2` on contexts of optimal play over what L5 gives for the data law, [samples]."""
-    measure = lambda key, count: _factors(deployment.instances(key, SIZE, TRAINED, count))
+    measure = lambda key, count: _factors(linear_mdps.instances(key, SIZE, TRAINED, count))
     return draws.in_chunks(measure, key, samples, CHUNK)
 
 
 @jax.jit
 @jax.vmap
-def _factors(world: deployment.Instance) -> jax.Array:
+def _factors(world: linear_mdps.Instance) -> jax.Array:
     horizon, _, actions = world.q.shape
     policy = jax.nn.one_hot(jnp.argmax(world.q, axis=-1), actions)
 
@@ -136,8 +139,8 @@ def _factors(world: deployment.Instance) -> jax.Array:
         return jnp.einsum("sa,sat->t", pairs, step[0]), pairs.ravel()
 
     _, visits = jax.lax.scan(forward, world.stages.initial[0], (world.stages.transition, policy))
-    data, tasks = deployment.law(world.features), world.weights.T @ world.weights / horizon
-    played = regression.finite(world.features, jnp.mean(visits, axis=0))
+    data, tasks = linear_mdps.uniform_pairs(world.features), world.weights.T @ world.weights / horizon
+    played = in_context_regression.finite(world.features, jnp.mean(visits, axis=0))
     error = lambda parts: parts.estimation / CONTEXT + parts.bias
-    met = regression.split(played, world.preconditioner, tasks, data.moment)
-    return error(met) / error(regression.split(data, world.preconditioner, tasks))
+    met = in_context_regression.split(played, world.preconditioner, tasks, data.moment)
+    return error(met) / error(in_context_regression.split(data, world.preconditioner, tasks))

@@ -18,7 +18,8 @@ import optax
 from jaxdm import random, trainer
 from jaxdm.models import constructions
 from jaxdm.types import Network, Tree
-from theory import draws, pools
+from theory import draws
+from theory.linear_attention import linear_mdps
 
 SEEDS = 5
 """Training seeds."""
@@ -28,7 +29,7 @@ STEPS, RATE, SHOWN = 2000, 0.02, 20
 """Gradient steps, their first size, and how often on the way the layer is looked at."""
 
 
-Loss = Callable[[Tree, jax.Array, pools.Pool, int, int], jax.Array]
+Loss = Callable[[Tree, jax.Array, linear_mdps.Pool, int, int], jax.Array]
 """Parameters, key, what to draw from, N and batch to a number."""
 
 
@@ -51,7 +52,7 @@ def train(
     key: jax.Array,
     length: int,
     batch: int,
-    draw: Callable[[jax.Array], pools.Pool] = pools.linear_mdps,
+    draw: Callable[[jax.Array], linear_mdps.Pool] = linear_mdps.linear_mdp_pool,
     loss: Loss | None = None,
 ) -> Trained:
     """Train `SEEDS` layers.
@@ -71,12 +72,12 @@ def train(
         last=np.asarray(last),
         key_query=np.asarray(key_query),
         points=np.asarray(pool.points),
-        tasks=tasks.T @ tasks / pools.POOL,
+        tasks=tasks.T @ tasks / linear_mdps.POOL,
     )
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))
-def _train(keys: jax.Array, pool: pools.Pool, length: int, batch: int, loss: Loss) -> tuple[jax.Array, jax.Array]:
+def _train(keys: jax.Array, pool: linear_mdps.Pool, length: int, batch: int, loss: Loss) -> tuple[jax.Array, jax.Array]:
     """v and K of independently trained layers, on the way: [SEEDS, SHOWN, ...]."""
     learner = trainer.make(
         lambda params, key, pool: loss(params, key, pool, length, batch),
@@ -97,15 +98,15 @@ def _train(keys: jax.Array, pool: pools.Pool, length: int, batch: int, loss: Los
 def squared_error(
     params: Tree,
     key: jax.Array,
-    pool: pools.Pool,
+    pool: linear_mdps.Pool,
     length: int,
     batch: int,
     kind: Callable[[int], Network] = constructions.linear_attention,
 ) -> jax.Array:
     """Mean squared error of the library's layer on a batch of prompts."""
     key_task, key_features = random.split(key)
-    chosen = pool.tasks[(random.uniform(key_task, (batch,)) * pools.POOL).astype(jnp.int32)]
-    x = pools.features(key_features, pool, batch * (length + 1)).reshape(batch, length + 1, -1)
+    chosen = pool.tasks[(random.uniform(key_task, (batch,)) * linear_mdps.POOL).astype(jnp.int32)]
+    x = linear_mdps.features(key_features, pool, batch * (length + 1)).reshape(batch, length + 1, -1)
     answer = lambda x, task: answers(params, x[:-1], x[:-1] @ task, x[-1:], kind)[0]
     return jnp.mean((jax.vmap(answer)(x, chosen) - jnp.sum(x[:, -1] * chosen, axis=-1)) ** 2)
 

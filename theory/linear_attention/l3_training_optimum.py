@@ -22,7 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.analysis.claims import FAILS, Claim, at_most
-from theory import draws, layer_gradient
+from theory import draws
+from theory.linear_attention import population_risk
 
 SOURCE = "paper 1, eqs. 4-5 = Zhang, Frei, Bartlett 2024, theorem 4.1"
 
@@ -88,7 +89,7 @@ def check(key: jax.Array, samples: int = 4, form: Optimum = STATED) -> Claim:
     statement = "Training ends at W^KQ = c^-1 diag(Gamma^-1, 0), W^PV = c e e', c = tr(Gamma^-2)^(1/4)"
     claim = at_most("L3", statement, SOURCE, worst, slack)._replace(target=f"<= {slack:.1e}, the integrator's error")
     inverse, balance = matrices((2.0, 1.0), 2, form)
-    slope, size = layer_gradient.at(inverse, balance, (2.0, 1.0))
+    slope, size = population_risk.at(inverse, balance, (2.0, 1.0))
     flat = float(slope) <= ROUNDING * jnp.finfo(jnp.float64).eps * float(size)
     return claim if flat else claim._replace(verdict=FAILS)
 

@@ -24,7 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.analysis.claims import Claim, exactly
-from theory import draws, regression
+from theory import draws
+from theory.linear_attention import in_context_regression
 
 POINTS, DIMENSION, LENGTH = 5, 3, 3
 
@@ -63,12 +64,12 @@ WRONG = {
 }
 
 
-def stated(law: regression.Law, tasks: jax.Array, length: int, form: Form) -> jax.Array:
+def stated(law: in_context_regression.Law, tasks: jax.Array, length: int, form: Form) -> jax.Array:
     """The A that is claimed, [d, d]."""
-    normal = regression.gaussian(law.moment).fourth
+    normal = in_context_regression.gaussian(law.moment).fourth
     mixed = law._replace(fourth=lambda tasks: form.normal * normal(tasks) + (1 - form.normal) * law.fourth(tasks))
     tasks = form.plain * jnp.eye(tasks.shape[0]) + (1 - form.plain) * tasks
-    matrix = form.scale * regression.optimum(mixed, tasks, form.length * length)
+    matrix = form.scale * in_context_regression.optimum(mixed, tasks, form.length * length)
     return form.transposed * matrix.T + (1 - form.transposed) * matrix
 
 
@@ -99,7 +100,7 @@ def minimisers(key: jax.Array, samples: int) -> tuple[tuple[np.ndarray, ...], np
 
     def measure(key: jax.Array, count: int) -> tuple:
         key_law, key_tasks = draws.keys(key)
-        drawn = jax.vmap(lambda key: regression.simplex(key, POINTS, DIMENSION))(draws.keys(key_law, count))
+        drawn = jax.vmap(lambda key: in_context_regression.simplex(key, POINTS, DIMENSION))(draws.keys(key_law, count))
         tasks = draws.normal(key_tasks, (count, 2 * DIMENSION, DIMENSION))
         return (*drawn, _second(tasks)), *_minimisers(*drawn, tasks)
 
@@ -112,7 +113,7 @@ _second = jax.jit(lambda tasks: jnp.einsum("nti,ntj->nij", tasks, tasks) / tasks
 @jax.jit
 @functools.partial(jax.vmap, in_axes=(0, 0, 0, None))
 def _stated(points: jax.Array, chance: jax.Array, tasks: jax.Array, form: Form) -> jax.Array:
-    return stated(regression.finite(points, chance), tasks, LENGTH, form)
+    return stated(in_context_regression.finite(points, chance), tasks, LENGTH, form)
 
 
 @jax.jit
@@ -120,11 +121,11 @@ def _minimisers(points: jax.Array, chance: jax.Array, tasks: jax.Array) -> tuple
     """A, and the condition number of the risk's Hessian, [samples, ...]."""
 
     def one(law: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        x, weight = regression.every_context(law[0], law[1], LENGTH + 1)
+        x, weight = in_context_regression.every_context(law[0], law[1], LENGTH + 1)
 
         def risk(flat: jax.Array) -> jax.Array:
             matrix = flat.reshape(DIMENSION, DIMENSION)
-            miss = lambda x, w: regression.answers(matrix, x[:-1], x[:-1] @ w, x[-1:])[0] - x[-1] @ w
+            miss = lambda x, w: in_context_regression.answers(matrix, x[:-1], x[:-1] @ w, x[-1:])[0] - x[-1] @ w
             return weight @ jnp.mean(jax.vmap(lambda x: jax.vmap(lambda w: miss(x, w))(law[2]))(x) ** 2, axis=1)
 
         zero = jnp.zeros(DIMENSION * DIMENSION)

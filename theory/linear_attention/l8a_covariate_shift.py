@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.analysis.claims import Claim, exactly
-from theory import draws, regression
+from theory import draws
+from theory.linear_attention import in_context_regression
 
 DIMENSION, CONTEXT = 4, 30
 
@@ -69,7 +70,7 @@ def curves(key: jax.Array, samples: int = 200) -> dict[str, np.ndarray]:
     """
     drawn = np.asarray(draws.normal(key, (min(samples, CHUNK), CONTEXT + 2, DIMENSION)))
     task, x = drawn[:, 0], drawn[:, 1:]
-    trained = regression.gaussian_optimum(jnp.eye(DIMENSION), CONTEXT)
+    trained = in_context_regression.gaussian_optimum(jnp.eye(DIMENSION), CONTEXT)
     errors = []
     for scale in SCALES:
         truth = np.einsum("nid,nd->ni", scale * x, task)
@@ -83,7 +84,7 @@ def curves(key: jax.Array, samples: int = 200) -> dict[str, np.ndarray]:
 @jax.jit
 @functools.partial(jax.vmap, in_axes=(None, 0, 0))
 def _answers(matrix: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
-    return regression.answers(matrix, x[:-1], y, x[-1:])[0]
+    return in_context_regression.answers(matrix, x[:-1], y, x[-1:])[0]
 
 
 @draws.once
@@ -102,7 +103,7 @@ def answered(key: jax.Array, samples: int) -> np.ndarray:
 @jax.vmap
 def _answered(rows: jax.Array, scale: jax.Array) -> jax.Array:
     matrix, x, task = rows[:DIMENSION], rows[DIMENSION:-1], rows[-1]
-    answer = lambda x, y: regression.answers(matrix, x[:-1], y, x[-1:])[0]
+    answer = lambda x, y: in_context_regression.answers(matrix, x[:-1], y, x[-1:])[0]
     y = x[:-1] @ task
     size = scale**3 * jnp.mean(jnp.abs(y) * (jnp.abs(x[:-1]) @ jnp.abs(matrix).T @ jnp.abs(x[-1])))
     return jnp.stack([answer(x, y), answer(scale * x, y), answer(scale * x, scale * y), scale, size])

@@ -23,7 +23,8 @@ from jaxdm import random
 from jaxdm.analysis import statistics
 from jaxdm.analysis.claims import DIFFERS, HOLDS, Claim, near
 from jaxdm.types import Tree
-from theory import deployment, draws, pools, regression, training
+from theory import draws
+from theory.linear_attention import in_context_regression, linear_mdps, training
 
 LENGTH, ALIKE = 4, 0.9
 """N, and the smallest cosine that counts as the same direction."""
@@ -90,18 +91,20 @@ def curves(key: jax.Array, samples: int = 32) -> dict[str, np.ndarray]:
 @draws.once
 def layers(key: jax.Array, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What actions show of A: trained on Q* and on actions, two [SEEDS, SHOWN, d, d], and the closed form [d, d]."""
-    squares, actions = (training.train(key, LENGTH, batch, pools.linear_mdps, loss) for loss in (None, cross_entropy))
-    law, tasks = deployment.law(jnp.asarray(squares.points)), jnp.asarray(squares.tasks)
+    squares, actions = (
+        training.train(key, LENGTH, batch, linear_mdps.linear_mdp_pool, loss) for loss in (None, cross_entropy)
+    )
+    law, tasks = linear_mdps.uniform_pairs(jnp.asarray(squares.points)), jnp.asarray(squares.tasks)
     shown = np.eye(law.moment.shape[0]) - 1 / law.moment.shape[0]
-    closed = shown @ np.asarray(regression.optimum(law, tasks, LENGTH))
+    closed = shown @ np.asarray(in_context_regression.optimum(law, tasks, LENGTH))
     return shown @ squares.preconditioner, shown @ actions.preconditioner, closed
 
 
-def cross_entropy(params: Tree, key: jax.Array, pool: pools.Pool, length: int, batch: int) -> jax.Array:
+def cross_entropy(params: Tree, key: jax.Array, pool: linear_mdps.Pool, length: int, batch: int) -> jax.Array:
     """Of the best action at a random state, with the layer's answers as logits."""
-    states, actions, size, _ = pools.SIZE
+    states, actions, size, _ = linear_mdps.SIZE
     index = random.uniform(key, (batch * (length + 2),))
-    tasks = pool.tasks[(index[:batch] * pools.POOL).astype(jnp.int32)]
+    tasks = pool.tasks[(index[:batch] * linear_mdps.POOL).astype(jnp.int32)]
     menu = pool.points.reshape(states, actions, size)[(index[batch : 2 * batch] * states).astype(jnp.int32)]
     x = pool.points[(index[2 * batch :] * (states * actions)).astype(jnp.int32)].reshape(batch, length, size)
 

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.analysis.claims import Claim, at_most
-from theory import any_features, pools, regression, training
-from theory.any_features import Form
+from theory.linear_attention import in_context_regression, l4_any_features, linear_mdps, training
+from theory.linear_attention.l4_any_features import Form
 
 LENGTH = 8
 """N."""
@@ -37,7 +37,7 @@ WRONG = {
 }
 
 
-def check(key: jax.Array, samples: int = 64, form: Form = any_features.STATED) -> Claim:
+def check(key: jax.Array, samples: int = 64, form: Form = l4_any_features.STATED) -> Claim:
     """The largest share of the least risk by which any seed's layer is worse than, or differs from, the stated A.
 
     Args:
@@ -59,7 +59,12 @@ def curves(key: jax.Array, samples: int = 64) -> dict[str, np.ndarray]:
     """What training ends at beside the closed form, and the excess risk on the way."""
     trained = layers(key, samples)
     closed = [
-        any_features.stated(pools.law(jnp.asarray(each.points)), jnp.asarray(each.tasks), LENGTH, any_features.STATED)
+        l4_any_features.stated(
+            linear_mdps.feature_distribution(jnp.asarray(each.points)),
+            jnp.asarray(each.tasks),
+            LENGTH,
+            l4_any_features.STATED,
+        )
         for each in trained
     ]
     return {
@@ -73,18 +78,20 @@ def curves(key: jax.Array, samples: int = 64) -> dict[str, np.ndarray]:
 
 def layers(key: jax.Array, samples: int) -> list[training.Trained]:
     """Trained on normal features, and on those of linear MDPs."""
-    return [training.train(key, LENGTH, samples, draw) for draw in (pools.normal_pool, pools.linear_mdps)]
+    return [
+        training.train(key, LENGTH, samples, draw) for draw in (linear_mdps.normal_pool, linear_mdps.linear_mdp_pool)
+    ]
 
 
-def excess(trained: training.Trained, form: Form = any_features.STATED) -> jax.Array:
+def excess(trained: training.Trained, form: Form = l4_any_features.STATED) -> jax.Array:
     """Excess risk over the stated A, as a share of the least risk, all along training, [SEEDS, SHOWN]."""
     return _excess(trained.preconditioner, trained.points, trained.tasks, form)
 
 
 @jax.jit
 def _excess(path: jax.Array, points: jax.Array, tasks: jax.Array, form: Form) -> jax.Array:
-    x = pools.law(points)
-    off = path - any_features.stated(x, tasks, LENGTH, form)[None, None]
+    x = linear_mdps.feature_distribution(points)
+    off = path - l4_any_features.stated(x, tasks, LENGTH, form)[None, None]
     repeated = (1 - 1 / LENGTH) * x.moment @ tasks @ x.moment + x.fourth(tasks) / LENGTH
-    parts = regression.split(x, regression.optimum(x, tasks, LENGTH), tasks)
+    parts = in_context_regression.split(x, in_context_regression.optimum(x, tasks, LENGTH), tasks)
     return jnp.einsum("ij,nsjk,kl,nsil->ns", x.moment, off, repeated, off) / (parts.estimation / LENGTH + parts.bias)

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.oracles.mdp import planning
-from theory import deployment, draws, regression
+from theory import draws
+from theory.linear_attention import in_context_regression, linear_mdps
 
 
 class Outcome(NamedTuple):
@@ -24,13 +25,13 @@ class Outcome(NamedTuple):
     first_error: jax.Array  # [] its first term
 
 
-def contexts(key: jax.Array, world: deployment.Instance, shape: tuple[int, ...]) -> np.ndarray:
+def contexts(key: jax.Array, world: linear_mdps.Instance, shape: tuple[int, ...]) -> np.ndarray:
     """Indices of state-action pairs drawn uniformly, of this shape."""
     return (np.asarray(draws.uniform(key, shape)) * world.features.shape[-2]).astype(np.int32)
 
 
 @jax.jit
-def estimates(worlds: deployment.Instance, chosen: jax.Array) -> jax.Array:
+def estimates(worlds: linear_mdps.Instance, chosen: jax.Array) -> jax.Array:
     """Q-values that the layer reads off contexts of M pairs, with the labels of each step in turn.
 
     Args:
@@ -41,9 +42,9 @@ def estimates(worlds: deployment.Instance, chosen: jax.Array) -> jax.Array:
         [n, contexts, H, S, A].
     """
 
-    def one(world: deployment.Instance, chosen: jax.Array) -> jax.Array:
+    def one(world: linear_mdps.Instance, chosen: jax.Array) -> jax.Array:
         labels = world.q.reshape(world.q.shape[0], -1)[:, chosen]
-        read = lambda y: regression.coefficients(world.preconditioner, world.features[chosen], y)
+        read = lambda y: in_context_regression.coefficients(world.preconditioner, world.features[chosen], y)
         return (jax.vmap(read)(labels) @ world.features.T).reshape(world.q.shape)
 
     met = lambda pair: jax.lax.map(lambda chosen: one(pair[0], chosen), pair[1])
@@ -53,12 +54,12 @@ def estimates(worlds: deployment.Instance, chosen: jax.Array) -> jax.Array:
 @jax.jit
 @functools.partial(jax.vmap, in_axes=(0, 0))
 @functools.partial(jax.vmap, in_axes=(None, 0))
-def outcomes(world: deployment.Instance, estimated: jax.Array) -> Outcome:
+def outcomes(world: linear_mdps.Instance, estimated: jax.Array) -> Outcome:
     """`outcome` of instances [n] with estimates [n, contexts, H, S, A]."""
     return outcome(world, estimated)
 
 
-def outcome(world: deployment.Instance, estimated: jax.Array) -> Outcome:
+def outcome(world: linear_mdps.Instance, estimated: jax.Array) -> Outcome:
     """Exact consequences of greedy play on estimated Q-values [H, S, A]."""
     policy = jnp.argmax(estimated, axis=-1)
     only = jax.tree.map(lambda x: _of_action(x, policy), (world.stages.transition, world.stages.reward))
@@ -71,7 +72,7 @@ def outcome(world: deployment.Instance, estimated: jax.Array) -> Outcome:
     return Outcome(gap=gap, error=jnp.sum(errors), first_error=errors[0])
 
 
-def coverage(world: deployment.Instance) -> jax.Array:
+def coverage(world: linear_mdps.Instance) -> jax.Array:
     """`C_h = max_{s,a} max_pi P^pi(s_h = s) / nu(s,a)`, [H]: for each step and state a dynamic programme.
 
     The chance to be in s at step h, made as large as a policy can, is `U_1(s_1)` with `U_h = 1_s`,

@@ -19,7 +19,8 @@ import jax
 import numpy as np
 
 from jaxdm.analysis.claims import Claim, at_most
-from theory import deployment, draws, greedy_play
+from theory import draws
+from theory.linear_attention import greedy_play, linear_mdps
 
 SETTINGS = (((2, 2, 2, 1), 3, 2), ((8, 3, 4, 5), 20, 10))
 """(S, A, d, H), M and N."""
@@ -88,7 +89,7 @@ def outcomes(key: jax.Array, size: tuple, context: int, length: int, samples: in
 
     def measure(key: jax.Array, count: int) -> greedy_play.Outcome:
         key_worlds, key_contexts = draws.keys(key)
-        worlds = deployment.instances(key_worlds, size, length, count)
+        worlds = linear_mdps.instances(key_worlds, size, length, count)
         chosen = greedy_play.contexts(key_contexts, worlds, (count, CONTEXTS, context))
         return greedy_play.outcomes(worlds, greedy_play.estimates(worlds, chosen))
 

@@ -26,7 +26,7 @@ from jaxdm.envs.online import SIMPLEX
 from jaxdm.learners.online import Rate, follow_leader, ftrl, hedge, hedge_rate, rate
 from jaxdm.oracles.regret import external
 from jaxdm.types import Agent, Transition, Tree
-from theory.attention_ftrl import attend, ftrl_layer
+from theory.no_regret.n1_attention_ftrl import attend, ftrl_layer
 
 SOURCE = "Cesa-Bianchi, Lugosi 2006, section 7.4"
 

@@ -21,7 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.analysis.claims import FAILS, Claim, at_most
-from theory import draws, regression
+from theory import draws
+from theory.linear_attention import in_context_regression
 
 SOURCE = "ours; sharpens paper 1, eq. 6"
 
@@ -105,7 +106,7 @@ def refute(key: jax.Array, samples: int = 20_000) -> Claim:
 def displayed(moment: jax.Array, context: int, length: int, form: Form) -> jax.Array:
     """The Gaussian form of the docstring, written out: another road to what `regression.split` computes, []."""
     n = length * form.training
-    root = regression.gaussian_optimum(moment, n)
+    root = in_context_regression.gaussian_optimum(moment, n)
     square, trace = root @ root, jnp.trace(moment)
     context_term = jnp.trace((trace * moment + moment @ moment) @ square @ moment)
     powers = [jnp.trace(square @ jnp.linalg.matrix_power(moment, power)) for power in (1, 2, 3)]
@@ -117,7 +118,7 @@ def displayed(moment: jax.Array, context: int, length: int, form: Form) -> jax.A
 def squared_errors(key: jax.Array, spectrum: tuple[float, ...], context: int, length: int, samples: int) -> np.ndarray:
     """`e^2` of the layer with `A = Gamma^-1` for random tasks, contexts and queries, [samples]."""
     root = jnp.sqrt(jnp.asarray(spectrum))
-    trained = regression.gaussian_optimum(jnp.diag(root**2), length)
+    trained = in_context_regression.gaussian_optimum(jnp.diag(root**2), length)
 
     def measure(key: jax.Array, count: int) -> jax.Array:
         drawn = draws.normal(key, (count, context + 2, len(spectrum)))
@@ -130,20 +131,20 @@ def squared_errors(key: jax.Array, spectrum: tuple[float, ...], context: int, le
 @functools.partial(jax.vmap, in_axes=(0, 0, None, None))
 def _squared_errors(task: jax.Array, x: jax.Array, root: jax.Array, trained: jax.Array) -> jax.Array:
     x = x * root[None]
-    return (regression.answers(trained, x[:-1], x[:-1] @ task, x[-1:])[0] - x[-1] @ task) ** 2
+    return (in_context_regression.answers(trained, x[:-1], x[:-1] @ task, x[-1:])[0] - x[-1] @ task) ** 2
 
 
 def enumerated(key: jax.Array, form: Form) -> tuple[jax.Array, jax.Array]:
     """`E e^2` summed over all contexts and queries of a simplex law, for any A and one task; and the stated form."""
     key_law, key_other = draws.keys(key)
-    return _enumerated(*regression.simplex(key_law, POINTS, 3), draws.normal(key_other, (4, 3)), form)
+    return _enumerated(*in_context_regression.simplex(key_law, POINTS, 3), draws.normal(key_other, (4, 3)), form)
 
 
 @jax.jit
 def _enumerated(points: jax.Array, chance: jax.Array, rows: jax.Array, form: Form) -> tuple[jax.Array, jax.Array]:
     task, matrix = rows[0], rows[1:]
-    x, weight = regression.every_context(points, chance, LENGTH + 1)
-    answers = jax.vmap(lambda x: regression.answers(matrix, x[:-1], x[:-1] @ task, x[-1:])[0])(x)
+    x, weight = in_context_regression.every_context(points, chance, LENGTH + 1)
+    answers = jax.vmap(lambda x: in_context_regression.answers(matrix, x[:-1], x[:-1] @ task, x[-1:])[0])(x)
     measured = weight @ (answers - x[:, -1] @ task) ** 2
-    parts = regression.split(regression.finite(points, chance), matrix, jnp.outer(task, task))
+    parts = in_context_regression.split(in_context_regression.finite(points, chance), matrix, jnp.outer(task, task))
     return measured, form.estimation * parts.estimation / LENGTH**form.power + form.bias * parts.bias

@@ -19,8 +19,9 @@ import numpy as np
 
 from jaxdm.analysis.claims import FAILS, Claim, at_most
 from jaxdm.envs.linear_mdp import LinearMDP
-from theory import deployment, draws, greedy_play, pools, training, two_terms
-from theory.two_terms import STATED, Terms
+from theory import draws
+from theory.linear_attention import greedy_play, l6b_suboptimality, linear_mdps, training
+from theory.linear_attention.l6b_suboptimality import STATED, Terms
 
 LENGTHS, CONTEXTS = (1, 4, 16), (4, 16, 64, 256)
 """N and M."""
@@ -34,7 +35,7 @@ SPANNED, ROUNDING = 1e-6, 1e-9
 """Smallest eigenvalue of a second moment that counts as spanning; and what least squares may then lose."""
 
 
-WRONG = {name: two_terms.WRONG[name] for name in ("no bias", "bias x 0.1", "factor 0.2")} | {
+WRONG = {name: l6b_suboptimality.WRONG[name] for name in ("no bias", "bias x 0.1", "factor 0.2")} | {
     "no bias, context term x 2": Terms(length=0.0, context=2.0)
 }
 
@@ -67,7 +68,7 @@ def check(key: jax.Array, samples: int = 20, form: Terms = STATED, lengths: tupl
         f"The trained layer's loss <= its two terms (share); N = {lengths[0]}, M = {CONTEXTS[-1]}: {gap[0, -1]:.2g}, "
         f"N = {lengths[-1]}: {gap[-1, -1]:.2g}, least squares {squares[-1]:.1g}"
     )
-    claim = at_most("L7b", statement, two_terms.SOURCE, largest, 1.0, largest - worst)
+    claim = at_most("L7b", statement, l6b_suboptimality.SOURCE, largest, 1.0, largest - worst)
     return claim if found.spanned.max() <= ROUNDING else claim._replace(verdict=FAILS)
 
 
@@ -102,7 +103,7 @@ def measure(key: jax.Array, samples: int, lengths: tuple[int, ...]) -> Found:
     """Train, deploy and bound."""
     key_train, key_worlds, key_contexts = draws.keys(key, 3)
     trained = [training.train(key_train, length, BATCH) for length in lengths]
-    worlds = _instances(pools.worlds(key_worlds, training.SEEDS * samples), trained[0].points)
+    worlds = _instances(linear_mdps.worlds(key_worlds, training.SEEDS * samples), trained[0].points)
     layers = [
         worlds._replace(preconditioner=np.repeat(each.preconditioner[:, -1], samples, axis=0)) for each in trained
     ]
@@ -114,7 +115,7 @@ def measure(key: jax.Array, samples: int, lengths: tuple[int, ...]) -> Found:
         estimated, spans = least_squares(worlds, chosen)
         squares.append((play(estimated), spans))
     gap = np.stack(gaps, axis=1)
-    estimation, bias = (np.stack(x) for x in zip(*(two_terms.terms(layer) for layer in layers), strict=True))
+    estimation, bias = (np.stack(x) for x in zip(*(l6b_suboptimality.terms(layer) for layer in layers), strict=True))
     return Found(
         gap=gap.mean(axis=-1),
         error=gap.std(axis=-1) / MEETINGS**0.5,
@@ -125,7 +126,7 @@ def measure(key: jax.Array, samples: int, lengths: tuple[int, ...]) -> Found:
     )
 
 
-def least_squares(worlds: deployment.Instance, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def least_squares(worlds: linear_mdps.Instance, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The ordinary fit's Q-values [n, contexts, H, S, A], shortest where not unique; which contexts span."""
     features, q = np.asarray(worlds.features[0]), np.asarray(worlds.q)
     x, labels = features[chosen], q.reshape(*q.shape[:2], -1)  # [n, contexts, M, d], [n, H, S A]
@@ -137,12 +138,12 @@ def least_squares(worlds: deployment.Instance, chosen: np.ndarray) -> tuple[np.n
 
 
 @jax.jit
-def _instances(worlds: LinearMDP, points: jax.Array) -> deployment.Instance:
+def _instances(worlds: LinearMDP, points: jax.Array) -> linear_mdps.Instance:
     """Linear MDPs with these features, without a layer."""
     count, empty = worlds.theta.shape[0], jnp.zeros((points.shape[1], points.shape[1]))
     given = worlds._replace(features=jnp.broadcast_to(points.reshape(worlds.features.shape[1:]), worlds.features.shape))
-    stages, plan, weights = jax.vmap(deployment.solve)(given)
-    return deployment.Instance(
+    stages, plan, weights = jax.vmap(linear_mdps.solve_tabular)(given)
+    return linear_mdps.Instance(
         features=jnp.broadcast_to(points, (count, *points.shape)),
         stages=stages,
         value=plan.value,

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.analysis.claims import Claim, at_most
-from theory import draws, regression
+from theory import draws
+from theory.linear_attention import in_context_regression
 
 SOURCE = "paper 1, eq. 6 = Zhang, Frei, Bartlett 2024, corollary 4.3"
 
@@ -110,8 +111,10 @@ def _errors(spectra: jax.Array, contexts: jax.Array, lengths: jax.Array) -> jax.
 
     def one(spectrum: jax.Array, length: jax.Array) -> jax.Array:
         moment = jnp.diag(spectrum)
-        parts = regression.split(
-            regression.gaussian(moment), regression.gaussian_optimum(moment, length), jnp.eye(spectrum.shape[0])
+        parts = in_context_regression.split(
+            in_context_regression.gaussian(moment),
+            in_context_regression.gaussian_optimum(moment, length),
+            jnp.eye(spectrum.shape[0]),
         )
         return parts.estimation / contexts + parts.bias
 

@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.analysis.claims import Claim, at_most
-from theory import deployment, draws, greedy_play, regression
+from theory import draws
+from theory.linear_attention import greedy_play, in_context_regression, linear_mdps
 
 SIZE = (8, 3, 4, 5)
 """(S, A, d, H)."""
@@ -123,7 +124,7 @@ def measure(key: jax.Array, context: int, length: float, samples: int) -> Share:
 
     def shares(key: jax.Array, count: int) -> Share:
         key_worlds, key_contexts = draws.keys(key)
-        worlds = deployment.instances(key_worlds, SIZE, length, count)
+        worlds = linear_mdps.instances(key_worlds, SIZE, length, count)
         chosen = greedy_play.contexts(key_contexts, worlds, (count, CONTEXTS, context))
         gaps = np.asarray(greedy_play.outcomes(worlds, greedy_play.estimates(worlds, chosen)).gap)
         estimation, bias = terms(worlds)
@@ -135,9 +136,9 @@ def measure(key: jax.Array, context: int, length: float, samples: int) -> Share:
 
 @jax.jit
 @jax.vmap
-def terms(world: deployment.Instance) -> tuple[jax.Array, jax.Array]:
+def terms(world: linear_mdps.Instance) -> tuple[jax.Array, jax.Array]:
     """`sum_h sqrt(C_h est_h)` and `sum_h sqrt(C_h bias_h)`, exact."""
-    law, root = deployment.law(world.features), jnp.sqrt(greedy_play.coverage(world))
-    split = jax.vmap(lambda w: regression.split(law, world.preconditioner, jnp.outer(w, w)))(world.weights)
+    law, root = linear_mdps.uniform_pairs(world.features), jnp.sqrt(greedy_play.coverage(world))
+    split = jax.vmap(lambda w: in_context_regression.split(law, world.preconditioner, jnp.outer(w, w)))(world.weights)
     bias = jnp.sqrt(jnp.maximum(split.bias, 0))
     return jnp.sum(root * jnp.sqrt(split.estimation)), jnp.sum(root * bias)

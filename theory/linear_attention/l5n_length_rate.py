@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.analysis.claims import Claim
-from theory import context_rate, draws, regression
+from theory import draws
+from theory.linear_attention import in_context_regression, l5m_context_rate
 
 LENGTHS = tuple(100_000 * 2**k for k in range(6))
 """d k = 24 for the spectrum of `context_rate`: the exponent between the first two is off by about 24 / 100,000."""
@@ -40,13 +41,15 @@ def check(key: jax.Array, samples: int = 1000, form: float = -2.0) -> Claim:
     """
     values = means(key, samples)
     statement = "With M to infinity E e^2 falls like N^-2"
-    return context_rate.fitted("L5-N", statement, LENGTHS, values, form)
+    return l5m_context_rate.fitted("L5-N", statement, LENGTHS, values, form)
 
 
 def curves(key: jax.Array, samples: int = 1000) -> dict[str, np.ndarray]:
     """The curves behind the exponent, and what they are in mean."""
-    law = regression.gaussian(jnp.diag(jnp.asarray(context_rate.SPECTRUM)))
-    bias = lambda n: regression.split(law, regression.gaussian_optimum(law.moment, n), jnp.eye(3)).bias
+    law = in_context_regression.gaussian(jnp.diag(jnp.asarray(l5m_context_rate.SPECTRUM)))
+    bias = lambda n: (
+        in_context_regression.split(law, in_context_regression.gaussian_optimum(law.moment, n), jnp.eye(3)).bias
+    )
     return {
         "lengths": np.asarray(LENGTHS),
         "errors": means(key, samples).T,  # [N, BATCHES]
@@ -62,13 +65,13 @@ def refute(key: jax.Array, samples: int = 1000) -> Claim:
 @draws.once
 def means(key: jax.Array, samples: int) -> np.ndarray:
     """Mean square errors on the context whose second moment is L, [BATCHES, N]."""
-    errors = draws.in_chunks(squared_errors, key, context_rate.BATCHES * samples, CHUNK)
-    return errors.reshape(context_rate.BATCHES, samples, len(LENGTHS)).mean(axis=1)
+    errors = draws.in_chunks(squared_errors, key, l5m_context_rate.BATCHES * samples, CHUNK)
+    return errors.reshape(l5m_context_rate.BATCHES, samples, len(LENGTHS)).mean(axis=1)
 
 
 def squared_errors(key: jax.Array, count: int) -> jax.Array:
     """With tasks and queries of its own for every N, [count, N]."""
-    task, query = draws.normal(key, (2, count, len(LENGTHS), len(context_rate.SPECTRUM)))
+    task, query = draws.normal(key, (2, count, len(LENGTHS), len(l5m_context_rate.SPECTRUM)))
     return _squared_errors(task, query, jnp.asarray(LENGTHS, task.dtype))
 
 
@@ -76,8 +79,8 @@ def squared_errors(key: jax.Array, count: int) -> jax.Array:
 @functools.partial(jax.vmap, in_axes=(0, 0, None))
 @jax.vmap
 def _squared_errors(task: jax.Array, query: jax.Array, length: jax.Array) -> jax.Array:
-    moment = jnp.diag(jnp.asarray(context_rate.SPECTRUM))
-    root, trained = jnp.sqrt(moment), regression.gaussian_optimum(moment, length)
+    moment = jnp.diag(jnp.asarray(l5m_context_rate.SPECTRUM))
+    root, trained = jnp.sqrt(moment), in_context_regression.gaussian_optimum(moment, length)
     context = (task.shape[0] ** 0.5) * root
-    answer = regression.answers(trained, context, context @ task, (root @ query)[None])[0]
+    answer = in_context_regression.answers(trained, context, context @ task, (root @ query)[None])[0]
     return (answer - (root @ query) @ task) ** 2

@@ -1,0 +1,1 @@
+"""Part L: one layer of attention estimates Q* in linear MDPs."""

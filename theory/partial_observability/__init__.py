@@ -1,0 +1,1 @@
+"""Parts P and A: hidden states, and ambiguous models of them."""
