@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from experiments.launch import compile_quicker
+from experiments.cli import compile_quicker
 
 compile_quicker()
 

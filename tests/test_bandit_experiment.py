@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import bandit
-from experiments.bandit_study import LAWS, PRESETS, players, worlds
+from experiments.bandit import LAWS, PRESETS, players, worlds
 from figures import bandit as figure
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import read_claims

@@ -10,10 +10,11 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import findings, launch, sft
-from experiments.sft_arena import NETWORKS, RIVALS
-from experiments.sft_study import PRESETS
-from experiments.sft_tasks import key_of, prepare
+from experiments import cli, findings
+from experiments.sft import __main__ as sft_study
+from experiments.sft.config import PRESETS
+from experiments.sft.methods import NETWORKS, RIVALS
+from experiments.sft.tasks import key_of, prepare
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import read_claims
 
@@ -23,7 +24,7 @@ TOY = dataclasses.replace(PRESETS["toy"], settings=("pomdp",))
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    folder = sft.main(dataclasses.replace(TOY, results=tmp_path_factory.mktemp("results")))
+    folder = sft_study.main(dataclasses.replace(TOY, results=tmp_path_factory.mktemp("results")))
     return storage.read_results(folder.parent, "sft")[0].path
 
 
@@ -85,9 +86,9 @@ def test_the_study_states_its_claims(stored):
 def test_a_finished_stage_is_read_from_its_checkpoint(stored):
     study = prepare(dataclasses.replace(TOY, results=stored.parent.parent), "pomdp")
     fresh = jax.vmap(study.network.init)(jax.random.split(key_of(TOY, "initial weights"), TOY.seeds))
-    again = sft.train(study, sft.imitator(study, TOY.sft_steps), "scratch", fresh, TOY.sft_steps)
+    again = sft_study.train(study, sft_study.imitator(study, TOY.sft_steps), "scratch", fresh, TOY.sft_steps)
     metrics = storage.read_result(stored).metrics
-    np.testing.assert_array_equal(sft.windows(again.losses)[1], metrics["curve_scratch"])
+    np.testing.assert_array_equal(sft_study.windows(again.losses)[1], metrics["curve_scratch"])
     assert again.seconds == metrics["seconds_scratch"]
 
 
@@ -133,12 +134,12 @@ def test_a_trend_is_the_slope_of_each_seed():
 )
 def test_wrong_values_are_refused_before_training(tmp_path, change, message):
     with pytest.raises(ValueError, match=f"^{message}"):
-        sft.main(dataclasses.replace(TOY, results=tmp_path, **change))
+        sft_study.main(dataclasses.replace(TOY, results=tmp_path, **change))
 
 
 def test_an_unknown_preset_is_named():
     with pytest.raises(ValueError, match=r"^preset: 'fast'; expected one of quick, paper, toy"):
-        launch.preset(PRESETS, "fast")
+        cli.preset(PRESETS, "fast")
 
 
 def test_the_command_line_answers_wrong_words_in_one_line():
@@ -149,9 +150,9 @@ def test_the_command_line_answers_wrong_words_in_one_line():
 
 
 def test_parts_run_at_once_and_answer_in_order():
-    assert launch.at_once(lambda x: x * x, range(5), 2) == [0, 1, 4, 9, 16]
+    assert cli.at_once(lambda x: x * x, range(5), 2) == [0, 1, 4, 9, 16]
     with pytest.raises(ValueError, match=r"^workers: 0; expected at least 1"):
-        launch.at_once(abs, [1], 0)
+        cli.at_once(abs, [1], 0)
 
 
 WAITING = """

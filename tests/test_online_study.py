@@ -5,10 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import online as study
-from experiments.online_findings import claims
-from experiments.online_games import attacked, targets
-from experiments.online_study import Config
+from experiments.online import __main__ as study
+from experiments.online.__main__ import Config, claims
+from experiments.online.games import attacked, targets
 from figures import online as figure
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import read_claims, write_claims

@@ -7,12 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import rmft, rmft_ablations, rmft_attack, rmft_bandit, rmft_drift, rmft_online_worlds, rmft_solved
-from experiments.rmft_bandit import explored
-from experiments.rmft_compare import JUDGED, TUNED, Judged, judge, judge_learner
-from experiments.rmft_findings import claims
-from experiments.rmft_study import ARMS, PRESETS, Config
-from experiments.rmft_training import start
+from experiments.rmft import __main__ as rmft_study
+from experiments.rmft import ablations, bandit, decision_processes, drift
+from experiments.rmft import online as rmft_online
+from experiments.rmft.bandit import explored
+from experiments.rmft.claims import claims
+from experiments.rmft.comparison import JUDGED, TUNED, Judged, judge, judge_learner
+from experiments.rmft.config import ARMS, PRESETS, Config
+from experiments.rmft.training import start
 from figures import rmft as figure
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import read_claims
@@ -25,11 +27,11 @@ TOY = PRESETS["toy"]
 
 
 def test_a_toy_run_is_stored_whole(tmp_path):
-    path = rmft.main(dataclasses.replace(TOY, parts=("bandit",), results=tmp_path))
+    path = rmft_study.main(dataclasses.replace(TOY, parts=("bandit",), results=tmp_path))
     metrics = storage.read_result(path).metrics
     methods = metrics["bandit_methods"].tolist()
     assert methods == ["round 0", "RMFT", "UCB1", "Thompson"]
-    assert metrics["bandit_course"].shape == (4, len(rmft_bandit.LAWS), TOY.seeds, TOY.length)
+    assert metrics["bandit_course"].shape == (4, len(bandit.LAWS), TOY.seeds, TOY.length)
     assert np.all(np.diff(metrics["bandit_course"], axis=-1) >= -1e-5)
     assert metrics["bandit_rounds"].shape == (TOY.seeds, TOY.bandit.rounds)
     rows = read_claims(path / "claims.json")
@@ -39,11 +41,11 @@ def test_a_toy_run_is_stored_whole(tmp_path):
 
 def test_an_attack_starts_from_drawn_sequences_and_only_gains():
     """Arms that do not count are never best, and the regret of T rounds on losses in [0, 1] is at most T."""
-    game = rmft_online_worlds.game("simplex", TOY.online_length, ("uniform",))
+    game = rmft_online.game("simplex", TOY.online_length, ("uniform",))
     net = network(TOY.online_network, game.features, game.outputs)
     weights = {"one": start(TOY, net)}
     found = [
-        rmft_attack.attacked(dataclasses.replace(TOY, attack_steps=steps), "simplex", 3, game, net, weights)
+        rmft_online.attacked(dataclasses.replace(TOY, attack_steps=steps), "simplex", 3, game, net, weights)
         for steps in (0, 10)
     ]
     assert found[0].shape == (1, TOY.seeds)
@@ -52,9 +54,9 @@ def test_an_attack_starts_from_drawn_sequences_and_only_gains():
 
 
 def test_solved_worlds_are_judged_on_the_scale_of_the_oracle_and_uniform_play(tmp_path):
-    found = rmft_solved.study(dataclasses.replace(TOY, results=tmp_path, runs=256), "mdp")
+    found = decision_processes.study(dataclasses.replace(TOY, results=tmp_path, runs=256), "mdp")
     gap = dict(zip(found["mdp_methods"], found["mdp_gap"], strict=True))
-    assert set(gap) == set(rmft_solved.METHODS)
+    assert set(gap) == set(decision_processes.METHODS)
     np.testing.assert_allclose(gap["round 0"], 1, atol=0.5)  # a network of random weights plays almost uniformly
     assert found["mdp_rounds"].shape == found["mdp_rounds_after"].shape == (TOY.seeds, TOY.solved.rounds)
     assert all(np.all(value > 0) for value in gap.values())
@@ -68,26 +70,26 @@ def synthetic() -> dict:
         np.asarray(levels)[:, None, None, None] * noise(len(levels), laws, seeds, 1) * rounds**0.5
     )
     bandits = ["round 0", "RMFT", "REINFORCE", "distilled UCB1", "UCB1", "Thompson"]
-    found = {"bandit_methods": bandits, "bandit_laws": rmft_bandit.LAWS, "bandit_seconds": 1.0}
+    found = {"bandit_methods": bandits, "bandit_laws": bandit.LAWS, "bandit_seconds": 1.0}
     found |= {"bandit_course": course([9, 2, 3, 4, 5, 3], 6), "bandit_longer": course([9, 2, 5, 3], 1)[:, 0]}
     found |= {"bandit_gaussian": course([9, 2, 5], 2)[..., -1], "bandit_deviations": (0.5, 1.0)}
     found |= {"bandit_never_best": 0.01 * noise(6, 6, seeds), "bandit_min_fraction": 0.3 * noise(6, 6, seeds)}
     levels = [9, 2, 5, 4, 3]
-    found |= {"drift_methods": rmft_drift.METHODS, "drift_laws": rmft_drift.LAWS, "drift_course": course(levels, 4)}
+    found |= {"drift_methods": drift.METHODS, "drift_laws": drift.LAWS, "drift_course": course(levels, 4)}
     found |= {"drift_switch": np.asarray(levels)[:, None] * noise(5, seeds), "drift_right": noise(5, seeds, 16) / 2}
     found |= {"drift_settled": found["drift_switch"]}
     for place in ("simplex", "ball"):
-        laws = rmft_online_worlds.place(place).names
+        laws = rmft_online.evaluation_suite(place).names
         found |= {f"{place}_methods": ["round 0", "RMFT", "Hedge, tuned", "follow the leader"], f"{place}_laws": laws}
         found |= {f"{place}_{horizon}": course([9, 2, 2, 3], len(laws)) for horizon in ("course", "longer")}
-        found |= {f"{place}_trained": len(rmft_online_worlds.TRAINED[place]), f"{place}_attacked": noise(2, seeds)}
+        found |= {f"{place}_trained": len(rmft_online.TRAINED[place]), f"{place}_attacked": noise(2, seeds)}
         found |= {f"{place}_other_networks": ["two layers"], f"{place}_others": noise(1, len(laws), seeds)}
-    for kind in rmft_solved.KINDS:
+    for kind in decision_processes.KINDS:
         gaps = np.asarray([1, 0.5, 0.4, 0.2, 0.3])[:, None] * noise(5, seeds)
-        found |= {f"{kind}_methods": rmft_solved.METHODS, f"{kind}_gap": gaps}
-    names = list(rmft_ablations.variants(TOY.ablated))
+        found |= {f"{kind}_methods": decision_processes.METHODS, f"{kind}_gap": gaps}
+    names = list(ablations.variants(TOY.ablated))
     regret = np.where(np.asarray(names) == "default", 1.0, 3.0)[:, None] * noise(len(names), seeds)
-    found |= {"ablation_names": names, "ablation_regret": regret, "ablation_shares": rmft_ablations.SHARES}
+    found |= {"ablation_names": names, "ablation_regret": regret, "ablation_shares": ablations.SHARES}
     found |= {"ablation_courses": noise(5, seeds, 12), "ablation_start": noise(seeds), "ablation_identical": True}
     return found | {name: noise(seeds, 12) for name in figure.CURVES}
 
@@ -112,14 +114,14 @@ def test_figures_show_every_part(tmp_path):
     storage.write_result(tmp_path, "rmft", {"seed": 0}, synthetic())
     drawn = {item.name: item for item in figure.draw(tmp_path)}
     assert len(drawn) == 6
-    assert [axes.get_title() for axes in drawn["rmft_regret"].figure.axes] == list(rmft_bandit.LAWS[:3])
-    assert len(drawn["rmft_switches"].figure.axes[1].get_yticklabels()) == len(rmft_ablations.variants(TOY.ablated))
+    assert [axes.get_title() for axes in drawn["rmft_regret"].figure.axes] == list(bandit.LAWS[:3])
+    assert len(drawn["rmft_switches"].figure.axes[1].get_yticklabels()) == len(ablations.variants(TOY.ablated))
     assert "the same bits" in drawn["rmft_switches"].caption
 
 
 def test_laws_of_bandits_have_their_arms_and_gaps():
-    draw = jax.jit(jax.vmap(rmft_bandit.draw, (0, None)))
-    for law, (name, arms) in enumerate(zip(rmft_bandit.LAWS, rmft_bandit.SIZES, strict=True)):
+    draw = jax.jit(jax.vmap(bandit.draw, (0, None)))
+    for law, (name, arms) in enumerate(zip(bandit.LAWS, bandit.SIZES, strict=True)):
         worlds = draw(jax.random.split(jax.random.key(law), 50), law)
         counts = np.asarray(worlds.available.sum(axis=-1))
         assert set(counts.tolist()) == ({4, 5} if law == 0 else {arms})
@@ -131,7 +133,7 @@ def test_laws_of_bandits_have_their_arms_and_gaps():
 
 
 def test_drifting_laws_change_when_they_should():
-    draw = jax.jit(jax.vmap(lambda key, law: rmft_drift.draw(key, law, 20), (0, None)))
+    draw = jax.jit(jax.vmap(lambda key, law: drift.draw(key, law, 20), (0, None)))
     keys = jax.random.split(jax.random.key(0), 8)
     changed = np.asarray(draw(keys, 1).mean)
     moves = np.abs(np.diff(changed, axis=1)).max(axis=-1)
@@ -153,7 +155,7 @@ def test_exploration_is_measured_among_the_available():
 def test_waiting_counts_rounds_until_it_happens_and_all_where_it_never_does():
     reached = np.zeros((2, 2, 5), bool)
     reached[0, 0, 3] = reached[0, 1, 0] = reached[1, 0, 4] = True
-    np.testing.assert_array_equal(rmft_drift.waited(reached), [1.5, 4.5])
+    np.testing.assert_array_equal(drift.waited(reached), [1.5, 4.5])
 
 
 def test_a_learner_that_knows_which_arms_count_plays_as_if_there_were_no_others():
@@ -161,7 +163,7 @@ def test_a_learner_that_knows_which_arms_count_plays_as_if_there_were_no_others(
     plan = jax.random.uniform(jax.random.key(0), (6, 5))
     whole = jnp.where(available, plan, 1.0)
     rate = learners.rate(2.0)
-    knowing = rmft_online_worlds.knowing(learners.hedge(5), "simplex")
+    knowing = rmft_online.knowing(learners.hedge(5), "simplex")
     found = online.play(jax.random.key(1), whole, knowing, (rate, available))
     alone = online.play(jax.random.key(1), plan[:, np.asarray(available)], learners.hedge(3), rate)
     np.testing.assert_allclose(found[:, np.asarray(available)], alone, rtol=1e-5)
@@ -170,11 +172,11 @@ def test_a_learner_that_knows_which_arms_count_plays_as_if_there_were_no_others(
 
 def test_rates_are_chosen_in_other_worlds_for_each_law():
     """The rate of least regret on the tuning stream is shown on the judged one, law by law."""
-    game = rmft_online_worlds.everywhere("simplex", 6)
+    game = rmft_online.everywhere("simplex", 6)
     config, laws = dataclasses.replace(TOY, runs=8), 4
     rates = [learners.rate(scale) for scale in (0.01, 50.0)]
     told = lambda rate, instance: (rate, instance.available)
-    agent = rmft_online_worlds.classic("simplex")
+    agent = rmft_online.classic("simplex")
     shown = judge_learner(config, game, agent, rates, laws, told, fixed=(rates[1],)).course
     assert shown.shape[0] == 2
     known = jax.tree.map(lambda *x: jnp.broadcast_to(jnp.stack(x)[:, None], (2, TOY.seeds)), *rates)
@@ -189,7 +191,7 @@ def test_every_variant_is_a_valid_configuration():
     for preset in PRESETS.values():
         for how in (preset.bandit, preset.drift, preset.simplex, preset.ball, preset.solved):
             distillation.validate(how)
-        for how in rmft_ablations.variants(preset.ablated).values():
+        for how in ablations.variants(preset.ablated).values():
             distillation.validate(how)
 
 
@@ -203,4 +205,4 @@ def test_every_variant_is_a_valid_configuration():
 )
 def test_bad_configurations_are_refused_before_work(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
-        rmft.main(dataclasses.replace(TOY, results=tmp_path, **change))
+        rmft_study.main(dataclasses.replace(TOY, results=tmp_path, **change))

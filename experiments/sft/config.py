@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from experiments.sft_worlds import Kind
+from experiments.rooms import Kind
 from jaxdm.models.transformer import Transformer
 
 NETWORK = Transformer(mlp_ratio=2)

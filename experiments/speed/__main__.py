@@ -21,9 +21,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments.speed_networks import network_rollouts, training
-from experiments.speed_rivals import bandits, pomdps
-from experiments.stopwatch import Row, compare
+from experiments.speed.baselines import bandits, pomdps
+from experiments.speed.networks import network_rollouts, training
+from experiments.speed.stopwatch import Row, compare
 from jaxdm import tokens
 from jaxdm.analysis import storage
 from jaxdm.envs import families, mdp

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.rmft_study import Config
-from experiments.rmft_training import stacked
+from experiments.rmft.config import Config
+from experiments.rmft.training import stacked
 from jaxdm import random
 from jaxdm.numerics import in_pieces
 from jaxdm.rmft.games import Game

@@ -10,7 +10,11 @@ from typing import NoReturn, TypeVar
 import tyro
 
 Config = TypeVar("Config")
+
+
 Item = TypeVar("Item")
+
+
 Found = TypeVar("Found")
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.sft_tasks import Study, key_of
+from experiments.sft.tasks import Study, key_of
 from jaxdm.sft import data, experts
 from jaxdm.sft.experts import Teacher
 from jaxdm.sft.tasks import Task

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.rmft_compare import join, judge_learner, judge_networks
-from experiments.rmft_study import Config
-from experiments.rmft_training import distil, start
+from experiments.rmft.comparison import join, judge_learner, judge_networks
+from experiments.rmft.config import Config
+from experiments.rmft.training import distil, start
 from jaxdm import random
 from jaxdm.envs import bandit, families
 from jaxdm.envs.bandit import Bandit

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.progress import bar
-from experiments.rmft_study import Config
+from experiments.rmft.config import Config
 from jaxdm import trainer
 from jaxdm.analysis import storage
 from jaxdm.rmft import distillation

@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 
 from experiments.findings import above, below, ordered, rising
-from experiments.sft_axes import SHOWN
-from experiments.sft_study import Config
-from experiments.sft_worlds import Kind
+from experiments.rooms import Kind
+from experiments.sft.axes import SHOWN
+from experiments.sft.config import Config
 
 PAPER = "paper 1, abstract (its sizes are not known; these are ours)"
+
+
 OURS = "ours"
+
+
 TRENDS = {
     "horizon": (lambda x: x, "a step of horizon"),
     "quality": (lambda x: 1 - x, "a unit of chance that the sign is wrong"),

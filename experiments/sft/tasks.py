@@ -4,9 +4,9 @@ from typing import NamedTuple, get_args
 
 import jax
 
-from experiments import sft_worlds
-from experiments.sft_study import Config
-from experiments.sft_worlds import About, Kind
+from experiments import rooms
+from experiments.rooms import About, Kind
+from experiments.sft.config import Config
 from jaxdm.models.transformer import network
 from jaxdm.sft import experts, tasks
 from jaxdm.sft.data import Setting
@@ -43,7 +43,7 @@ def prepare(config: Config, kind: Kind) -> Study:
         raise ValueError(f"demonstrations: {shown}; expected the training number {config.supports} among them")
     experts.soft_oracle(config.visit_exploration)
     setting, side = setting_of(config, kind, config.horizon), side_of(config, kind)
-    draw, about = sft_worlds.family(kind, side, config.horizon), sft_worlds.usual(kind, side)
+    draw, about = rooms.family(kind, side, config.horizon), rooms.usual(kind, side)
     pool = tasks.sample(key_of(config, "pool"), draw, about, config.train_tasks)
     return Study(
         config=config,
@@ -67,10 +67,10 @@ def side_of(config: Config, kind: Kind) -> int:
 
 def setting_of(config: Config, kind: Kind, horizon: int) -> Setting:
     """The study's setting, for any horizon."""
-    return sft_worlds.setting(kind, side_of(config, kind), horizon, config.visit_exploration, config.behaviour_scale)
+    return rooms.setting(kind, side_of(config, kind), horizon, config.visit_exploration, config.behaviour_scale)
 
 
 def held_out(config: Config, kind: Kind, horizon: int, about: About) -> Task:
     """Held-out tasks; those of different strata share rooms, as all are drawn with one key."""
-    draw = sft_worlds.family(kind, side_of(config, kind), horizon)
+    draw = rooms.family(kind, side_of(config, kind), horizon)
     return tasks.sample(key_of(config, "held out"), draw, about, config.test_tasks)

@@ -6,8 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import sft, sft_study, sft_tasks, torch_gpt
-from experiments.stopwatch import Row, compare
+from experiments.sft import __main__ as sft_study
+from experiments.sft import tasks
+from experiments.sft.config import PRESETS
+from experiments.speed import torch_gpt
+from experiments.speed.stopwatch import Row, compare
 from jaxdm import random
 from jaxdm.envs import families, mdp
 from jaxdm.models.agents import deploy, network_agent
@@ -24,9 +27,9 @@ def training(repeats: int) -> Iterator[Row]:
 
     The peer gets its batch for nothing.
     """
-    config = sft_study.PRESETS["quick"]
-    study = sft_tasks.prepare(config, "mdp")
-    stage, spaces, shape = sft.imitator(study, config.sft_steps), study.setting.spaces, config.network
+    config = PRESETS["quick"]
+    study = tasks.prepare(config, "mdp")
+    stage, spaces, shape = sft_study.imitator(study, config.sft_steps), study.setting.spaces, config.network
     state = stage.init(jax.random.key(0), study.network.init(jax.random.key(1)))
     ours = jax.jit(lambda state, pool: stage.run(state, pool, STEPS))
     few = jax.tree.map(lambda x: x[: config.batch], study.pool)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.stopwatch import Row, compare
+from experiments.speed.stopwatch import Row, compare
 from jaxdm.envs import bandit, families
 from jaxdm.envs.pomdp import POMDP
 from jaxdm.learners import thompson

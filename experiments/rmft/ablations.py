@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.rmft_online_worlds import game as online_game
-from experiments.rmft_study import Config
-from experiments.rmft_training import distil, start
+from experiments.rmft.config import Config
+from experiments.rmft.online import game as online_game
+from experiments.rmft.training import distil, start
 from jaxdm.envs import families
 from jaxdm.models.transformer import network
 from jaxdm.rmft import games

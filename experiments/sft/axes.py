@@ -9,11 +9,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import sft_worlds
-from experiments.sft_arena import Arena, arena, score
-from experiments.sft_study import Config
-from experiments.sft_tasks import Study, held_out, setting_of, side_of
-from experiments.sft_worlds import About, Kind
+from experiments import rooms
+from experiments.rooms import About, Kind
+from experiments.sft.config import Config
+from experiments.sft.methods import Arena, arena, score
+from experiments.sft.tasks import Study, held_out, setting_of, side_of
 from jaxdm.sft.tasks import Task
 from jaxdm.types import Tree
 
@@ -44,7 +44,7 @@ def sweep(study: Study, usual: Arena, weights: dict[str, Tree]) -> dict[str, Any
     All strata are drawn with the same key, so that neighbouring points share rooms and luck.
     """
     config, kind, metrics = study.config, study.kind, {}
-    about = sft_worlds.usual(kind, side_of(config, kind))
+    about = rooms.usual(kind, side_of(config, kind))
 
     def at_horizon(horizon: int) -> np.ndarray:
         if horizon == config.horizon:

@@ -16,13 +16,14 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments import launch, sft_axes, sft_findings, sft_imitation, sft_probe
+from experiments import cli
 from experiments.progress import bar
-from experiments.sft_arena import NETWORKS, arena
-from experiments.sft_compare import compare
-from experiments.sft_study import PRESETS, Config
-from experiments.sft_tasks import Study, key_of, prepare
-from experiments.sft_worlds import Kind
+from experiments.rooms import Kind
+from experiments.sft import axes, claims, probe
+from experiments.sft.config import PRESETS, Config
+from experiments.sft.imitation import matrix
+from experiments.sft.methods import NETWORKS, arena, compare
+from experiments.sft.tasks import Study, key_of, prepare
 from jaxdm import trainer
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import write_claims
@@ -40,7 +41,7 @@ def main(config: Config) -> Path:
     Raises:
         ValueError: a field out of range, or a checkpoint of another run.
     """
-    launch.at_once(functools.partial(run, config), config.settings, config.workers)
+    cli.at_once(functools.partial(run, config), config.settings, config.workers)
     return config.results / "sft"
 
 
@@ -58,19 +59,19 @@ def run(config: Config, kind: Kind) -> Path:
     trained = (tuned.state.params, scratch.state.params, dpt.state.params, start)
     weights: dict[str, Tree] = dict(zip(NETWORKS, trained, strict=True))
     usual = arena(config, study.setting, study.network, max(config.demonstrations))
-    metrics = compare(study, usual, weights) | sft_axes.sweep(study, usual, weights)
+    metrics = compare(study, usual, weights) | axes.sweep(study, usual, weights)
 
     def again(pool: Task, name: object) -> Tree:
         return train(study._replace(pool=pool), short, f"on {name}", start, config.further_steps).state.params
 
-    metrics |= sft_axes.fewer_tasks(study, usual, again)
-    metrics |= sft_imitation.matrix(study, again)
-    metrics |= sft_probe.probe(study, {"SFT": tuned.state.params, "ICL-only": start, "untrained": fresh})
+    metrics |= axes.fewer_tasks(study, usual, again)
+    metrics |= matrix(study, again)
+    metrics |= probe.probe(study, {"SFT": tuned.state.params, "ICL-only": start, "untrained": fresh})
     for stage, fit in {"pretrain": pretrained, "sft": tuned, "scratch": scratch, "dpt": dpt}.items():
         steps, curve = windows(fit.losses)
         metrics |= {f"curve_{stage}": curve, f"curve_steps_{stage}": steps, f"seconds_{stage}": fit.seconds}
     path = storage.write_result(config.results, "sft", {"setting": kind, "config": config}, metrics)
-    write_claims(path, sft_findings.claims(config, kind, metrics))
+    write_claims(path, claims.claims(config, kind, metrics))
     return path
 
 
@@ -112,4 +113,4 @@ def windows(losses: np.ndarray, points: int = 50) -> tuple[np.ndarray, np.ndarra
 
 
 if __name__ == "__main__":
-    launch.command_line(PRESETS, main, __doc__)
+    cli.command_line(PRESETS, main, __doc__)

@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.rmft_compare import Judged, join, judge_learner, judge_networks
-from experiments.rmft_study import ARMS, Config
-from experiments.rmft_teachers import teachers
-from experiments.rmft_training import distil, imitate, start
+from experiments.rmft.comparison import Judged, join, judge_learner, judge_networks
+from experiments.rmft.config import ARMS, Config
+from experiments.rmft.training import distil, imitate, start
 from jaxdm import random
 from jaxdm.analysis import exploration
 from jaxdm.envs import bandit
@@ -18,8 +17,9 @@ from jaxdm.envs.bandit import Bandit
 from jaxdm.learners import bandit as tallies
 from jaxdm.learners import thompson
 from jaxdm.models.transformer import network
+from jaxdm.random import inverse_cdf, sample_index
 from jaxdm.rmft import baselines, games
-from jaxdm.types import Network, Tree
+from jaxdm.types import Agent, Network, Tree
 
 LAWS = ("training law", "K=5, gap 0.2", "K=4, gap 0.5", "K=3, gap 0.4", "K=6, gap 0.4", "uniform means, K=5")
 
@@ -121,3 +121,24 @@ def explored(judged: Judged, arms: list[int], length: int) -> dict[str, np.ndarr
         "min_fraction": np.stack(least, axis=1),
         "right": judged.right.mean(axis=3),
     }
+
+
+def teachers() -> dict[str, tuple[Agent, Any, Any]]:
+    """Whom other networks imitate: who plays, its rates, and whose decisions are the labels."""
+    return {
+        "distilled UCB1": (tallies.ucb(ARMS), tallies.UCB(), "own"),
+        "distilled Thompson": (thompson.beta_thompson(ARMS), thompson.BetaPrior(), "own"),
+        "optimal-arm labels": (wanderer(), (), "best"),
+    }
+
+
+def wanderer() -> Agent:
+    """The behaviour that optimal-arm labels are learnt on: each episode has its own random law of arms."""
+
+    def act(draw: jax.Array, memory: jax.Array, observation: jax.Array, params: Tree) -> tuple:
+        law = jnp.where(observation, memory, 0)
+        return sample_index(inverse_cdf(law / jnp.sum(law)), draw), memory
+
+    init = lambda key, params: jax.nn.softmax(2 * random.normal(key, (ARMS,)))
+    observe = lambda memory, transition, params: memory
+    return Agent(init=init, act=act, observe=observe, draws=lambda key, length: random.uniform(key, (length,)))

@@ -8,7 +8,9 @@ Expectation: under attack the regret of Hedge and FTRL grows as T^0.5, within th
 An attack starts from random losses, and from those of an adversary that reacts to the learner.
 """
 
+import dataclasses
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +18,90 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import launch
-from experiments.online_findings import claims
-from experiments.online_games import attacked, contenders, course, targets
-from experiments.online_study import PRESETS, Config
+from experiments import cli
+from experiments.online.games import attacked, contenders, course, targets
 from experiments.progress import bar
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import write_claims
 from jaxdm.analysis.statistics import exponent_interval
 from jaxdm.envs import families, online
 from jaxdm.oracles.attack import ARENAS
+
+EXPECTED = {"Hedge": (0.4, 0.6), "FTRL, ball": (0.4, 0.6), "follow the leader": (0.9, 1.1)}
+"""Targets of the attacks, and where the exponent of the worst regret must lie."""
+
+
+def claims(preset: str, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """How the worst regret that attacks found grows with the number of rounds; holds when the whole interval fits.
+
+    Args:
+        preset: name of the configuration.
+        metrics: as `experiments.online` stores them.
+
+    Returns:
+        Records for `storage.write_claims`.
+    """
+    fits = dict(zip(metrics["attack_learners"], metrics["attack_exponent"], strict=True))
+    horizons = metrics["horizons"]
+    rows = []
+    for name, (least, most) in EXPECTED.items():
+        estimate, low, high = (float(number) for number in fits[name])
+        rows.append(
+            {
+                "id": f"online {name}",
+                "source": "classical",
+                "statement": f"worst regret of {name} found by attack grows as T^x, T = {horizons[0]}..{horizons[-1]}",
+                "measured": estimate,
+                "low": low,
+                "high": high,
+                "target": f"in [{least:g}, {most:g}]",
+                "verdict": "holds" if least <= low and high <= most else "differs",
+                "refuted": None,
+                "command": f"python -m experiments.online {preset}",
+            }
+        )
+    return rows
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Sizes of the study; every default is the quick preset's."""
+
+    name: str = "quick"
+    """Of the preset, for the commands in the report."""
+    dimension: int = 4
+    """Arms, and coordinates on the ball."""
+    length: int = 256
+    """Rounds of the regret curves."""
+    seeds: int = 5
+    """The unit of every interval, at least two."""
+    runs: int = 16
+    """Sequences of each law and seed."""
+    horizons: tuple[int, ...] = (16, 32, 64, 128, 256)
+    """Rounds of the attacked games, at least three."""
+    restarts: int = 16
+    """Starts of an attack, for each seed and number of rounds."""
+    attack_steps: int = 100
+    """Gradient steps from each start."""
+    seed: int = 0
+    """Of everything random."""
+    results: Path = Path("results")
+    """Where results go."""
+
+
+PRESETS = {
+    "quick": Config(),
+    "paper": Config(
+        name="paper",
+        length=4096,
+        seeds=10,
+        runs=256,
+        horizons=(16, 32, 64, 128, 256, 512, 1024),
+        restarts=256,
+        attack_steps=500,
+    ),
+    "toy": Config(name="toy", length=16, seeds=2, runs=2, horizons=(4, 8, 16), restarts=2, attack_steps=3),
+}
 
 
 def main(config: Config) -> Path:
@@ -108,4 +184,4 @@ def exponent(times: np.ndarray, regret: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    launch.command_line(PRESETS, main, __doc__)
+    cli.command_line(PRESETS, main, __doc__)

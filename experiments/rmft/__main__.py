@@ -13,20 +13,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from experiments import launch, rmft_ablations, rmft_bandit, rmft_drift, rmft_online, rmft_solved
-from experiments.rmft_findings import claims
-from experiments.rmft_study import PRESETS, Config
+from experiments import cli
+from experiments.rmft import ablations, bandit, decision_processes, drift, online
+from experiments.rmft.claims import claims
+from experiments.rmft.config import PRESETS, Config
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import write_claims
 
 PARTS: dict[str, Callable[[Config], dict[str, Any]]] = {
-    "bandit": rmft_bandit.study,
-    "simplex": lambda config: rmft_online.study(config, "simplex", config.simplex),
-    "ball": lambda config: rmft_online.study(config, "ball", config.ball),
-    "ablations": rmft_ablations.study,
-    "drift": rmft_drift.study,
-    "pomdp": lambda config: rmft_solved.study(config, "pomdp"),
-    "mdp": lambda config: rmft_solved.study(config, "mdp"),
+    "bandit": bandit.study,
+    "simplex": lambda config: online.study(config, "simplex", config.simplex),
+    "ball": lambda config: online.study(config, "ball", config.ball),
+    "ablations": ablations.study,
+    "drift": drift.study,
+    "pomdp": lambda config: decision_processes.study(config, "pomdp"),
+    "mdp": lambda config: decision_processes.study(config, "mdp"),
 }
 
 
@@ -45,12 +46,12 @@ def main(config: Config) -> Path:
         ValueError: a field out of range, or an unknown part.
     """
     validate(config)
-    shapes = rmft_online.OTHER_NETWORKS
+    shapes = online.OTHER_NETWORKS
     for field, known in {"parts": PARTS, "simplex_others": shapes, "ball_others": shapes}.items():
         for name in getattr(config, field):
             if name not in known:
                 raise ValueError(f"{field}: {name!r}; expected some of {', '.join(known)}")
-    found = launch.at_once(lambda part: PARTS[part](config), config.parts, config.workers)
+    found = cli.at_once(lambda part: PARTS[part](config), config.parts, config.workers)
     metrics = {name: value for of_part in found for name, value in of_part.items()}
     path = storage.write_result(config.results, "rmft", config, metrics)
     write_claims(path, claims(config, metrics))
@@ -58,4 +59,4 @@ def main(config: Config) -> Path:
 
 
 if __name__ == "__main__":
-    launch.command_line(PRESETS, main, __doc__)
+    cli.command_line(PRESETS, main, __doc__)

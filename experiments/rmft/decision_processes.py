@@ -5,11 +5,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import sft_worlds
-from experiments.rmft_compare import judge_networks
-from experiments.rmft_study import Config
-from experiments.rmft_training import distil, start, train
-from experiments.sft_worlds import Kind
+from experiments import rooms
+from experiments.rmft.comparison import judge_networks
+from experiments.rmft.config import Config
+from experiments.rmft.training import distil, start, train
+from experiments.rooms import Kind
 from jaxdm import trainer
 from jaxdm.models.transformer import network
 from jaxdm.rmft import games, oracle_game
@@ -28,10 +28,10 @@ def study(config: Config, kind: Kind) -> dict[str, Any]:
 
     `<kind>_gap [W, N]` is the optimality gap of sampled play: 0 is the oracle, 1 is uniform play.
     """
-    setting = sft_worlds.setting(kind, config.side, config.horizon, 0.3, 3.0)
+    setting = rooms.setting(kind, config.side, config.horizon, 0.3, 3.0)
     game = oracle_game.oracle_game(setting, 1)
     net = network(config.solved_network, game.features, game.outputs)
-    draw, about = sft_worlds.family(kind, config.side, config.horizon), sft_worlds.usual(kind, config.side)
+    draw, about = rooms.family(kind, config.side, config.horizon), rooms.usual(kind, config.side)
     key_train, key_test = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 4))
     pool = tasks.sample(key_train, draw, about, config.tasks)
     held_out = tasks.sample(key_test, draw, about, config.tasks // 8)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.sft_tasks import Study, key_of
+from experiments.sft.tasks import Study, key_of
 from jaxdm import tokens
 from jaxdm.models.transformer import network
 from jaxdm.oracles import graph_policy

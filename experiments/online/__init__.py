@@ -1,0 +1,1 @@
+"""The study of online learning: `python -m experiments.online`."""

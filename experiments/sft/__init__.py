@@ -1,0 +1,1 @@
+"""The fine-tuning study, paper 1: `python -m experiments.sft`."""
