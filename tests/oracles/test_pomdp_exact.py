@@ -11,7 +11,7 @@ from jaxdm.envs import families, pomdp
 from jaxdm.oracles.mdp.planning import backward_induction
 from jaxdm.oracles.pomdp import belief, belief_graph, history_tree
 from jaxdm.oracles.pomdp import exact as exact_planning
-from tests import reference_pomdp as reference
+from tests.references import pomdp as reference_pomdp
 
 EPS = float(np.finfo(np.float32).eps)
 
@@ -33,11 +33,11 @@ FOLLOW = jax.jit(belief.follow)
 
 
 def test_filter_agrees_with_enumeration(double):
-    random = reference.random_pomdp(0, observations=3)
+    random = reference_pomdp.random_pomdp(0, observations=3)
     actions, observations = jnp.asarray([0, 1, 1, 0]), jnp.asarray([2, 0, 1, 1, 2])
     path = FOLLOW(random, actions, observations)
     for t in range(5):
-        weights = reference.history_weights(reference.as_numpy(random), actions[:t], observations[: t + 1])
+        weights = reference_pomdp.history_weights(reference_pomdp.as_numpy(random), actions[:t], observations[: t + 1])
         np.testing.assert_allclose(path.belief[t], weights / weights.sum(), rtol=1e-13)
         np.testing.assert_allclose(np.sum(path.log_likelihood[: t + 1]), np.log(weights.sum()), rtol=1e-13)
 
@@ -63,27 +63,27 @@ def test_impossible_observation_is_refused_and_flagged():
 
 def test_both_planners_agree_with_enumeration(double):
     """Random POMDPs, horizons 1..3: recursion over state paths, the merged graph, the whole tree in one vmap."""
-    worlds = [reference.random_pomdp(seed) for seed in range(6)]
+    worlds = [reference_pomdp.random_pomdp(seed) for seed in range(6)]
     batch = jax.tree.map(lambda *x: jnp.stack(x), *worlds)
     for horizon in (1, 2, 3):
         value, error = jax.jit(jax.vmap(lambda each, h=horizon: history_tree.tree_value(each, h)))(batch)
         for i, each in enumerate(worlds):
             graph = exact_planning.plan(each, horizon)
-            exact = reference.value(reference.as_numpy(each), horizon)
+            exact = reference_pomdp.value(reference_pomdp.as_numpy(each), horizon)
             assert abs(graph.root_value - exact) <= graph.certificate.bound
             assert abs(value[i] - exact) <= error[i]
 
 
 def test_every_history_has_its_value_action_and_belief(double):
-    random, horizon = reference.random_pomdp(0), 3
+    random, horizon = reference_pomdp.random_pomdp(0), 3
     tree, graph = PLAN_TREE(random, horizon), exact_planning.plan(random, horizon)
-    twin = reference.as_numpy(random)
+    twin = reference_pomdp.as_numpy(random)
     width = [2 * 4**t for t in range(horizon)]
     for t in range(horizon):
         for history in itertools.product(range(2), repeat=2 * t + 1):
             observations, actions = list(history[: t + 1]), list(history[t + 1 :])
-            weights = reference.history_weights(twin, actions, observations)
-            q = reference.q_of_history(twin, actions, observations, horizon - t) / weights.sum()
+            weights = reference_pomdp.history_weights(twin, actions, observations)
+            q = reference_pomdp.q_of_history(twin, actions, observations, horizon - t) / weights.sum()
             number = observations[0]
             for step in range(t):
                 number += (actions[step] * 2 + observations[step + 1]) * width[step]
@@ -118,7 +118,7 @@ def test_endless_tiger_closes_on_37_beliefs(double):
 def test_tiger_has_as_many_vectors_as_exact_pruning_finds(double):
     """Counts 3, 5, 9, 13, 25 at horizons 1, 2, 3, 5, 8 (incremental pruning), and the same values at any belief."""
     tiger = families.pomdp.tiger()
-    sets = reference.vector_sets(reference.as_numpy(tiger), 8)
+    sets = reference_pomdp.vector_sets(reference_pomdp.as_numpy(tiger), 8)
     assert [len(sets[h - 1]) for h in (1, 2, 3, 5, 8)] == [3, 5, 9, 13, 25]
     for left in (0.02, 0.3, 0.5, 0.77):
         start = tiger._replace(initial=jnp.asarray([left, 1 - left]))
@@ -130,7 +130,7 @@ def test_tiger_has_as_many_vectors_as_exact_pruning_finds(double):
 
 
 def test_full_observation_gives_the_mdp(double):
-    hidden = reference.random_mdp(0, states=4, actions=3)
+    hidden = reference_pomdp.random_mdp(0, states=4, actions=3)
     solved = exact_planning.plan(pomdp.from_mdp(hidden, 1.0), 6)
     plan = backward_induction(hidden, 6)
     assert len(solved.graph.belief) == 4
@@ -142,15 +142,18 @@ def test_full_observation_gives_the_mdp(double):
 
 
 def test_no_observation_gives_the_best_plan_made_beforehand(double):
-    hidden = reference.random_mdp(0)
+    hidden = reference_pomdp.random_mdp(0)
     blind = pomdp.from_mdp(hidden, 1 / 3)
     solved = exact_planning.plan(blind, 5)
-    assert abs(solved.root_value - reference.blind_value(reference.as_numpy(blind), 5)) <= solved.certificate.bound
+    assert (
+        abs(solved.root_value - reference_pomdp.blind_value(reference_pomdp.as_numpy(blind), 5))
+        <= solved.certificate.bound
+    )
 
 
 def test_information_never_hurts(double):
     qualities = jnp.linspace(1 / 3, 1, 9)
-    hidden = reference.random_mdp(0, concentration=0.3)
+    hidden = reference_pomdp.random_mdp(0, concentration=0.3)
     batch = jax.vmap(pomdp.from_mdp, in_axes=(None, 0))(hidden, qualities)
     value, error = jax.jit(jax.vmap(lambda each: history_tree.tree_value(each, 4)))(batch)
     assert bool(jnp.all(jnp.diff(value) >= -2 * error[1:]))
@@ -158,7 +161,7 @@ def test_information_never_hurts(double):
 
 
 def test_uninformative_first_observation_changes_nothing(double):
-    made = reference.random_pomdp(0)
+    made = reference_pomdp.random_pomdp(0)
     made = made._replace(initial_observation=pomdp.uninformative(made.initial, 2))
     uniform = made._replace(initial_observation=jnp.full((3, 2), 0.5))
     alone, _ = TREE_VALUE(made, 3, made.initial)
@@ -169,7 +172,7 @@ def test_uninformative_first_observation_changes_nothing(double):
 def test_certificates_cover_float32():
     """The float32 answers are off by no more than they say, and they do not say much more than 1e-4 here."""
     with jax.enable_x64(True):
-        exact_world = reference.random_pomdp(0, states=4, observations=3)
+        exact_world = reference_pomdp.random_pomdp(0, states=4, observations=3)
         exact = exact_planning.plan(exact_world, 4).root_value
     single = jax.tree.map(lambda x: jnp.asarray(np.asarray(x), jnp.float32), exact_world)
     graph, (value, error) = exact_planning.plan(single, 4), TREE_VALUE(single, 4)
@@ -189,12 +192,12 @@ def test_ties_are_reported_and_broken_by_the_lowest_action(double):
 
 
 def test_policy_value_is_the_recursion_without_a_maximum(double):
-    random = reference.random_pomdp(0)
+    random = reference_pomdp.random_pomdp(0)
     solved = exact_planning.plan(random, 3)
     uniform = np.full(solved.q.shape, 0.5)
     value = exact_planning.policy_value(random, solved, uniform)
     mean = solved.graph.root_probability @ value[solved.graph.root]
-    exact = reference.value(reference.as_numpy(random), 3, np.asarray([0.5, 0.5]))
+    exact = reference_pomdp.value(reference_pomdp.as_numpy(random), 3, np.asarray([0.5, 0.5]))
     assert abs(mean - exact) <= solved.certificate.bound
     best = exact_planning.policy_value(random, solved, np.eye(2)[solved.policy])
     np.testing.assert_allclose(best, solved.value, atol=float(solved.certificate.bound), rtol=0)
@@ -204,21 +207,21 @@ def test_policy_value_is_the_recursion_without_a_maximum(double):
 
 def test_too_much_memory_is_refused_before_it_is_taken():
     with pytest.raises(ValueError, match="layer 5 of the belief graph"):
-        exact_planning.plan(reference.random_pomdp(0), 9, memory=2e5)
+        exact_planning.plan(reference_pomdp.random_pomdp(0), 9, memory=2e5)
     with pytest.raises(ValueError, match="memory"):
-        exact_planning.plan_endless(reference.random_pomdp(0), memory=2e5)
+        exact_planning.plan_endless(reference_pomdp.random_pomdp(0), memory=2e5)
     with pytest.raises(ValueError, match="histories"):
-        history_tree.plan_tree(reference.random_pomdp(0), 30)
+        history_tree.plan_tree(reference_pomdp.random_pomdp(0), 30)
 
 
 @pytest.mark.parametrize("plan", [exact_planning.plan, history_tree.plan_tree, history_tree.tree_value])
 def test_planners_refuse_bad_input(plan):
     with pytest.raises(ValueError, match="horizon"):
-        plan(reference.random_pomdp(0), 0)
+        plan(reference_pomdp.random_pomdp(0), 0)
     with pytest.raises(ValueError, match="discount"):
-        plan(reference.random_pomdp(0)._replace(discount=jnp.asarray(2.0)), 2)
+        plan(reference_pomdp.random_pomdp(0)._replace(discount=jnp.asarray(2.0)), 2)
     with pytest.raises(ValueError, match="transition"):
-        plan(jax.tree.map(lambda x: x[None], reference.random_pomdp(0)), 2)
+        plan(jax.tree.map(lambda x: x[None], reference_pomdp.random_pomdp(0)), 2)
 
 
 def test_endless_planner_refuses_bad_input():

@@ -8,7 +8,7 @@ import pytest
 from jaxdm.envs import families, mdp
 from jaxdm.oracles.mdp import evaluation as policies
 from jaxdm.oracles.mdp import planning
-from tests import reference
+from tests.references import mdp as reference
 
 induction = jax.jit(planning.backward_induction, static_argnums=1)
 

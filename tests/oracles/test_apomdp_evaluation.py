@@ -9,8 +9,8 @@ from jaxdm.envs import apomdp as apomdps
 from jaxdm.oracles.apomdp import evaluation, history_tree, lookahead
 from jaxdm.oracles.apomdp.bounds import window_bounds
 from jaxdm.oracles.apomdp.lookahead import Guide
-from tests.reference_ambiguity import Ambiguous
-from tests.test_ambiguity import ACTIONS, HORIZON, STATES, solve, sparse, world
+from tests.oracles.test_apomdp_exact import ACTIONS, HORIZON, STATES, solve, sparse, world
+from tests.references.apomdp import Ambiguous
 
 SIZES = {"horizon": HORIZON, "actions": ACTIONS, "observations": STATES}
 

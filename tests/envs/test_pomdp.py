@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxdm.envs import families, pomdp
-from tests import reference_pomdp as reference
+from tests.references import pomdp as reference_pomdp
 
 KEY = jax.random.key(11)
 
@@ -54,24 +54,24 @@ def test_treatment_moves_stage_and_toxicity_independently(double):
 
 
 def test_quality_puts_the_rest_on_the_other_states(double):
-    world = pomdp.from_mdp(reference.random_mdp(0), 0.5)
+    world = pomdp.from_mdp(reference_pomdp.random_mdp(0), 0.5)
     row = np.asarray([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.25, 0.25, 0.5]])
     np.testing.assert_array_equal(world.observation, np.stack([row, row]))
     np.testing.assert_array_equal(world.initial_observation, row)
 
 
 def test_quality_is_data():
-    hidden = reference.random_mdp(0)
+    hidden = reference_pomdp.random_mdp(0)
     batch = jax.vmap(pomdp.from_mdp, in_axes=(None, 0))(hidden, jnp.linspace(1 / 3, 1, 4))
     assert batch.observation.shape == (4, 2, 3, 3)
-    one_state = pomdp.from_mdp(reference.random_mdp(0, states=1), 1.0)
+    one_state = pomdp.from_mdp(reference_pomdp.random_mdp(0, states=1), 1.0)
     pomdp.validate(one_state)
 
 
 @pytest.mark.parametrize("quality", [0.2, 1.01, float("nan"), jnp.ones(2)])
 def test_bad_quality_is_refused(quality):
     with pytest.raises(ValueError, match="quality"):
-        pomdp.from_mdp(reference.random_mdp(0, states=4), quality)
+        pomdp.from_mdp(reference_pomdp.random_mdp(0, states=4), quality)
 
 
 BAD = {
@@ -98,7 +98,7 @@ def test_shapes_are_checked_under_tracing():
 
 def test_simulated_steps_follow_the_laws():
     """Frequencies of (state, observation) after one step, and of the first pair, within five standard errors."""
-    world = reference.random_pomdp(0, observations=3)
+    world = reference_pomdp.random_pomdp(0, observations=3)
     env, count = pomdp.env(1), 20_000
 
     def episode(key):
@@ -129,7 +129,7 @@ def test_draws_stand_for_keys():
 
 
 def test_a_seen_state_is_the_mdp_state():
-    world = pomdp.from_mdp(reference.random_mdp(0, states=5), 1.0)
+    world = pomdp.from_mdp(reference_pomdp.random_mdp(0, states=5), 1.0)
     env = pomdp.env()
     step = lambda state, draw: (lambda out: (out[1], out[0] == out[1].state))(
         env.step(draw, state, jnp.int32(1), world)

@@ -25,6 +25,8 @@ def loss(params, key, data):
 
 
 TRAINER = trainer.make(loss, trainer.adamw(0.1, STEPS))
+
+
 DATA = jnp.arange(4.0)[None]
 
 

@@ -14,7 +14,11 @@ from jaxdm.models.attention import KeyValues, Kind, Position
 from jaxdm.models.transformer import Transformer, network
 
 FEATURES, OUTPUTS, LENGTH = 5, 3, 12
+
+
 SCHEMES = list(itertools.product(get_args(Kind), get_args(Position)))
+
+
 EPS = float(np.finfo(np.float32).eps)
 
 

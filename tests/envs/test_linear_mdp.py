@@ -9,7 +9,7 @@ import pytest
 
 from jaxdm.envs import linear_mdp, mdp
 from jaxdm.oracles.mdp import planning
-from tests import reference
+from tests.references import mdp as reference
 
 S, A, D, H = 5, 3, 2, 4
 

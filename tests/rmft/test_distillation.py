@@ -21,7 +21,7 @@ from jaxdm.rmft.distillation import Distillation
 from jaxdm.rollout import rollout
 from jaxdm.sft import data, tasks
 from jaxdm.types import Network
-from tests.reference_distillation import lowest, mean_lowest_normal
+from tests.references.distillation import lowest, mean_lowest_normal
 
 ARMS, LENGTH = 3, 8
 

@@ -13,7 +13,7 @@ from jaxdm.envs import apomdp, families, pomdp
 from jaxdm.oracles.apomdp import evaluation, history_tree, information_states
 from jaxdm.oracles.pomdp import belief, exact
 from jaxdm.sft import tasks
-from tests.reference_ambiguity import Ambiguous
+from tests.references.apomdp import Ambiguous
 
 SIDE, HORIZON = 3, 3
 

@@ -10,7 +10,7 @@ from jaxdm.envs.online import BALL, SIMPLEX
 from jaxdm.learners import online as learners
 from jaxdm.oracles import attack, regret
 from jaxdm.rollout import rollout
-from tests import reference_online as reference
+from tests.references import online as reference
 
 ROUNDING = 1e-13
 

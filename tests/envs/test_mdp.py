@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxdm.envs import mdp
-from tests import reference
+from tests.references import mdp as reference
 
 WORLD = mdp.env(horizon=3)
 

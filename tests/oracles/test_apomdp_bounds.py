@@ -8,7 +8,7 @@ import pytest
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.oracles.apomdp.bounds import grid_bounds, never_dropped, range_max, window_bounds
 from jaxdm.oracles.apomdp.lookahead import LookAhead, look_ahead
-from tests.test_ambiguity import ACTIONS, close, solve, sparse, world
+from tests.oracles.test_apomdp_exact import ACTIONS, close, solve, sparse, world
 
 HORIZON = 3
 

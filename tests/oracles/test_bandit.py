@@ -9,7 +9,7 @@ from jaxdm.envs import bandit, families
 from jaxdm.learners.thompson import BetaPrior, beta_thompson
 from jaxdm.oracles.bandit import bayes_optimal, bayes_plan, gittins_index, pseudo_regret
 from jaxdm.rollout import rollout
-from tests.reference_bandit import bayes_value
+from tests.references.bandit import bayes_value
 
 TABLE = {
     0.9: [[0.7029, 0.8001, 0.8452, 0.8723], [0.5001, 0.6346, 0.7072, 0.7539], [0.3796, 0.5163, 0.6010, 0.6579]],

@@ -12,7 +12,7 @@ from jaxdm.oracles.pomdp import alpha_vectors, history_tree, point_based
 from jaxdm.oracles.pomdp import bounds as value_bounds
 from jaxdm.oracles.pomdp import exact as exact_planning
 from jaxdm.types import Transition
-from tests import reference_pomdp as reference
+from tests.references import pomdp as reference_pomdp
 
 KEY = jax.random.key(6)
 
@@ -34,7 +34,7 @@ IMPROVE = jax.jit(point_based.improve, static_argnums=(3, 4))
 
 def world(seed=0):
     """A random POMDP, S = 4, A = 2, O = 3, that a search has work with."""
-    return reference.random_pomdp(seed, states=4, observations=3, concentration=0.3)
+    return reference_pomdp.random_pomdp(seed, states=4, observations=3, concentration=0.3)
 
 
 def worn_machine(states=100, readings=20):
@@ -154,7 +154,7 @@ def test_share_is_the_largest_multiple_that_fits():
 
 def test_qmdp_is_optimal_when_the_state_is_seen(double):
     """And both QMDP and the myopic policy are worth no more than the optimum when it is not."""
-    hidden = reference.random_mdp(0, concentration=0.3)
+    hidden = reference_pomdp.random_mdp(0, concentration=0.3)
     for quality in (1.0, 0.6):
         seen = pomdp.from_mdp(hidden, quality)
         exact = exact_planning.plan(seen, HORIZON)
@@ -253,7 +253,7 @@ def test_agents_work_outside_jit_too():
 )
 def test_search_refuses_bad_input(options, field):
     with pytest.raises(ValueError, match=field):
-        point_based.solve(reference.random_pomdp(0, discount=1.0), **options)
+        point_based.solve(reference_pomdp.random_pomdp(0, discount=1.0), **options)
 
 
 def test_search_refuses_a_batch():

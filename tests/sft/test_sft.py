@@ -16,8 +16,8 @@ from jaxdm.rollout import epsilon_soft, rollouts
 from jaxdm.sft import data, evaluation, experts, losses, tasks
 from jaxdm.sft.data import Setting
 from jaxdm.tokens import Spaces
-from tests import reference
-from tests.reference_ambiguity import Ambiguous
+from tests.references import mdp as reference
+from tests.references.apomdp import Ambiguous
 
 HORIZON = 3
 

@@ -14,8 +14,8 @@ from jaxdm.envs.pomdp import POMDP
 from jaxdm.oracles.apomdp import history_graph, history_tree
 from jaxdm.oracles.pomdp import history_tree as pomdp_tree
 from jaxdm.types import Transition
-from tests.reference_ambiguity import Ambiguous
-from tests.test_apomdp import tiger, tigers
+from tests.envs.test_apomdp import tiger, tigers
+from tests.references.apomdp import Ambiguous
 
 STATES, ACTIONS, MODELS, HORIZON = 3, 2, 3, 3
 

@@ -10,8 +10,8 @@ from jaxdm.envs import bandit
 from jaxdm.learners import bandit as learners
 from jaxdm.learners import exp3, thompson
 from jaxdm.types import Transition
-from tests.reference_bandit import exp3_weights, kl, ucb_run
-from tests.test_bandit import EASY, HARD, play, regrets
+from tests.envs.test_bandit import EASY, HARD, play, regrets
+from tests.references.bandit import exp3_weights, kl, ucb_run
 
 
 def table_world(rewards):

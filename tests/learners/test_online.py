@@ -11,7 +11,7 @@ from jaxdm.envs import families, online
 from jaxdm.envs.online import BALL, SIMPLEX
 from jaxdm.learners import online as learners
 from jaxdm.rollout import rollout
-from tests import reference_online as reference
+from tests.references import online as reference
 
 REGIONS = {"ball": BALL, "simplex": SIMPLEX}
 
