@@ -1,7 +1,4 @@
-"""Small numerical pieces that optax and jax.scipy do not have.
-
-Dimensions: `S` outcomes of a categorical law.
-"""
+"""Small numerical pieces that optax and jax.scipy do not have: masked means, batched maps, casts."""
 
 from collections.abc import Callable
 from typing import Any

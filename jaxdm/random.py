@@ -1,11 +1,10 @@
-"""Random numbers where `jax.random` is slow on a CPU: its own bits, unrolled, and gamma variates by inversion.
+"""Random numbers where `jax.random` is slow on a CPU: its own bits, unrolled; and sampling by inverse CDF.
 
 `jax.random` loops over the rounds of its generator on a CPU, and passes all numbers through memory in each; written
 out, the rounds fuse with what follows, which runs, and under `vmap` compiles, several times faster. The numbers are the
 same, bit for bit.
 
-A gamma variate is the quantile of its law at the level of a normal variate, from a polynomial that is fitted, once a
-process, to scipy's exact quantiles; no rejection, hence no loop that waits for the unluckiest of a batch.
+Dimensions: `S` outcomes of a categorical distribution.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""The house rules that a machine can check: reading order, sizes, and records built by keyword."""
+"""The house rules that a machine can check: reading order, one-way imports, and records built by keyword."""
 
 import ast
 import functools
@@ -13,12 +13,10 @@ ROOT = Path(jaxdm.__file__).parent.parent
 PACKAGE = ROOT / "jaxdm"
 MODULES = [path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
 SOURCES = [path for top in ("jaxdm", "theory", "experiments", "figures") for path in (ROOT / top).rglob("*.py")]
-LIMITS = {"theory": 150, "experiments": 120}
-"""Longest file of a top folder, 300 elsewhere; `experiments/speed.py` is a suite and counts as elsewhere."""
 
 
 def reading_order() -> list[str]:
-    return re.findall(r"^    ([a-z_.]+) {2,}\S", jaxdm.__doc__ or "", re.MULTILINE)
+    return re.findall(r"^    ([a-z0-9_.]+) {2,}\S", jaxdm.__doc__ or "", re.MULTILINE)
 
 
 def dotted(path: Path) -> str:
@@ -26,7 +24,7 @@ def dotted(path: Path) -> str:
 
 
 def imported_modules(path: Path) -> set[str]:
-    """Every `jaxdm` module that a file imports, at any depth, without the leading `jaxdm.`."""
+    """Every `jaxdm` module that a file imports, itself or through a package's face, without the leading `jaxdm.`."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -35,7 +33,9 @@ def imported_modules(path: Path) -> set[str]:
             assert node.level == 0, f"{path}: relative import"
             names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
     known = {dotted(module) for module in MODULES}
-    return {name.removeprefix("jaxdm.") for name in names if name.removeprefix("jaxdm.") in known}
+    found = {name.removeprefix("jaxdm.") for name in names if name.removeprefix("jaxdm.") in known}
+    faces = {ROOT.joinpath(*name.split("."), "__init__.py") for name in names if name.startswith("jaxdm.")} - {path}
+    return found.union(*(imported_modules(face) for face in faces if face.exists()))
 
 
 def test_reading_order_names_every_module_once():
@@ -49,17 +49,6 @@ def test_a_module_imports_only_modules_above_it(path):
     order = reading_order()
     above = set(order[: order.index(dotted(path))])
     assert imported_modules(path) <= above
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_and_functions_are_small(path):
-    text = path.read_text()
-    top = path.relative_to(ROOT).parts[0]
-    limit = 300 if path.name == "speed.py" else LIMITS.get(top, 300)
-    assert len(text.splitlines()) <= limit
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            assert (node.end_lineno or 0) - node.lineno + 1 <= 60, node.name
 
 
 @functools.cache
@@ -94,7 +83,7 @@ def test_rooms_import_only_what_they_may(path):
         modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else names
         for module in modules:
             assert module.split(".")[0] not in forbidden, f"{path}: imports {module}"
-            assert top != "figures" or not module.startswith("jaxdm.") or module == "jaxdm.storage"
+            assert top != "figures" or not module.startswith("jaxdm.") or module.startswith("jaxdm.analysis")
 
 
 def test_no_module_is_a_drawer():

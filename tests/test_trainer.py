@@ -91,7 +91,7 @@ RUN = """
     from pathlib import Path
     import jax
     jax.config.update("jax_legacy_prng_key", "error")
-    from test_training import fit
+    from tests.test_trainer import fit
     fit(folder=Path(sys.argv[1]), identity="run", spacing=0, progress=lambda done, _: print(done, flush=True))
 """
 
@@ -102,7 +102,7 @@ REFUSED = """
     import jax
     import jax.numpy as jnp
     from jaxdm import trainer
-    from test_training import SEEDS, STEPS, EVERY, TRAINER
+    from tests.test_trainer import SEEDS, STEPS, EVERY, TRAINER
 
     keys, width = jax.random.split(jax.random.key(0), SEEDS), int(sys.argv[2])
     state = jax.vmap(TRAINER.init)(keys, {"w": jnp.zeros((SEEDS, width))})

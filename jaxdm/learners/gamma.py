@@ -1,4 +1,8 @@
-"""Gamma variates by inversion."""
+"""Gamma variates by inversion: what Thompson sampling needs, without a loop that waits for the unluckiest of a batch.
+
+A gamma variate is the quantile of its distribution at the level of a normal variate, from a polynomial that is fitted,
+once a process, to scipy's exact quantiles; nothing is rejected.
+"""
 
 import functools
 

@@ -3,14 +3,13 @@
 Dimensions: `H` horizon, `N` nodes of the graph, `A` actions, `O` observations, `T` steps of an episode.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxdm.random import inverse_cdf, sample_index, uniform_from
 from jaxdm.rollout import epsilon_soft, uniform_draws
-from jaxdm.sft.tasks import Task
 from jaxdm.types import Agent, Episode, Transition
 
 
@@ -24,14 +23,14 @@ class GraphPolicy(NamedTuple):
 
 
 class GraphMemory(NamedTuple):
-    """Where an informed agent is."""
+    """Where on the graph the agent is."""
 
     node: jax.Array  # [] int32
     time: jax.Array  # [] int32
 
 
 def graph_agent() -> Agent:
-    """The agent that plays a `Guide`: the oracle, or any teacher that knows what the oracle knows."""
+    """The agent that plays a `GraphPolicy`: the oracle, or any teacher that knows what the oracle knows."""
 
     def init(key: jax.Array, params: GraphPolicy) -> GraphMemory:
         return GraphMemory(node=jnp.int32(0), time=jnp.int32(0))
@@ -50,11 +49,16 @@ def graph_agent() -> Agent:
     return Agent(init=init, act=act, observe=observe, draws=uniform_draws)
 
 
-def nodes_along(task: Task, episode: Episode) -> jax.Array:
-    """The information states in which an episode's decisions were taken, [T] int32."""
+def nodes_along(graph: Any, episode: Episode) -> jax.Array:
+    """The nodes in which an episode's decisions were taken, [T] int32.
+
+    Args:
+        graph: a record with `root` [O] and `child` [N, A, O].
+        episode: T steps.
+    """
 
     def step(node: jax.Array, seen: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        return task.child[node, seen[0], seen[1]], node
+        return graph.child[node, seen[0], seen[1]], node
 
-    start = task.root[episode.observation[0]]
+    start = graph.root[episode.observation[0]]
     return jax.lax.scan(step, start, (episode.action, episode.next_observation))[1]

@@ -157,14 +157,15 @@ def test_parts_run_at_once_and_answer_in_order():
 
 WAITING = """
 import signal, threading
-from experiments import launch, sft_study
+from experiments import cli
+from experiments.sft import config
 
 def part(number):
     print("ready", flush=True)
     threading.Event().wait(60)
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-launch.command_line(sft_study.PRESETS, lambda config: launch.at_once(part, [0], 1), None)
+cli.command_line(config.PRESETS, lambda _: cli.at_once(part, [0], 1), None)
 """
 
 

@@ -326,9 +326,11 @@ def test_numbers_and_phrases():
 
 def test_figures_stand_alone(tmp_path):
     """The command draws without importing jax, and gives damaged records one clean line."""
-    script = "import sys, runpy; sys.argv = ['figures', '--results', sys.argv[1]]\n" \
-        "try: runpy.run_module('figures', run_name='__main__')\n" \
-        "finally: assert not {'jax', 'flax', 'optax'} & set(sys.modules), 'jax was imported'"  # fmt: skip
+    script = (
+        "import sys, runpy; sys.argv = ['figures', '--results', sys.argv[1]]\n"
+        "try: runpy.run_module('figures', run_name='__main__')\n"
+        "finally: assert not {'jax', 'flax', 'optax'} & set(sys.modules), 'jax was imported'"
+    )
     arguments = [sys.executable, "-c", script, str(tmp_path)]
     done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr

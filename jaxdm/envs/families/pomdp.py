@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxdm.envs import families
+from jaxdm.envs.families.mdp import dirichlet as dirichlet_mdp
+from jaxdm.envs.families.mdp import garnet as garnet_mdp
 from jaxdm.envs.pomdp import POMDP, from_mdp, uninformative
 
 LISTEN, OPEN_LEFT, OPEN_RIGHT = 0, 1, 2
@@ -36,7 +37,7 @@ def dirichlet(
     dtype: Any = None,
 ) -> POMDP:
     """A random MDP of `jaxdm.envs.families.mdp.dirichlet` whose state is seen with chance `quality`; O = S."""
-    hidden = families.mdp.dirichlet(
+    hidden = dirichlet_mdp(
         key, states=states, actions=actions, concentration=concentration, discount=discount, dtype=dtype
     )
     return from_mdp(hidden, quality)
@@ -53,9 +54,7 @@ def garnet(
     dtype: Any = None,
 ) -> POMDP:
     """A random MDP of `jaxdm.envs.families.mdp.garnet` whose state is seen with chance `quality`; O = S."""
-    hidden = families.mdp.garnet(
-        key, states=states, actions=actions, branching=branching, discount=discount, dtype=dtype
-    )
+    hidden = garnet_mdp(key, states=states, actions=actions, branching=branching, discount=discount, dtype=dtype)
     return from_mdp(hidden, quality)
 
 
@@ -85,7 +84,7 @@ def dense(
         dtype: float type.
     """
     key_hidden, key_observation = jax.random.split(key)
-    hidden = families.mdp.dirichlet(
+    hidden = dirichlet_mdp(
         key_hidden, states=states, actions=actions, concentration=concentration, discount=discount, dtype=dtype
     )
     alpha = jnp.broadcast_to(jnp.asarray(sharpness, hidden.reward.dtype), (observations,))
