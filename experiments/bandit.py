@@ -75,15 +75,15 @@ def players(config: Config) -> dict[str, tuple[Agent, Any]]:
     rate = min(1.0, float(np.sqrt(arms * np.log(arms) / ((np.e - 1) * rounds))))
     shared = min(1.0, float(np.sqrt(arms * (changes * np.log(arms * rounds) + np.e) / ((np.e - 1) * rounds))))
     return {
-        "UCB1": (tallies.ucb(arms), tallies.UCB()),
-        "KL-UCB": (tallies.kl_ucb(arms), tallies.KLUCB()),
+        "UCB1": (tallies.ucb(arms), tallies.UCBParams()),
+        "KL-UCB": (tallies.kl_ucb(arms), tallies.KLUCBParams()),
         "Thompson": (thompson.beta_thompson(arms), thompson.BetaPrior()),
-        "epsilon-greedy": (tallies.epsilon_greedy(arms), tallies.EpsilonGreedy(floor=0.0, scale=5.0 * arms)),
-        "elimination": (tallies.successive_elimination(arms), tallies.Elimination(failure=1 / rounds)),
-        "Exp3": (exp3.exp3(arms), exp3.Exp3(exploration=rate)),
-        "Exp3.S": (exp3.exp3(arms), exp3.Exp3(exploration=shared, sharing=1 / rounds)),
-        "sliding window": (tallies.sliding_window_ucb(arms, window), tallies.Window(window=window)),
-        "discounted": (tallies.ucb(arms), tallies.UCB(exploration=2.4, discount=forget)),
+        "epsilon-greedy": (tallies.epsilon_greedy(arms), tallies.EpsilonGreedyParams(floor=0.0, scale=5.0 * arms)),
+        "elimination": (tallies.successive_elimination(arms), tallies.EliminationParams(failure=1 / rounds)),
+        "Exp3": (exp3.exp3(arms), exp3.Exp3Params(exploration=rate)),
+        "Exp3.S": (exp3.exp3(arms), exp3.Exp3Params(exploration=shared, sharing=1 / rounds)),
+        "sliding window": (tallies.sliding_window_ucb(arms, window), tallies.WindowParams(window=window)),
+        "discounted": (tallies.ucb(arms), tallies.UCBParams(exploration=2.4, discount=forget)),
     }
 
 

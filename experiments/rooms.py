@@ -56,7 +56,7 @@ def family(kind: Kind, side: int, horizon: int) -> Callable[[jax.Array, About], 
             )
         count = jax.random.choice(key_models, jnp.asarray(about.distinct)) if kind == "apomdp" else 1
         model = jnp.arange(len(slip)) % count
-        room = families.rooms.moody_room(
+        room = families.rooms.hidden_mode_room(
             key_room,
             side=side,
             slip=slip[model],

@@ -13,7 +13,7 @@ def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
     return jnp.sum(values * weight) / jnp.maximum(jnp.sum(weight), 1)
 
 
-def in_pieces(function: Callable[[Any], Any], inputs: Any, size: int) -> Any:
+def batched_map(function: Callable[[Any], Any], inputs: Any, size: int) -> Any:
     """`jax.vmap(function)(inputs)`; on a CPU a piece at a time, so that what a piece needs fits the processor's cache.
 
     Args:

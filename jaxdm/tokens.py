@@ -81,7 +81,7 @@ def encode(episodes: Episode, spaces: Spaces) -> jax.Array:
     return encode_one(flat(episodes.observation), last[0], last[1], last[2], flat(start), spaces)
 
 
-LOUDNESS = 4.0
+TOKEN_SCALE = 4.0
 """Scale of what a token says of the past. Attention averages over rounds, and a mean of unit vectors is faint."""
 
 
@@ -119,13 +119,13 @@ def _tokens(past: jax.Array, available: jax.Array) -> jax.Array:
 
 def bandit_past(chosen: jax.Array, reward: jax.Array) -> jax.Array:
     """What a bandit's next token says of the last round: one-hot arm [A] and its reward; [F - A]."""
-    signed = LOUDNESS * chosen * (2 * reward.astype(chosen.dtype) - 1)
-    return jnp.concatenate([LOUDNESS * chosen, signed, jnp.zeros(1, chosen.dtype)])
+    signed = TOKEN_SCALE * chosen * (2 * reward.astype(chosen.dtype) - 1)
+    return jnp.concatenate([TOKEN_SCALE * chosen, signed, jnp.zeros(1, chosen.dtype)])
 
 
 def online_past(loss: jax.Array, available: jax.Array) -> jax.Array:
     """What an online learner's next token says of the last loss [d]; [F - A]."""
-    return jnp.append(LOUDNESS * jnp.where(available, loss, 0), jnp.zeros((), loss.dtype))
+    return jnp.append(TOKEN_SCALE * jnp.where(available, loss, 0), jnp.zeros((), loss.dtype))
 
 
 def first_past(size: int, dtype: jnp.dtype) -> jax.Array:

@@ -108,6 +108,6 @@ def test_pieces_are_the_whole():
     function = lambda row: (jnp.sum(row**2), row[::-1])
     whole = jax.vmap(function)(inputs)
     for size in (1, 4, 6, 50):
-        pieces = jax.jit(lambda rows, size=size: numerics.in_pieces(function, rows, size))(inputs)
+        pieces = jax.jit(lambda rows, size=size: numerics.batched_map(function, rows, size))(inputs)
         np.testing.assert_array_equal(pieces[0], whole[0])
         np.testing.assert_array_equal(pieces[1], whole[1])

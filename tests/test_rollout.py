@@ -11,7 +11,7 @@ from jaxdm import tokens
 from jaxdm.envs import families, mdp
 from jaxdm.learners import tabular
 from jaxdm.models.agents import deploy, network_agent
-from jaxdm.models.transformer import Transformer, network
+from jaxdm.models.transformer import TransformerConfig, network
 from jaxdm.oracles import graph_policy
 from jaxdm.rollout import epsilon_soft, markov_agent, rollout, rollouts
 from jaxdm.sft import experts, tasks
@@ -32,10 +32,10 @@ ENV = mdp.env(HORIZON)
 TASK = tasks.solve_mdp(WORLD, HORIZON)
 
 
-NET = network(Transformer(width=8, layers=1, heads=1), SPACES.features, SPACES.outputs)
+NET = network(TransformerConfig(width=8, layers=1, heads=1), SPACES.features, SPACES.outputs)
 
 
-LAW = epsilon_soft(TASK.lesson.policy, ACTIONS, 0.5)
+LAW = epsilon_soft(TASK.expert.policy, ACTIONS, 0.5)
 
 
 @cache
@@ -49,9 +49,9 @@ def agents() -> dict[str, tuple]:
     weights = NET.init(jax.random.key(3))
     context = tokens.encode(demos, SPACES)
     return {
-        "oracle": (markov_agent(HORIZON), epsilon_soft(TASK.lesson.policy, ACTIONS)),
+        "oracle": (markov_agent(HORIZON), epsilon_soft(TASK.expert.policy, ACTIONS)),
         "soft oracle": (markov_agent(HORIZON), LAW),
-        "informed": (graph_policy.graph_agent(), experts.guide(TASK, TASK.lesson, 0.5)),
+        "informed": (graph_policy.graph_agent(), experts.as_graph_policy(TASK, TASK.expert, 0.5)),
         "random": (tabular.random(SPACES), ()),
         "vote": (tabular.vote(SPACES), demos),
         "certainty equivalent": (tabular.certainty_equivalent(SPACES, HORIZON), demos),
@@ -123,7 +123,7 @@ def test_deployment_equals_the_full_forward_pass_on_what_happened():
 def test_the_soft_oracle_plays_its_law():
     keys = jax.random.split(jax.random.key(4), 20_000)
     episodes = player("soft oracle")[0](keys)
-    best = np.asarray(TASK.lesson.policy)[np.arange(HORIZON), np.asarray(episodes.observation)]
+    best = np.asarray(TASK.expert.policy)[np.arange(HORIZON), np.asarray(episodes.observation)]
     chance = 0.5 + 0.5 / ACTIONS
     rate = np.mean(np.asarray(episodes.action) == best)
     assert abs(rate - chance) <= 5 * np.sqrt(chance * (1 - chance) / best.size)

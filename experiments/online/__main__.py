@@ -25,7 +25,7 @@ from jaxdm.analysis import storage
 from jaxdm.analysis.claims import write_claims
 from jaxdm.analysis.statistics import exponent_interval
 from jaxdm.envs import families, online
-from jaxdm.oracles.attack import ARENAS
+from jaxdm.oracles.attack import ATTACK_SPACES
 
 EXPECTED = {"Hedge": (0.4, 0.6), "FTRL, ball": (0.4, 0.6), "follow the leader": (0.9, 1.1)}
 """Targets of the attacks, and where the exponent of the worst regret must lie."""
@@ -117,7 +117,7 @@ def main(config: Config) -> Path:
     draw = lambda law: lambda key: law(key, length=config.length, dimension=config.dimension)
     keys = jax.random.split(key_plan, (config.seeds, config.runs))
     plans = jnp.stack([jax.jit(jax.vmap(jax.vmap(draw(law))))(keys) for law in families.losses.LAWS.values()])
-    for arena in ARENAS:
+    for arena in ATTACK_SPACES:
         metrics |= curves(config, key_curves, arena, plans)
     metrics |= attacks(config, key_attack)
     path = storage.write_result(config.results, "online", config, metrics)
@@ -127,7 +127,7 @@ def main(config: Config) -> Path:
 
 def curves(config: Config, key: jax.Array, arena: str, plans: jax.Array) -> dict[str, Any]:
     """Regret of every learner: `regret_<arena> [L, W, N, T]`, means over runs, and `exponent_<arena> [L, W, 3]`."""
-    plans = jax.vmap(jax.vmap(jax.vmap(ARENAS[arena].scale)))(plans)
+    plans = jax.vmap(jax.vmap(jax.vmap(ATTACK_SPACES[arena].scale)))(plans)
     keys = jax.random.split(key, (config.seeds, config.runs))
     learners, found = contenders(arena, config.dimension), []
     with bar(f"online curves, {arena}", len(learners)) as progress:
@@ -135,7 +135,7 @@ def curves(config: Config, key: jax.Array, arena: str, plans: jax.Array) -> dict
             meet = lambda respond, plans, agent=agent, rate=rate: jax.jit(
                 jax.vmap(jax.vmap(jax.vmap(course(arena, agent, rate, respond))), (None, 0))
             )(keys, plans)
-            reacting = meet(ARENAS[arena].respond, plans[:1])
+            reacting = meet(ATTACK_SPACES[arena].respond, plans[:1])
             found.append(np.concatenate([meet(online.oblivious, plans), reacting]).mean(axis=2))
             progress(index + 1, found[-1][..., -1].mean())
     regret, late = np.stack(found), slice(config.length // 8, None)

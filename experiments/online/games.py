@@ -22,7 +22,7 @@ from jaxdm.learners.online import (
     rate,
 )
 from jaxdm.oracles import attack
-from jaxdm.oracles.attack import ARENAS, Attack
+from jaxdm.oracles.attack import ATTACK_SPACES, Attack
 from jaxdm.oracles.regret import external
 from jaxdm.rollout import rollout
 from jaxdm.types import Agent
@@ -39,7 +39,7 @@ class Target(NamedTuple):
 
 def contenders(arena: str, dimension: int) -> dict[str, tuple[Agent, Rate]]:
     """The learners of the regret curves, all with rates that need not know T."""
-    region = ARENAS[arena].region
+    region = ATTACK_SPACES[arena].region
     step = ftrl_rate() if arena == "ball" else rate(1 / math.sqrt(dimension), 0.5)
     shared = {
         "FTRL": (ftrl(region, dimension), step),
@@ -62,7 +62,7 @@ def targets(dimension: int) -> dict[str, Target]:
     """The learners under attack, with rates tuned to T but for the second."""
     entropy = math.log(dimension)
     tuned = lambda scale: lambda rounds: rate(scale / jnp.sqrt(rounds))
-    leader = lambda arena: follow_leader(ARENAS[arena].region, dimension)
+    leader = lambda arena: follow_leader(ATTACK_SPACES[arena].region, dimension)
     target = lambda arena, agent, rate, bound: Target(arena=arena, agent=agent, rate=rate, bound=bound)
     return {
         "Hedge": target("simplex", hedge(dimension), tuned(math.sqrt(8 * entropy)), math.sqrt(entropy / 2)),
@@ -79,7 +79,7 @@ def course(arena: str, agent: Agent, rate: Rate, respond: online.Response) -> Ca
 
     def regret(key: jax.Array, plan: jax.Array) -> jax.Array:
         episode = rollout(key, online.env(respond), plan, agent, rate, plan.shape[0])
-        return external(ARENAS[arena].region, episode.next_observation, episode.action)
+        return external(ATTACK_SPACES[arena].region, episode.next_observation, episode.action)
 
     return regret
 
@@ -91,7 +91,7 @@ def attacked(
 
     It starts from random losses, or from what the reacting adversary answered.
     """
-    arena, rate = ARENAS[target.arena], target.rate(rounds)
+    arena, rate = ATTACK_SPACES[target.arena], target.rate(rounds)
     key_plan, key_play = jax.random.split(key)
     plan = arena.scale(families.losses.gaussian(key_plan, length=longest, dimension=dimension))
     answered = rollout(key_play, online.env(arena.respond), plan, target.agent, rate, longest).next_observation

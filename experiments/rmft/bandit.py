@@ -91,7 +91,7 @@ def study(config: Config) -> dict[str, Any]:
 def classics(config: Config, where: games.Game, laws: int = len(LAWS), runs: int | None = None) -> list[Judged]:
     """UCB1 and Thompson sampling on the same worlds."""
     return [
-        judge_learner(config, where, tallies.ucb(ARMS), [tallies.UCB()], laws, runs=runs),
+        judge_learner(config, where, tallies.ucb(ARMS), [tallies.UCBParams()], laws, runs=runs),
         judge_learner(config, where, thompson.beta_thompson(ARMS), [thompson.BetaPrior()], laws, runs=runs),
     ]
 
@@ -106,7 +106,7 @@ def further(config: Config, net: Network, weights: dict[str, Tree]) -> dict[str,
     noisy = lambda key, law: draw(key, jnp.int32(0))._replace(deviation=jnp.full(ARMS, scale[law]))
     where = where._replace(instance=noisy)
     known = judge_networks(config, where, net, weights, len(DEVIATIONS))
-    rival = judge_learner(config, where, tallies.ucb(ARMS), [tallies.UCB()], len(DEVIATIONS))
+    rival = judge_learner(config, where, tallies.ucb(ARMS), [tallies.UCBParams()], len(DEVIATIONS))
     gaussian = join([known, rival]).course[..., -1]
     return {"bandit_longer": longer, "bandit_gaussian": gaussian, "bandit_deviations": DEVIATIONS}
 
@@ -126,7 +126,7 @@ def explored(judged: Judged, arms: list[int], length: int) -> dict[str, np.ndarr
 def teachers() -> dict[str, tuple[Agent, Any, Any]]:
     """Whom other networks imitate: who plays, its rates, and whose decisions are the labels."""
     return {
-        "distilled UCB1": (tallies.ucb(ARMS), tallies.UCB(), "own"),
+        "distilled UCB1": (tallies.ucb(ARMS), tallies.UCBParams(), "own"),
         "distilled Thompson": (thompson.beta_thompson(ARMS), thompson.BetaPrior(), "own"),
         "optimal-arm labels": (wanderer(), (), "best"),
     }

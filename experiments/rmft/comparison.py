@@ -13,7 +13,7 @@ import numpy as np
 from experiments.rmft.config import Config
 from experiments.rmft.training import stacked
 from jaxdm import random
-from jaxdm.numerics import in_pieces
+from jaxdm.numerics import batched_map
 from jaxdm.rmft.games import Game
 from jaxdm.types import Agent, Network, Tree
 
@@ -21,7 +21,7 @@ TUNED, JUDGED = 4, 3
 """Streams of keys: worlds in which rates are chosen, and those in which everyone is compared."""
 
 
-PIECE = 32
+BATCH_SIZE = 32
 """Runs played at once on a CPU."""
 
 
@@ -66,7 +66,7 @@ def judge(
         return record.course, jnp.sum(record.label * record.best, axis=-1), rank
 
     def of_seed(law: jax.Array, inputs: tuple) -> tuple:
-        course, right, rank = in_pieces(lambda key: run(key, law, inputs[1]), inputs[0], PIECE)
+        course, right, rank = batched_map(lambda key: run(key, law, inputs[1]), inputs[0], BATCH_SIZE)
         return jnp.mean(course, axis=0), right, rank
 
     of_law = lambda keys, law, known: jax.lax.map(lambda inputs: of_seed(law, inputs), (keys, known))

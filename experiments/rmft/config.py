@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from jaxdm.models.transformer import Transformer
+from jaxdm.models.transformer import TransformerConfig
 from jaxdm.rmft.distillation import Distillation
 
 ARMS = 6
@@ -13,13 +13,13 @@ ARMS = 6
 BANDIT = Distillation(rounds=100, scenarios=96, rollouts=8, keep=5, steps=8, batch=64, rate=1e-2, decay=0.1)
 
 
-BANDIT_NETWORK = Transformer(width=32, layers=1, heads=1, position="none", mlp_ratio=2)
+BANDIT_NETWORK = TransformerConfig(width=32, layers=1, heads=1, position="none", mlp_ratio=2)
 
 
 DRIFT = dataclasses.replace(BANDIT, rounds=80, scenarios=64, keep=4, rate=5e-3, decay=0.0)
 
 
-DRIFT_NETWORK = Transformer(width=32, layers=1, heads=2, position="alibi", mlp_ratio=2)
+DRIFT_NETWORK = TransformerConfig(width=32, layers=1, heads=2, position="alibi", mlp_ratio=2)
 
 
 BALL = dataclasses.replace(BANDIT, rounds=80, scenarios=128, rollouts=32, keep=6, exploration=2.5, merge=True)
@@ -28,19 +28,19 @@ BALL = dataclasses.replace(BANDIT, rounds=80, scenarios=128, rollouts=32, keep=6
 SIMPLEX = dataclasses.replace(BALL, rounds=160, rollouts=64, keep=12, steps=6)
 
 
-ONLINE_NETWORK = Transformer(width=32, layers=1, heads=1, position="none", mlp_ratio=2)
+ONLINE_NETWORK = TransformerConfig(width=32, layers=1, heads=1, position="none", mlp_ratio=2)
 
 
 SOLVED = Distillation(rounds=40, scenarios=32, rollouts=8, keep=4, steps=4, batch=32, rate=2e-3)
 
 
-SOLVED_NETWORK = Transformer(width=32, layers=2, heads=2, mlp_ratio=2)
+SOLVED_NETWORK = TransformerConfig(width=32, layers=2, heads=2, mlp_ratio=2)
 
 
 ABLATED = Distillation(rounds=60, scenarios=16, rollouts=16, keep=8, steps=4, batch=32, rate=1e-2)
 
 
-ABLATED_NETWORK = Transformer(width=16, layers=1, heads=1, position="none", mlp_ratio=1)
+ABLATED_NETWORK = TransformerConfig(width=16, layers=1, heads=1, position="none", mlp_ratio=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,17 +61,17 @@ class Config:
     """How many times longer the longest judged horizon is."""
     bandit: Distillation = BANDIT
     """Fine-tuning on bandits that stand still."""
-    bandit_network: Transformer = BANDIT_NETWORK
+    bandit_network: TransformerConfig = BANDIT_NETWORK
     drift: Distillation = DRIFT
     """Fine-tuning on bandits whose means are all drawn anew, three times an episode in expectation."""
-    drift_network: Transformer = DRIFT_NETWORK
+    drift_network: TransformerConfig = DRIFT_NETWORK
     online_length: int = 25
     """Rounds of online learning."""
     simplex: Distillation = SIMPLEX
     """Fine-tuning on losses in [0, 1], three arms of five; noisy outputs make laws, and are imitated."""
     ball: Distillation = BALL
     """Likewise on losses in the unit ball, two coordinates of four."""
-    online_network: Transformer = ONLINE_NETWORK
+    online_network: TransformerConfig = ONLINE_NETWORK
     """A single layer of softmax attention."""
     simplex_others: tuple[str, ...] = ()
     ball_others: tuple[str, ...] = ("linear attention",)
@@ -82,7 +82,7 @@ class Config:
     """Steps of gradient ascent."""
     solved: Distillation = SOLVED
     """Fine-tuning on rooms, with regret from the oracle's values and no labels of actions."""
-    solved_network: Transformer = SOLVED_NETWORK
+    solved_network: TransformerConfig = SOLVED_NETWORK
     side: int = 3
     """Cells along a wall of a dark room, and of one with hidden moods."""
     horizon: int = 6
@@ -94,7 +94,7 @@ class Config:
     ablated: Distillation = ABLATED
     """Fine-tuning in the smallest world, where switches are turned one at a time."""
     ablated_length: int = 20
-    ablated_network: Transformer = ABLATED_NETWORK
+    ablated_network: TransformerConfig = ABLATED_NETWORK
     teacher_steps: int = 300
     """Gradient steps of rivals that imitate someone else, or descend regret."""
     teacher_rate: float = 5e-3
@@ -132,13 +132,13 @@ PRESETS = {
         runs=4096,
         train_length=100,
         bandit=dataclasses.replace(LONG, keep=10, decay=0.1),
-        bandit_network=Transformer(width=64, layers=2, heads=2, position="none"),
-        drift_network=Transformer(),
+        bandit_network=TransformerConfig(width=64, layers=2, heads=2, position="none"),
+        drift_network=TransformerConfig(),
         drift=LONG,
         simplex=dataclasses.replace(SIMPLEX, rounds=600, scenarios=256),
         ball=dataclasses.replace(BALL, rounds=600, scenarios=256),
         solved=dataclasses.replace(SOLVED, rounds=400, scenarios=128, rollouts=16, keep=8, rate=1e-3),
-        solved_network=Transformer(width=128, layers=4, heads=4),
+        solved_network=TransformerConfig(width=128, layers=4, heads=4),
         simplex_others=("linear attention", "two layers"),
         ball_others=("linear attention", "two layers"),
         side=5,

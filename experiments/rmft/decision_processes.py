@@ -37,13 +37,13 @@ def study(config: Config, kind: Kind) -> dict[str, Any]:
     held_out = tasks.sample(key_test, draw, about, config.tasks // 8)
     fresh, steps = start(config, net), config.sft_steps[KINDS.index(kind)]
     sizes: Any = {"supports": 1, "batch": 32, "targets": "actions"}
-    maker = trainer.make(losses.batch_loss(net, setting, data.teacher_prompt, **sizes), trainer.adamw(3e-3, steps))
+    maker = trainer.make(losses.batch_loss(net, setting, data.expert_prompt, **sizes), trainer.adamw(3e-3, steps))
     tuned = train(config, f"{kind} SFT", maker, fresh, pool, steps).state.params
     more = train(config, f"{kind} more SFT", maker, tuned, pool, steps).state.params
     runs = {"scratch": (config.solved, fresh), "after SFT": (config.solved, tuned)}
     fits = distil(config, kind, runs, game, net, pool)
     ends = (fresh, fits["scratch"].state.params, tuned, fits["after SFT"].state.params, more)
-    room = float(np.mean(held_out.best - held_out.random))
+    room = float(np.mean(held_out.model_value - held_out.random_value))
     return {
         f"{kind}_methods": METHODS,
         f"{kind}_gap": measured(config, game, net, dict(zip(METHODS, ends, strict=True)), held_out) / room,

@@ -73,11 +73,11 @@ def study(config: Config) -> dict[str, Any]:
     fresh = start(config, net)
     fit = distil(config, "drift", {"RMFT": (config.drift, fresh)}, trained_on, net)["RMFT"]
     where = where._replace(instance=lambda key, law: draw(key, law, config.length))
-    windows = [tallies.Window(exploration=0.6, window=min(window, config.length)) for window in WINDOWS]
+    windows = [tallies.WindowParams(exploration=0.6, window=min(window, config.length)) for window in WINDOWS]
     judged = join(
         [
             judge_networks(config, where, net, {"round 0": fresh, "RMFT": fit.state.params}, len(LAWS)),
-            judge_learner(config, where, tallies.ucb(ARMS), [tallies.UCB()], len(LAWS)),
+            judge_learner(config, where, tallies.ucb(ARMS), [tallies.UCBParams()], len(LAWS)),
             judge_learner(config, where, thompson.beta_thompson(ARMS), [thompson.BetaPrior()], len(LAWS)),
             judge_learner(config, where, tallies.sliding_window_ucb(ARMS, config.length), windows, len(LAWS)),
         ]

@@ -17,7 +17,7 @@ from jaxdm.learners import online as learners
 from jaxdm.models.agents import Decisions
 from jaxdm.models.transformer import network
 from jaxdm.oracles import attack
-from jaxdm.oracles.attack import ARENAS
+from jaxdm.oracles.attack import ATTACK_SPACES
 from jaxdm.oracles.regret import external
 from jaxdm.rmft import baselines, games
 from jaxdm.rmft.distillation import Distillation
@@ -38,7 +38,7 @@ def attacked(
         network: who is attacked.
         weights: leading axis [N] each.
     """
-    arena, size = ARENAS[decisions], game.outputs
+    arena, size = ATTACK_SPACES[decisions], game.outputs
     available = jnp.arange(size) < used
     unused = 1.0 if decisions == "simplex" else 0.0  # such arms are never best, such coordinates cost nothing
     agent, instance = game.player(network), Losses(law=jnp.int32(0), available=available, reacting=jnp.bool_(False))
@@ -102,7 +102,7 @@ def evaluation_suite(decisions: Decisions) -> Suite:
 
 def law(name: str, decisions: Decisions) -> Callable[..., jax.Array]:
     """A law of losses, each sequence scaled to what the decision set allows."""
-    return lambda key, **sizes: ARENAS[decisions].scale(families.losses.LAWS[name](key, **sizes))
+    return lambda key, **sizes: ATTACK_SPACES[decisions].scale(families.losses.LAWS[name](key, **sizes))
 
 
 def game(decisions: Decisions, length: int, names: tuple[str, ...], **options: Any) -> games.Game:

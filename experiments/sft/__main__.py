@@ -84,7 +84,7 @@ def pretrainer(study: Study) -> trainer.Trainer:
     return trainer.make(loss, trainer.adamw(config.rate, config.pretrain_steps))
 
 
-def imitator(study: Study, steps: int, prompt: data.Item = data.teacher_prompt) -> trainer.Trainer:
+def imitator(study: Study, steps: int, prompt: data.Item = data.expert_prompt) -> trainer.Trainer:
     """Predict the teacher's actions."""
     config = study.config
     sizes = {"supports": config.supports, "batch": config.batch}

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Literal
 
 from experiments.rooms import Kind
-from jaxdm.models.transformer import Transformer
+from jaxdm.models.transformer import TransformerConfig
 
-NETWORK = Transformer(mlp_ratio=2)
+NETWORK = TransformerConfig(mlp_ratio=2)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class Config:
     """Axis (shift): cells along a wall in use, where they fit."""
     pools: tuple[int, ...] = (30, 1000)
     """Axis: training tasks, at most `train_tasks`."""
-    network: Transformer = NETWORK
+    network: TransformerConfig = NETWORK
     """Shape of the network."""
     seed: int = 0
     """Of everything random."""
@@ -103,7 +103,7 @@ PRESETS = {
         slips=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5),
         extents=(3, 4, 5, 6),
         pools=(32, 100, 320, 1000, 3200),
-        network=Transformer(width=128, layers=4, heads=4),
+        network=TransformerConfig(width=128, layers=4, heads=4),
     ),
     "toy": Config(
         name="toy",
@@ -127,6 +127,6 @@ PRESETS = {
         slips=(0.1, 0.5),
         extents=(3,),
         pools=(5, 20),
-        network=Transformer(width=8, layers=1, heads=1),
+        network=TransformerConfig(width=8, layers=1, heads=1),
     ),
 }

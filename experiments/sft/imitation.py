@@ -12,15 +12,15 @@ import numpy as np
 
 from experiments.sft.tasks import Study, key_of
 from jaxdm.sft import data, experts
-from jaxdm.sft.experts import Teacher
+from jaxdm.sft.experts import Expert
 from jaxdm.sft.tasks import Task
 from jaxdm.types import Tree
 
-TEACHERS: dict[str, Teacher] = {
+TEACHERS: dict[str, Expert] = {
     "oracle": experts.oracle,
     "soft oracle": experts.soft_oracle(0.5),
     "two steps ahead": experts.myopic(2),
-    "contrarian": experts.contrarian,
+    "contrarian": experts.adversarial,
 }
 
 
@@ -39,7 +39,7 @@ def matrix(study: Study, tune: Callable[[Task, str], Tree]) -> dict[str, Any]:
     """
     covered = jax.jit(jax.vmap(lambda weights, task: overlap(study, task, weights), in_axes=(0, None)))
     lessons = jax.jit(jax.vmap(lambda task: [teach(task) for teach in TEACHERS.values()]))
-    taught_by_each = lambda pool: [pool._replace(lesson=lesson) for lesson in lessons(pool)]
+    taught_by_each = lambda pool: [pool._replace(expert=lesson) for lesson in lessons(pool)]
     taught = [tune(pool, name) for pool, name in zip(taught_by_each(study.pool), TEACHERS, strict=True)]
     asked = taught_by_each(study.held_out)
     rows = [np.stack([covered(weights, task) for task in asked]) for weights in taught]
@@ -51,7 +51,7 @@ def overlap(study: Study, held_out: Task, weights: Tree) -> jax.Array:
     config, setting, spaces = study.config, study.setting, study.setting.spaces
 
     def of_task(key: jax.Array, task: Task) -> jax.Array:
-        asked = data.teacher_prompt(key, setting, task, config.supports)
+        asked = data.expert_prompt(key, setting, task, config.supports)
         outputs = study.network.apply(weights, asked.tokens)[-setting.horizon :]
         law = jax.nn.softmax(outputs[:, : spaces.actions])
         return jnp.mean(jnp.sum(jnp.minimum(law, asked.label[-setting.horizon :]), axis=-1))

@@ -115,10 +115,10 @@ def contest(
     def of_seed(held_out: Task, sources: Task, key: jax.Array, entry: Entry) -> Score:
         def of_task(key: jax.Array, task: Task, source: Task) -> evaluation.Trial:
             def show(key: jax.Array) -> Episode:
-                taught = data.demonstrate(key, setting, source, most)
+                taught = data.demonstrations(key, setting, source, most)
                 if not behaved:
                     return taught
-                own = data.behave(key, setting, source, most)
+                own = data.behaviour_episodes(key, setting, source, most)
                 return jax.tree.map(lambda x, y: jnp.where(entry.unlabelled, x, y), own, taught)
 
             told = lambda task, shown: inform(entry, task, shown)

@@ -43,8 +43,8 @@ def probe(study: Study, weights: dict[str, Tree]) -> dict[str, Any]:
     def gather(params: Tree) -> tuple[jax.Array, jax.Array]:
         def of_task(key: jax.Array, task: Task) -> tuple[jax.Array, jax.Array]:
             key_show, key_query = jax.random.split(key)
-            shown = data.demonstrate(key_show, setting, task, config.supports)
-            query = data.visit(key_query, setting, task)
+            shown = data.demonstrations(key_show, setting, task, config.supports)
+            query = data.query_episode(key_query, setting, task)
             episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), shown, query)
             features = hidden.apply(exposed(params, config.network.width), tokens.encode(episodes, setting.spaces))
             one = jax.tree.map(lambda x: x[0], query)

@@ -50,7 +50,7 @@ def prepare(config: Config, kind: Kind) -> Study:
         kind=kind,
         setting=setting,
         network=network(config.network, setting.spaces.features, setting.spaces.outputs),
-        pool=pool._replace(own=pool.own[:, :0]),  # values by model are large, and only judgement needs them
+        pool=pool._replace(model_q=pool.model_q[:, :0]),  # values by model are large, and only judgement needs them
         held_out=held_out(config, kind, config.horizon, about),
     )
 

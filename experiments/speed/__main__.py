@@ -29,7 +29,7 @@ from jaxdm.analysis import storage
 from jaxdm.envs import families, mdp
 from jaxdm.learners import tabular
 from jaxdm.models.agents import Deployment, choose, deploy, network_agent
-from jaxdm.models.transformer import Transformer, network
+from jaxdm.models.transformer import TransformerConfig, network
 from jaxdm.oracles.mdp import planning
 from jaxdm.rollout import rollout, rollouts, uniform_draws
 from jaxdm.tokens import Spaces, token
@@ -140,7 +140,7 @@ def simulators(repeats: int, steps: int = 100) -> Iterator[Row]:
 def deployments(repeats: int, context: int = 256, decisions: int = 32, instances: int = 64) -> Iterator[Row]:
     """A network that decides with its cache, and the same one that reads everything again at every decision."""
     spaces = Spaces(observations=16, actions=4)
-    net = network(Transformer(), spaces.features, spaces.outputs)
+    net = network(TransformerConfig(), spaces.features, spaces.outputs)
     weights = net.init(jax.random.key(0))
     world, env = families.mdp.frozen_lake(), mdp.env(decisions)
     shown = rollouts(jax.random.key(1), env, world, tabular.random(spaces), (), decisions, context // decisions)

@@ -12,7 +12,7 @@ from experiments.speed.stopwatch import Row, compare
 from jaxdm.envs import bandit, families
 from jaxdm.envs.pomdp import POMDP
 from jaxdm.learners import thompson
-from jaxdm.learners.bandit import UCB, ucb
+from jaxdm.learners.bandit import UCBParams, ucb
 from jaxdm.oracles.pomdp.history_tree import tree_value
 from jaxdm.rollout import rollout
 
@@ -74,7 +74,7 @@ def bandits(repeats: int) -> Iterator[Row]:
     means = np.arange(ARMS) / ARMS + 0.05
     world, keys = bandit.make(means), jax.random.split(jax.random.key(0), RUNS)
     for name, agent, rates in (
-        ("UCB1", ucb(ARMS), UCB()),
+        ("UCB1", ucb(ARMS), UCBParams()),
         ("Thompson sampling", thompson.beta_thompson(ARMS), thompson.BetaPrior()),
     ):
         run = lambda key, a=agent, r=rates: rollout(key, bandit.bernoulli(), world, a, r, ROUNDS).reward.sum()

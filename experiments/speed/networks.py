@@ -14,7 +14,7 @@ from experiments.speed.stopwatch import Row, compare
 from jaxdm import random
 from jaxdm.envs import families, mdp
 from jaxdm.models.agents import deploy, network_agent
-from jaxdm.models.transformer import Transformer, network
+from jaxdm.models.transformer import TransformerConfig, network
 from jaxdm.rollout import rollout
 from jaxdm.sft import data
 from jaxdm.tokens import Spaces
@@ -33,7 +33,7 @@ def training(repeats: int) -> Iterator[Row]:
     state = stage.init(jax.random.key(0), study.network.init(jax.random.key(1)))
     ours = jax.jit(lambda state, pool: stage.run(state, pool, STEPS))
     few = jax.tree.map(lambda x: x[: config.batch], study.pool)
-    prompt = lambda key, task: data.teacher_prompt(key, study.setting, task, config.supports)
+    prompt = lambda key, task: data.expert_prompt(key, study.setting, task, config.supports)
     batch = jax.jit(jax.vmap(prompt))(random.split(jax.random.key(2), config.batch), few)
     tokens, length = batch.tokens.shape[0] * batch.tokens.shape[1], batch.tokens.shape[1]
     alone = matrix_products(shape, spaces.features, spaces.outputs, config.batch, length)
@@ -55,7 +55,7 @@ def training(repeats: int) -> Iterator[Row]:
 
 
 def matrix_products(
-    shape: Transformer, features: int, outputs: int, batch: int, length: int
+    shape: TransformerConfig, features: int, outputs: int, batch: int, length: int
 ) -> Callable[[], jax.Array]:
     """All matrix products of `STEPS` steps and nothing else: forward, by inputs and by weights."""
     hidden, heads = shape.mlp_ratio * shape.width, batch * shape.heads
@@ -86,7 +86,7 @@ def network_rollouts(repeats: int) -> Iterator[Row]:
 
     The peer's world costs nothing.
     """
-    spaces, shape = Spaces(observations=16, actions=4), Transformer()
+    spaces, shape = Spaces(observations=16, actions=4), TransformerConfig()
     net, world, env = network(shape, spaces.features, spaces.outputs), families.mdp.frozen_lake(), mdp.env(DECISIONS)
     weights, agent = net.init(jax.random.key(0)), network_agent(net, spaces, DECISIONS)
     keys = jax.random.split(jax.random.key(1), INSTANCES)

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxdm.models.transformer import Transformer
+from jaxdm.models.transformer import TransformerConfig
 
 
-def gpt(shape: Transformer, features: int, outputs: int, longest: int) -> Any:
+def gpt(shape: TransformerConfig, features: int, outputs: int, longest: int) -> Any:
     """A `torch.nn.Module` from [B, T, F] to [B, T, O]: pre-norm blocks, PyTorch's own attention kernel.
 
     Positions are learned embeddings, as in GPT-2; they cost less than ours.

@@ -19,7 +19,7 @@ Response = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 """`(planned loss [d], sum of losses so far [d], decision [d]) -> loss [d]`: what an adversary does with its plan."""
 
 
-class Region(NamedTuple):
+class DecisionSet(NamedTuple):
     """A convex set of decisions; `size` is the radius of the ball, the sum of coordinates on the simplex.
 
     Fields:
@@ -45,11 +45,11 @@ def _simplex_minimise(loss: jax.Array, size: jax.Array | float = 1.0) -> jax.Arr
     return size * jax.nn.one_hot(jnp.argmin(loss), loss.shape[0], dtype=loss.dtype)
 
 
-BALL = Region(project=optax.projections.projection_l2_ball, minimise=_ball_minimise)
+BALL = DecisionSet(project=optax.projections.projection_l2_ball, minimise=_ball_minimise)
 """`|x| <= size`; zero has its centre as minimiser."""
 
 
-SIMPLEX = Region(project=_simplex_project, minimise=_simplex_minimise)
+SIMPLEX = DecisionSet(project=_simplex_project, minimise=_simplex_minimise)
 """`x >= 0, sum x = size`; ties go to the lowest index."""
 
 

@@ -14,66 +14,66 @@ import jax.numpy as jnp
 from jaxdm.random import uniform, uniform_from
 from jaxdm.types import Agent, Transition
 
-Rate = jax.Array | float
+Scalar = jax.Array | float
 
 
 NEWTON_STEPS, NEWTON_ERROR = 6, 1e-9
 """Of a KL-UCB index, and what they leave of its error besides rounding."""
 
 
-class Tally(NamedTuple):
+class ArmStatistics(NamedTuple):
     """What was tried and what it paid."""
 
     plays: jax.Array  # [K] float, possibly discounted
     total: jax.Array  # [K] reward units
 
 
-class UCB(NamedTuple):
+class UCBParams(NamedTuple):
     """Rates of `ucb`: the defaults are UCB1."""
 
-    exploration: Rate = 2.0  # factor of ln t / n in the squared bonus; rewards have range 1
-    discount: Rate = 1.0  # in (0, 1], what a play is worth one round later
+    exploration: Scalar = 2.0  # factor of ln t / n in the squared bonus; rewards have range 1
+    discount: Scalar = 1.0  # in (0, 1], what a play is worth one round later
 
 
-class Window(NamedTuple):
+class WindowParams(NamedTuple):
     """Rates of `sliding_window_ucb`."""
 
-    exploration: Rate = 0.6
-    window: Rate = 100  # rounds that count, at most W
+    exploration: Scalar = 0.6
+    window: Scalar = 100  # rounds that count, at most W
 
 
 class WindowMemory(NamedTuple):
     """The tally of a window and the rounds in it."""
 
-    tally: Tally
+    tally: ArmStatistics
     arms: jax.Array  # [W] int32, of round t at t mod W
     rewards: jax.Array  # [W]
     time: jax.Array  # [] int32
 
 
-class KLUCB(NamedTuple):
+class KLUCBParams(NamedTuple):
     """Rates of `kl_ucb`: an index may be wrong with chance about `1 / (t ln^c t)`."""
 
-    patience: Rate = 0.0  # c
+    patience: Scalar = 0.0  # c
 
 
-class EpsilonGreedy(NamedTuple):
+class EpsilonGreedyParams(NamedTuple):
     """Rates of `epsilon_greedy`: `eps_t = clip(scale / t, floor, 1)`, t from 1; `scale = 0` keeps it constant."""
 
-    floor: Rate = 0.0
-    scale: Rate = 10.0
+    floor: Scalar = 0.0
+    scale: Scalar = 10.0
 
 
-class Elimination(NamedTuple):
+class EliminationParams(NamedTuple):
     """Rates of `successive_elimination`."""
 
-    failure: Rate = 0.01  # largest chance that the best arm is ever dropped
+    failure: Scalar = 0.01  # largest chance that the best arm is ever dropped
 
 
 class EliminationMemory(NamedTuple):
     """The tally, and the arms still in play."""
 
-    tally: Tally
+    tally: ArmStatistics
     active: jax.Array  # [K] bool
 
 
@@ -90,9 +90,9 @@ def ucb(arms: int) -> Agent:
         `2 B sqrt(xi ...)` is exploration `4 xi B^2`).
     """
 
-    def observe(memory: Tally, transition: Transition, params: UCB) -> Tally:
+    def observe(memory: ArmStatistics, transition: Transition, params: UCBParams) -> ArmStatistics:
         gained = _play(memory, transition)
-        return Tally(
+        return ArmStatistics(
             plays=params.discount * memory.plays + gained.plays,
             total=params.discount * memory.total + gained.total,
         )
@@ -110,21 +110,21 @@ def sliding_window_ucb(arms: int, longest: int) -> Agent:
     Reference: Garivier, Moulines 2011 (SW-UCB).
     """
 
-    def init(key: jax.Array, params: Window) -> WindowMemory:
-        tally = empty_tally(arms, params)
+    def init(key: jax.Array, params: WindowParams) -> WindowMemory:
+        tally = empty_statistics(arms, params)
         ring = jnp.zeros(longest, tally.total.dtype)
         return WindowMemory(tally=tally, arms=ring.astype(jnp.int32), rewards=ring, time=jnp.int32(0))
 
-    def act(draw: jax.Array, memory: WindowMemory, observation: jax.Array, params: Window) -> tuple:
+    def act(draw: jax.Array, memory: WindowMemory, observation: jax.Array, params: WindowParams) -> tuple:
         return best_available(ucb_index(memory.tally, params.exploration), observation), memory
 
-    def observe(memory: WindowMemory, transition: Transition, params: Window) -> WindowMemory:
+    def observe(memory: WindowMemory, transition: Transition, params: WindowParams) -> WindowMemory:
         window = jnp.clip(jnp.asarray(params.window, jnp.int32), 1, longest)
         new, old = memory.time % longest, (memory.time - window) % longest
         expires = (memory.time >= window).astype(memory.rewards.dtype)
         lost = expires * jax.nn.one_hot(memory.arms[old], arms, dtype=expires.dtype)
         gained = _play(memory.tally, transition)
-        tally = Tally(
+        tally = ArmStatistics(
             plays=memory.tally.plays + gained.plays - lost,
             total=memory.tally.total + gained.total - lost * memory.rewards[old],
         )
@@ -147,7 +147,7 @@ def kl_ucb(arms: int) -> Agent:
     Reference: Garivier, Cappe, The KL-UCB algorithm for bounded stochastic bandits and beyond, 2011.
     """
 
-    def index(tally: Tally, params: KLUCB) -> jax.Array:
+    def index(tally: ArmStatistics, params: KLUCBParams) -> jax.Array:
         log_time = jnp.log(jnp.maximum(jnp.sum(tally.plays), 1))
         level = log_time + params.patience * jnp.log(jnp.maximum(log_time, 1))
         mean = tally.total / jnp.maximum(tally.plays, 1)
@@ -165,7 +165,7 @@ def epsilon_greedy(arms: int) -> Agent:
     Reference: Auer, Cesa-Bianchi, Fischer 2002, figure 3 (scale `c K / d^2`).
     """
 
-    def act(draw: jax.Array, memory: Tally, observation: jax.Array, params: EpsilonGreedy) -> tuple:
+    def act(draw: jax.Array, memory: ArmStatistics, observation: jax.Array, params: EpsilonGreedyParams) -> tuple:
         explore, which = uniform_from(draw, (2,))
         rate = jnp.clip(params.scale / (jnp.sum(memory.plays) + 1), params.floor, 1)
         mean = jnp.where(memory.plays > 0, memory.total / jnp.maximum(memory.plays, 1), jnp.inf)
@@ -174,7 +174,7 @@ def epsilon_greedy(arms: int) -> Agent:
         return jnp.where(explore < rate, anyone, best_available(mean, observation)).astype(jnp.int32), memory
 
     draws = lambda key, length: uniform(key, (length, 2))
-    return Agent(init=lambda key, params: empty_tally(arms, params), act=act, observe=add_play, draws=draws)
+    return Agent(init=lambda key, params: empty_statistics(arms, params), act=act, observe=add_play, draws=draws)
 
 
 def successive_elimination(arms: int) -> Agent:
@@ -190,13 +190,13 @@ def successive_elimination(arms: int) -> Agent:
         radius is ours.
     """
 
-    def init(key: jax.Array, params: Elimination) -> EliminationMemory:
-        return EliminationMemory(tally=empty_tally(arms, params), active=jnp.ones(arms, bool))
+    def init(key: jax.Array, params: EliminationParams) -> EliminationMemory:
+        return EliminationMemory(tally=empty_statistics(arms, params), active=jnp.ones(arms, bool))
 
-    def act(draw: jax.Array, memory: EliminationMemory, observation: jax.Array, params: Elimination) -> tuple:
+    def act(draw: jax.Array, memory: EliminationMemory, observation: jax.Array, params: EliminationParams) -> tuple:
         return best_available(-memory.tally.plays, observation & memory.active), memory
 
-    def observe(memory: EliminationMemory, transition: Transition, params: Elimination) -> EliminationMemory:
+    def observe(memory: EliminationMemory, transition: Transition, params: EliminationParams) -> EliminationMemory:
         tally = add_play(memory.tally, transition, params)
         plays = jnp.maximum(tally.plays, 1)
         radius = jnp.sqrt(jnp.log(4 * arms * plays**2 / params.failure) / (2 * plays))
@@ -207,7 +207,7 @@ def successive_elimination(arms: int) -> Agent:
     return Agent(init=init, act=act, observe=observe, draws=no_draws)
 
 
-def ucb_index(tally: Tally, exploration: Rate) -> jax.Array:
+def ucb_index(tally: ArmStatistics, exploration: Scalar) -> jax.Array:
     """`mean_a + sqrt(exploration ln(sum n) / n_a)`, [K]; infinite for an untried arm."""
     tried = tally.plays > 0
     plays = jnp.where(tried, tally.plays, 1)
@@ -254,16 +254,16 @@ def float_type(params: Any) -> Any:
     return jnp.result_type(*jax.tree.leaves(params), 0.0)
 
 
-def empty_tally(arms: int, params: Any) -> Tally:
+def empty_statistics(arms: int, params: Any) -> ArmStatistics:
     """No plays, in the float type of the rates."""
     zero = jnp.zeros(arms, float_type(params))
-    return Tally(plays=zero, total=zero)
+    return ArmStatistics(plays=zero, total=zero)
 
 
-def add_play(memory: Tally, transition: Transition, params: Any) -> Tally:
+def add_play(memory: ArmStatistics, transition: Transition, params: Any) -> ArmStatistics:
     """The tally with one play more."""
     gained = _play(memory, transition)
-    return Tally(plays=memory.plays + gained.plays, total=memory.total + gained.total)
+    return ArmStatistics(plays=memory.plays + gained.plays, total=memory.total + gained.total)
 
 
 def no_draws(key: jax.Array, length: int) -> jax.Array:
@@ -271,13 +271,15 @@ def no_draws(key: jax.Array, length: int) -> jax.Array:
     return jnp.zeros((length, 0))
 
 
-def _play(memory: Tally, transition: Transition) -> Tally:
+def _play(memory: ArmStatistics, transition: Transition) -> ArmStatistics:
     chosen = jax.nn.one_hot(transition.action, memory.plays.shape[0], dtype=memory.plays.dtype)
-    return Tally(plays=chosen, total=chosen * transition.reward.astype(chosen.dtype))
+    return ArmStatistics(plays=chosen, total=chosen * transition.reward.astype(chosen.dtype))
 
 
-def _index_player(arms: int, index: Callable[[Tally, Any], jax.Array], observe: Callable[..., Tally]) -> Agent:
-    def act(draw: jax.Array, memory: Tally, observation: jax.Array, params: Any) -> tuple:
+def _index_player(
+    arms: int, index: Callable[[ArmStatistics, Any], jax.Array], observe: Callable[..., ArmStatistics]
+) -> Agent:
+    def act(draw: jax.Array, memory: ArmStatistics, observation: jax.Array, params: Any) -> tuple:
         return best_available(index(memory, params), observation), memory
 
-    return Agent(init=lambda key, params: empty_tally(arms, params), act=act, observe=observe, draws=no_draws)
+    return Agent(init=lambda key, params: empty_statistics(arms, params), act=act, observe=observe, draws=no_draws)

@@ -8,16 +8,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm.learners.bandit import Rate, empty_tally
+from jaxdm.learners.bandit import Scalar, empty_statistics
 from jaxdm.random import inverse_cdf, sample_index, uniform, uniform_from
 from jaxdm.types import Agent, Transition
 
 
-class Exp3(NamedTuple):
+class Exp3Params(NamedTuple):
     """Rates: without sharing it is Exp3, with it Exp3.S."""
 
-    exploration: Rate = 0.1  # gamma in (0, 1]
-    sharing: Rate = 0.0  # alpha >= 0, how much weight flows to all arms each round
+    exploration: Scalar = 0.1  # gamma in (0, 1]
+    sharing: Scalar = 0.0  # alpha >= 0, how much weight flows to all arms each round
 
 
 class Exp3Memory(NamedTuple):
@@ -39,16 +39,16 @@ def exp3(arms: int) -> Agent:
         and 4 (Exp3.S).
     """
 
-    def init(key: jax.Array, params: Exp3) -> Exp3Memory:
-        zero = empty_tally(arms, params).plays
+    def init(key: jax.Array, params: Exp3Params) -> Exp3Memory:
+        zero = empty_statistics(arms, params).plays
         return Exp3Memory(log_weight=zero, law=zero)
 
-    def act(draw: jax.Array, memory: Exp3Memory, observation: jax.Array, params: Exp3) -> tuple:
+    def act(draw: jax.Array, memory: Exp3Memory, observation: jax.Array, params: Exp3Params) -> tuple:
         law = exp3_law(memory.log_weight, observation, params.exploration)
         action = sample_index(inverse_cdf(law), uniform_from(draw, dtype=law.dtype))
         return action, Exp3Memory(log_weight=memory.log_weight, law=law)
 
-    def observe(memory: Exp3Memory, transition: Transition, params: Exp3) -> Exp3Memory:
+    def observe(memory: Exp3Memory, transition: Transition, params: Exp3Params) -> Exp3Memory:
         available = transition.observation
         chosen = jax.nn.one_hot(transition.action, arms, dtype=memory.law.dtype)
         count = jnp.sum(available, dtype=memory.law.dtype)
@@ -63,7 +63,7 @@ def exp3(arms: int) -> Agent:
     return Agent(init=init, act=act, observe=observe, draws=draws)
 
 
-def exp3_law(log_weight: jax.Array, available: jax.Array, exploration: Rate) -> jax.Array:
+def exp3_law(log_weight: jax.Array, available: jax.Array, exploration: Scalar) -> jax.Array:
     """`(1 - gamma) w / sum w + gamma / K` over the available arms, [K]."""
     share = jax.nn.softmax(jnp.where(available, log_weight, -jnp.inf))
     even = available / jnp.sum(available, dtype=log_weight.dtype)

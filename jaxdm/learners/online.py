@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.envs.online import Region, no_draws
+from jaxdm.envs.online import DecisionSet, no_draws
 from jaxdm.types import Agent, Transition
 from jaxdm.validation import is_concrete
 
@@ -125,12 +125,12 @@ def _add(point: jax.Array, loss: jax.Array, eta: jax.Array, size: jax.Array) -> 
     return point + loss
 
 
-def follow_leader(region: Region, dimension: int) -> Agent:
+def follow_leader(region: DecisionSet, dimension: int) -> Agent:
     """The best decision so far; no rate enters. Its regret can be linear (see `jaxdm.envs.losses.alternating`)."""
     return _learner(dimension, lambda draw, total, eta, size: region.minimise(total, size), _add)
 
 
-def ftrl(region: Region, dimension: int) -> Agent:
+def ftrl(region: DecisionSet, dimension: int) -> Agent:
     """Follow the leader with the regulariser `|x|^2 / (2 eta_t)`.
 
     With a fixed rate its regret is at most `R^2 / (2 eta) + (eta / 2) sum_t |l_t|^2` on the ball of radius R.
@@ -149,7 +149,7 @@ def hedge(dimension: int) -> Agent:
 
 
 def perturbed_leader(
-    region: Region, dimension: int, noise: Callable[..., jax.Array] = jax.random.normal, samples: int = 1
+    region: DecisionSet, dimension: int, noise: Callable[..., jax.Array] = jax.random.normal, samples: int = 1
 ) -> Agent:
     """The leader after fresh noise; the mean over `samples` draws, which goes to the mean decision as they grow.
 
@@ -183,7 +183,7 @@ def perturbed_leader(
     return _learner(dimension, decide, _add, draws)
 
 
-def lazy_descent(region: Region, dimension: int) -> Agent:
+def lazy_descent(region: DecisionSet, dimension: int) -> Agent:
     """Online gradient descent that never projects its running point; with a fixed rate it is `ftrl`.
 
     Reference: Zinkevich 2003; Hazan, Introduction to Online Convex Optimization, 2016, section 5.4.
@@ -195,7 +195,7 @@ def lazy_descent(region: Region, dimension: int) -> Agent:
     )
 
 
-def greedy_descent(region: Region, dimension: int) -> Agent:
+def greedy_descent(region: DecisionSet, dimension: int) -> Agent:
     """Online gradient descent that projects after every step; its first decision is the projection of zero.
 
     With a fixed rate its regret is at most `R^2 / (2 eta) + (eta / 2) sum_t |l_t|^2` on the ball of radius R.

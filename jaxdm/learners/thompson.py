@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.learners.bandit import Rate, Tally, add_play, best_available, empty_tally, float_type
+from jaxdm.learners.bandit import ArmStatistics, Scalar, add_play, best_available, empty_statistics, float_type
 from jaxdm.learners.gamma import SMALLEST_SHAPE, log_gamma
 from jaxdm.random import normal, split
 from jaxdm.types import Agent, Transition
@@ -22,8 +22,8 @@ LANES = 8
 class BetaPrior(NamedTuple):
     """Prior of every arm's chance of success: pseudo-counts of at least 1."""
 
-    successes: Rate = 1.0
-    failures: Rate = 1.0
+    successes: Scalar = 1.0
+    failures: Scalar = 1.0
 
 
 class BetaMemory(NamedTuple):
@@ -35,9 +35,9 @@ class BetaMemory(NamedTuple):
 class NormalPrior(NamedTuple):
     """Prior `N(mean, deviation^2)` of every arm's mean reward, and the known deviation of one reward."""
 
-    mean: Rate = 0.0
-    deviation: Rate = 1.0
-    noise: Rate = 1.0
+    mean: Scalar = 0.0
+    deviation: Scalar = 1.0
+    noise: Scalar = 1.0
 
 
 def beta_thompson(arms: int) -> Agent:
@@ -91,11 +91,11 @@ def normal_thompson(arms: int) -> Agent:
     Reference: Russo, Van Roy, Kazerouni, Osband, Wen, A tutorial on Thompson sampling, 2018, section 4.
     """
 
-    def act(draw: jax.Array, memory: Tally, observation: jax.Array, params: NormalPrior) -> tuple:
+    def act(draw: jax.Array, memory: ArmStatistics, observation: jax.Array, params: NormalPrior) -> tuple:
         weight = 1 / params.deviation**2 + memory.plays / params.noise**2
         centre = (params.mean / params.deviation**2 + memory.total / params.noise**2) / weight
         sample = centre + normal(draw, (arms,)).astype(weight.dtype) * jax.lax.rsqrt(weight)
         return best_available(sample, observation), memory
 
-    init = lambda key, params: empty_tally(arms, params)
+    init = lambda key, params: empty_statistics(arms, params)
     return Agent(init=init, act=act, observe=add_play, draws=split)

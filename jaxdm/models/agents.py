@@ -104,7 +104,7 @@ Labels = Literal["sampled", "law", "output"]
 the decision and imitates the noisy output behind it, by least squares."""
 
 
-SHARPNESS = 4.0
+INVERSE_TEMPERATURE = 4.0
 """Scale of outputs on the simplex: a law near a vertex needs large ones, and training moves them little by little."""
 
 
@@ -171,7 +171,9 @@ def online_player(
         output = output[:dimension]
         if decisions == "ball":
             return ball_point(output, params.available, draw[1:], params.exploration), memory
-        law = arm_law(SHARPNESS * output, params.available, draw[1:], SHARPNESS * params.exploration)
+        law = arm_law(
+            INVERSE_TEMPERATURE * output, params.available, draw[1:], INVERSE_TEMPERATURE * params.exploration
+        )
         if labels != "sampled":
             return law, memory
         return jax.nn.one_hot(sample_index(inverse_cdf(law), draw[0]), dimension, dtype=law.dtype), memory

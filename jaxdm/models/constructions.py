@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.models.attention import Kind
-from jaxdm.models.transformer import Transformer, network
+from jaxdm.models.transformer import TransformerConfig, network
 from jaxdm.types import Network, Tree
 
 
@@ -43,7 +43,7 @@ def softmax_attention(width: int) -> Network:
 
 
 def _attention(kind: Kind, width: int) -> Network:
-    config = Transformer(width=width, layers=1, heads=1, attention=kind, position="none", bare=True)
+    config = TransformerConfig(width=width, layers=1, heads=1, attention=kind, position="none", bare=True)
     return network(config, width, width)
 
 

@@ -20,7 +20,7 @@ from jaxdm.types import Network, Tree
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Transformer:
+class TransformerConfig:
     """What shape of network; `bare` leaves only attention and the residual stream, as theory has it.
 
     A full network is `x = E tokens`, then L times `x += Attention(norm x)`, `x += MLP(norm x)`, then `U norm x`.
@@ -43,7 +43,7 @@ class Transformer:
     """Only attention and the residual stream."""
 
 
-def network(config: Transformer, features: int, outputs: int) -> Network:
+def network(config: TransformerConfig, features: int, outputs: int) -> Network:
     """The pure functions of a decoder.
 
     Args:
@@ -104,7 +104,7 @@ def network(config: Transformer, features: int, outputs: int) -> Network:
 class Decoder(nnx.Module):
     """Embedding, blocks, read-out; as built, every matrix is full of the deviation that its entries are to have."""
 
-    def __init__(self, config: Transformer, features: int, outputs: int, *, rngs: nnx.Rngs):
+    def __init__(self, config: TransformerConfig, features: int, outputs: int, *, rngs: nnx.Rngs):
         """Build; nothing random."""
         self.config = config
         if not config.bare:
@@ -140,7 +140,7 @@ class Decoder(nnx.Module):
 class Block(nnx.Module):
     """One layer: attention, then an MLP, each added to the residual stream."""
 
-    def __init__(self, config: Transformer, *, rngs: nnx.Rngs):
+    def __init__(self, config: TransformerConfig, *, rngs: nnx.Rngs):
         """Build; nothing random."""
         self.config = config
         width, hidden = config.width, config.mlp_ratio * config.width

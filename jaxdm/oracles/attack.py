@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxdm.envs import families, online
-from jaxdm.envs.online import BALL, SIMPLEX, Region, Response, validate
+from jaxdm.envs.online import BALL, SIMPLEX, DecisionSet, Response, validate
 
 
 class Attack(NamedTuple):
@@ -78,21 +78,23 @@ def _better(best: tuple, losses: jax.Array, value: jax.Array) -> tuple:
     return jnp.where(better, losses, best[0]), jnp.where(better, value, best[1])
 
 
-class Arena(NamedTuple):
+class AttackSpace(NamedTuple):
     """A decision set, with what an adversary may do there."""
 
-    region: Region
+    region: DecisionSet
     respond: Response
     scale: Callable[[jax.Array], jax.Array]  # a sequence of any size into what is allowed
     project: Callable[[jax.Array], jax.Array]  # the nearest allowed sequence
 
 
-ARENAS = {
-    "simplex": Arena(
+ATTACK_SPACES = {
+    "simplex": AttackSpace(
         region=SIMPLEX,
         respond=online.against_simplex,
         scale=families.losses.unit_interval,
         project=to_unit_interval,
     ),
-    "ball": Arena(region=BALL, respond=online.against_ball, scale=families.losses.unit_ball, project=to_unit_ball),
+    "ball": AttackSpace(
+        region=BALL, respond=online.against_ball, scale=families.losses.unit_ball, project=to_unit_ball
+    ),
 }

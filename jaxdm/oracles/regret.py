@@ -21,7 +21,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm.envs.online import Region, validate
+from jaxdm.envs.online import DecisionSet, validate
 from jaxdm.types import Env, Tree
 
 
@@ -39,7 +39,7 @@ class ArmSequence(NamedTuple):
     loss: jax.Array  # [] loss units
 
 
-def best_fixed(region: Region, losses: jax.Array, size: jax.Array | float = 1.0) -> Comparator:
+def best_fixed(region: DecisionSet, losses: jax.Array, size: jax.Array | float = 1.0) -> Comparator:
     """`argmin_x <S_T, x>` over the set: on the ball the loss is `-R |S_T|`, on the simplex that of the best arm.
 
     Args:
@@ -56,7 +56,7 @@ def best_fixed(region: Region, losses: jax.Array, size: jax.Array | float = 1.0)
     return Comparator(decision=decision, loss=jnp.dot(total, decision))
 
 
-def best_so_far(region: Region, losses: jax.Array, size: jax.Array | float = 1.0) -> jax.Array:
+def best_so_far(region: DecisionSet, losses: jax.Array, size: jax.Array | float = 1.0) -> jax.Array:
     """`min_x <S_t, x>` for every t, [T]: what `best_fixed` costs on each prefix.
 
     Args:
@@ -73,7 +73,7 @@ def best_so_far(region: Region, losses: jax.Array, size: jax.Array | float = 1.0
     return jnp.sum(totals * decisions, axis=-1)
 
 
-def best_each_round(region: Region, losses: jax.Array, size: jax.Array | float = 1.0) -> jax.Array:
+def best_each_round(region: DecisionSet, losses: jax.Array, size: jax.Array | float = 1.0) -> jax.Array:
     """`argmin_x <l_t, x>` for every t, [T, d]: the comparators of the strictest dynamic regret.
 
     Raises:
@@ -136,7 +136,7 @@ def best_switching(losses: jax.Array, switches: int) -> ArmSequence:
     return ArmSequence(arms=jnp.concatenate([start[None], arms]).astype(jnp.int32), loss=cost[-1, end])
 
 
-def external(region: Region, losses: jax.Array, decisions: jax.Array, size: jax.Array | float = 1.0) -> jax.Array:
+def external(region: DecisionSet, losses: jax.Array, decisions: jax.Array, size: jax.Array | float = 1.0) -> jax.Array:
     """Against the best fixed decision: `sum_{i<=t} <l_i, x_i> - min_x <S_t, x>`, [T].
 
     Args:

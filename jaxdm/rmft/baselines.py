@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxdm import random
 from jaxdm.rmft.distillation import cost_of
-from jaxdm.rmft.games import Game, Record
+from jaxdm.rmft.games import Game, Rollout
 from jaxdm.types import Agent, Network, Tree
 
 
@@ -42,7 +42,7 @@ def imitation_loss(
     if batch < 1 or labels not in ("own", "best"):
         raise ValueError(f"batch, labels: {batch}, {labels!r}; expected at least 1, and 'own' or 'best'")
 
-    def one(key: jax.Array, data: Tree) -> Record:
+    def one(key: jax.Array, data: Tree) -> Rollout:
         key_instance, key_play = random.split(key)
         instance = game.instance(key_instance, data)
         record = game.play(key_play, instance, teacher, told(instance))

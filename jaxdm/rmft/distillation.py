@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxdm import random
-from jaxdm.numerics import in_pieces
-from jaxdm.rmft.games import Game, Record, seeded
+from jaxdm.numerics import batched_map
+from jaxdm.rmft.games import Game, Rollout, seeded
 from jaxdm.trainer import Trainer, TrainState
 from jaxdm.types import Network, Tree
 
@@ -44,11 +44,11 @@ Credit = Literal["equal", "advantage"]
 Memory = Literal["keep", "reset"]
 
 
-PIECE = 4
+BATCH_SIZE = 4
 """Scenarios played at once on a CPU, so that their caches stay in its own; eight times more where one serves all L."""
 
 
-READ_ALIKE = Record._make(map({"label": 0, "course": 0, "reward": 0}.get, Record._fields))
+READ_ALIKE = Rollout._make(map({"label": 0, "course": 0, "reward": 0}.get, Rollout._fields))
 """Axes of the rollouts in records that are to be merged: what they read has none."""
 
 
@@ -89,11 +89,11 @@ class Distillation:
     gradient of imitating each, for the price of one. B then counts scenarios."""
 
 
-SWITCHES = ("keep", "unit", "select", "credit", "exploration", "rate", "decay", "memory")
+HYPERPARAMETERS = ("keep", "unit", "select", "credit", "exploration", "rate", "decay", "memory")
 """Fields of a configuration that are data."""
 
 
-class Switches(NamedTuple):
+class Hyperparameters(NamedTuple):
     """What runs of one program may differ in."""
 
     keep: jax.Array  # [] int32 k
@@ -110,7 +110,7 @@ class Optimiser(NamedTuple):
     """What the state of a run holds beside weights."""
 
     moments: Tree
-    switches: Switches
+    hyperparameters: Hyperparameters
 
 
 class Ranked(NamedTuple):
@@ -147,10 +147,10 @@ def validate(config: Distillation) -> None:
         raise ValueError("merge: True; expected the unit 'scenario', 'shared' sequences and 'equal' credit")
 
 
-def switches(config: Distillation) -> Switches:
+def hyperparameters(config: Distillation) -> Hyperparameters:
     """The part of a configuration that is data."""
     number = lambda value: jnp.asarray(value, jnp.result_type(float))
-    return Switches(
+    return Hyperparameters(
         keep=jnp.int32(config.keep),
         pooled=jnp.bool_(config.unit == "pool"),
         by_reward=jnp.bool_(config.select == "reward"),
@@ -181,11 +181,11 @@ def make(config: Distillation, game: Game, network: Network) -> Trainer:
     adam = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
 
     def init(key: jax.Array, params: Tree) -> TrainState:
-        inner = Optimiser(moments=adam.init(params), switches=switches(config))
+        inner = Optimiser(moments=adam.init(params), hyperparameters=hyperparameters(config))
         return TrainState(params=params, optimiser=inner, step=jnp.int32(0), key=key)
 
     def one_round(state: TrainState, data: Tree) -> tuple[TrainState, jax.Array]:
-        how = state.optimiser.switches
+        how = state.optimiser.hyperparameters
         key_play, key_order = random.split(random.fold_in(state.key, state.step))
         played = collect(key_play, config, how.exploration, game, network, state.params, data)
         regret = played.course[..., -1]
@@ -205,7 +205,7 @@ def make(config: Distillation, game: Game, network: Network) -> Trainer:
         moments = jax.tree.map(lambda old: jnp.where(how.forgetful, 0, old), state.optimiser.moments)
         order = batches(key_order, config, how.keep)
         (params, moments), _ = jax.lax.scan(imitate, (state.params, moments), order)
-        inner = Optimiser(moments=moments, switches=how)
+        inner = Optimiser(moments=moments, hyperparameters=how)
         return TrainState(params=params, optimiser=inner, step=state.step + 1, key=state.key), jnp.mean(regret)
 
     def run(state: TrainState, data: Tree, steps: int) -> tuple[TrainState, jax.Array]:
@@ -222,7 +222,7 @@ def collect(
     network: Network,
     params: Tree,
     data: Tree,
-) -> Record:
+) -> Rollout:
     """M scenarios by L rollouts of the network, leading axes [M, L], labelled with what is to be imitated.
 
     Args:
@@ -236,12 +236,12 @@ def collect(
     """
     agent = game.player(network)
 
-    def scenario(key: jax.Array) -> Record:
+    def scenario(key: jax.Array) -> Rollout:
         key_instance, key_world, key_agent = random.split(key, 3)
         instance = game.instance(key_instance, data)
         told = game.deploy(params, exploration, instance)
 
-        def one(key_world: jax.Array, key_agent: jax.Array) -> Record:
+        def one(key_world: jax.Array, key_agent: jax.Array) -> Rollout:
             record = game.play(key_world, instance, seeded(agent, key_agent), told)
             # Where the label is what was played, neither of these is ever computed.
             outputs, draws = network.apply(params, record.tokens), agent.draws(key_agent, record.mask.shape[0])
@@ -252,10 +252,10 @@ def collect(
         agents = random.split(key_agent, config.rollouts)
         return jax.vmap(one, (None if shared else 0, 0), READ_ALIKE if config.merge else 0)(worlds, agents)
 
-    return in_pieces(scenario, random.split(key, config.scenarios), 8 * PIECE if config.merge else PIECE)
+    return batched_map(scenario, random.split(key, config.scenarios), 8 * BATCH_SIZE if config.merge else BATCH_SIZE)
 
 
-def rank(how: Switches, regret: jax.Array, reward: jax.Array) -> Ranked:
+def rank(how: Hyperparameters, regret: jax.Array, reward: jax.Array) -> Ranked:
     """In what order rollouts are kept, and with what weight; ties go to the earlier rollout.
 
     The best of every scenario come first, then the second of every scenario, and so on; in a pool, the best of all.
@@ -275,7 +275,7 @@ def rank(how: Switches, regret: jax.Array, reward: jax.Array) -> Ranked:
     return Ranked(place=place, weight=jnp.where(how.advantage, credit, 1))
 
 
-def merged(keep: jax.Array, ranked: Ranked, played: Record) -> tuple[Record, Ranked]:
+def merged(keep: jax.Array, ranked: Ranked, played: Rollout) -> tuple[Rollout, Ranked]:
     """One record of each scenario, [M], with the mean label of its k kept, and their order.
 
     Costs on a label y are `|z - y|^2 / 2` or linear in y: their mean has the gradient of the cost on the mean label.
@@ -301,10 +301,10 @@ def batches(key: jax.Array, config: Distillation, keep: jax.Array) -> jax.Array:
     return order[jnp.arange(config.steps * config.batch) % kept].reshape(config.steps, config.batch)
 
 
-def cost_of(game: Game, network: Network) -> Callable[[Tree, Record, jax.Array], jax.Array]:
+def cost_of(game: Game, network: Network) -> Callable[[Tree, Rollout, jax.Array], jax.Array]:
     """`(params, records [n], weight [n]) -> []`: the weighted mean cost of not deciding as the records did."""
 
-    def cost(params: Tree, records: Record, weight: jax.Array) -> jax.Array:
+    def cost(params: Tree, records: Rollout, weight: jax.Array) -> jax.Array:
         costs = jax.vmap(game.cost)(network.apply(params, records.tokens), records)
         return jnp.mean(weight * costs)
 

@@ -27,7 +27,7 @@ from jaxdm.types import Agent, Network, Tree
 from jaxdm.validation import check_sizes
 
 
-class Record(NamedTuple):
+class Rollout(NamedTuple):
     """One rollout: what was read and decided, and what it cost."""
 
     tokens: jax.Array  # [N, F]
@@ -60,9 +60,9 @@ class Game(NamedTuple):
     player: Callable[[Network], Agent]
     instance: Callable[[jax.Array, Tree], Tree]
     deploy: Callable[[Tree, jax.Array, Tree], Tree]
-    play: Callable[[jax.Array, Tree, Agent, Tree], Record]
-    relabel: Callable[[jax.Array, jax.Array, Record, jax.Array], jax.Array]
-    cost: Callable[[jax.Array, Record], jax.Array]
+    play: Callable[[jax.Array, Tree, Agent, Tree], Rollout]
+    relabel: Callable[[jax.Array, jax.Array, Rollout, jax.Array], jax.Array]
+    cost: Callable[[jax.Array, Rollout], jax.Array]
     full_information: bool = False
 
 
@@ -106,11 +106,11 @@ def bandit_game(
         raise ValueError(f"rewards: {rewards!r}; expected 'bernoulli' or 'gaussian'")
     env = bandit.bernoulli() if rewards == "bernoulli" else bandit.gaussian()
 
-    def play(key: jax.Array, instance: bandit.Bandit, agent: Agent, agent_params: Tree) -> Record:
+    def play(key: jax.Array, instance: bandit.Bandit, agent: Agent, agent_params: Tree) -> Rollout:
         played = rollout(key, env, instance, agent, agent_params, length)
         means = bandit.means_at(instance, jnp.arange(length))
         best = jnp.argmax(jnp.where(instance.available, means, -jnp.inf), axis=-1)
-        return Record(
+        return Rollout(
             tokens=bandit_tokens(played, arms),
             label=jax.nn.one_hot(played.action, arms, dtype=means.dtype),
             best=jax.nn.one_hot(best, arms, dtype=means.dtype),
@@ -120,7 +120,7 @@ def bandit_game(
             reward=jnp.sum(played.reward),
         )
 
-    def relabel(outputs: jax.Array, draws: jax.Array, record: Record, exploration: jax.Array) -> jax.Array:
+    def relabel(outputs: jax.Array, draws: jax.Array, record: Rollout, exploration: jax.Array) -> jax.Array:
         if labels == "sampled":
             return record.label
         return jax.vmap(numeric.arm_law, (0, 0, 0, None))(
@@ -177,10 +177,10 @@ def online_game(
         available = random.places(key_place, dimension) < used
         return Losses(law=law, available=available, reacting=jnp.bool_(False))
 
-    def relabel(outputs: jax.Array, draws: jax.Array, record: Record, exploration: jax.Array) -> jax.Array:
+    def relabel(outputs: jax.Array, draws: jax.Array, record: Rollout, exploration: jax.Array) -> jax.Array:
         return outputs[:, :dimension] + exploration * draws[:, 1:] if labels == "output" else record.label
 
-    sharp_cost = lambda outputs, record: law_cost(numeric.SHARPNESS * outputs, record)
+    sharp_cost = lambda outputs, record: law_cost(numeric.INVERSE_TEMPERATURE * outputs, record)
     drawn = [functools.partial(law, length=length, dimension=dimension) for law in laws]
     return Game(
         features=online_features(dimension),
@@ -204,7 +204,7 @@ def _online_play(draw: list[Callable[..., jax.Array]], decisions: Decisions, adv
     region, unused = (BALL, 0.0) if decisions == "ball" else (SIMPLEX, 1.0)
     against = online.against_ball if decisions == "ball" else online.against_simplex
 
-    def play(key: jax.Array, instance: Losses, agent: Agent, agent_params: Tree) -> Record:
+    def play(key: jax.Array, instance: Losses, agent: Agent, agent_params: Tree) -> Rollout:
         key_losses, key_play = random.split(key)
         drawn = jax.lax.switch(instance.law, draw, key_losses)
         plan = jnp.where(instance.available, drawn, unused)
@@ -212,7 +212,7 @@ def _online_play(draw: list[Callable[..., jax.Array]], decisions: Decisions, adv
         env = online.env(answer) if adversary else online.env()
         played = rollout(key_play, env, plan, agent, agent_params, plan.shape[0])
         losses = played.next_observation
-        return Record(
+        return Rollout(
             tokens=online_tokens(losses, instance.available),
             label=played.action,
             best=jnp.broadcast_to(region.minimise(jnp.sum(losses, axis=0)), losses.shape),
@@ -229,14 +229,14 @@ def _deploy(weights: Tree, exploration: jax.Array, instance: Any) -> Player:
     return Player(weights=weights, exploration=exploration, available=instance.available)
 
 
-def law_cost(outputs: jax.Array, record: Record) -> jax.Array:
+def law_cost(outputs: jax.Array, record: Rollout) -> jax.Array:
     """Mean cross-entropy `-sum_a label(a) log softmax(z)(a)` over the available arms, [] nats."""
     arms = record.label.shape[-1]
     log_law = jax.nn.log_softmax(jnp.where(record.available, outputs[:, :arms], -jnp.inf))
     return masked_mean(-jnp.sum(jnp.where(record.available, record.label * log_law, 0), axis=-1), record.mask)
 
 
-def point_cost(outputs: jax.Array, record: Record) -> jax.Array:
+def point_cost(outputs: jax.Array, record: Rollout) -> jax.Array:
     """Mean of `|z - label|^2 / 2` over the available coordinates, []."""
     arms = record.label.shape[-1]
     error = jnp.where(record.available, outputs[:, :arms] - record.label, 0)

@@ -12,9 +12,10 @@ from jaxdm import random, tokens
 from jaxdm.models.agents import deploy as deploy_network
 from jaxdm.models.agents import network_agent
 from jaxdm.oracles.graph_policy import nodes_along
-from jaxdm.rmft.games import Game, Record, law_cost
+from jaxdm.rmft.games import Game, Rollout, law_cost
 from jaxdm.rollout import rollout
-from jaxdm.sft.data import Setting, demonstrate, label
+from jaxdm.sft import data as sft_data
+from jaxdm.sft.data import Setting, label
 from jaxdm.sft.tasks import Task, loss_along
 from jaxdm.types import Agent, Tree
 
@@ -48,9 +49,9 @@ def oracle_game(setting: Setting, demonstrations: int) -> Game:
         key_task, key_show = random.split(key)
         index = jax.random.randint(key_task, (), 0, data.bound.shape[0])
         task = jax.tree.map(lambda x: x[index], data)
-        return Prompted(task=task, shown=demonstrate(key_show, setting, task, demonstrations))
+        return Prompted(task=task, shown=sft_data.demonstrations(key_show, setting, task, demonstrations))
 
-    def play(key: jax.Array, instance: Prompted, agent: Agent, agent_params: Tree) -> Record:
+    def play(key: jax.Array, instance: Prompted, agent: Agent, agent_params: Tree) -> Rollout:
         played = rollout(key, setting.env, instance.task.world, agent, agent_params, setting.horizon)
         episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y[None]]), instance.shown, played)
         task = instance.task
@@ -58,7 +59,7 @@ def oracle_game(setting: Setting, demonstrations: int) -> Game:
         best = jax.vmap(lambda episode: label(task, episode))(episodes)
         flat = lambda x: x.reshape(-1, spaces.actions)
         own = jnp.arange(demonstrations + 1)[:, None] == demonstrations
-        return Record(
+        return Rollout(
             tokens=tokens.encode(episodes, spaces),
             label=flat(acted),
             best=flat(best),

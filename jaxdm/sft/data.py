@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jaxdm import random
 from jaxdm.oracles.graph_policy import graph_agent, nodes_along
 from jaxdm.rollout import markov_agent, rollouts
-from jaxdm.sft.experts import guide
-from jaxdm.sft.tasks import Task, label_law
+from jaxdm.sft.experts import as_graph_policy
+from jaxdm.sft.tasks import Task, label_probabilities
 from jaxdm.tokens import Spaces, encode
 from jaxdm.types import Env, Episode, Tree
 
@@ -79,19 +79,19 @@ Item = Callable[[jax.Array, Setting, Task, int], Prompt]
 """`(key, setting, task, K) -> Prompt`: what a gradient step learns from."""
 
 
-def demonstrate(key: jax.Array, setting: Setting, task: Task, count: int) -> Episode:
+def demonstrations(key: jax.Array, setting: Setting, task: Task, count: int) -> Episode:
     """The teacher's episodes in a task, leading axes [count, T]."""
-    known = guide(task, task.lesson)
+    known = as_graph_policy(task, task.expert)
     return rollouts(key, setting.env, task.world, graph_agent(), known, setting.horizon, count)
 
 
-def visit(key: jax.Array, setting: Setting, task: Task) -> Episode:
+def query_episode(key: jax.Array, setting: Setting, task: Task) -> Episode:
     """The episode on which the network is asked what the teacher would do, leading axes [1, T]."""
-    known = guide(task, task.lesson, setting.visit_exploration)
+    known = as_graph_policy(task, task.expert, setting.visit_exploration)
     return rollouts(key, setting.env, task.world, graph_agent(), known, setting.horizon, 1)
 
 
-def behave(key: jax.Array, setting: Setting, task: Task, count: int) -> Episode:
+def behaviour_episodes(key: jax.Array, setting: Setting, task: Task, count: int) -> Episode:
     """Unlabelled behaviour, [count, T]: all episodes of one call are by one random policy of observations."""
     key_policy, key_play = random.split(key)
     logits = jax.random.normal(key_policy, (setting.spaces.observations, setting.spaces.actions))
@@ -102,19 +102,19 @@ def behave(key: jax.Array, setting: Setting, task: Task, count: int) -> Episode:
 def label(task: Task, episode: Episode) -> jax.Array:
     """The teacher's law of the action at every step of an episode, [T, A]."""
     time, node = jnp.arange(episode.reward.shape[0]), nodes_along(task, episode)
-    lesson = task.lesson
-    return label_law(lesson._replace(policy=lesson.policy[time, node], good=lesson.good[time, node]))
+    lesson = task.expert
+    return label_probabilities(lesson._replace(policy=lesson.policy[time, node], good=lesson.good[time, node]))
 
 
 def behaviour_prompt(key: jax.Array, setting: Setting, task: Task, supports: int) -> Prompt:
     """An item for pretraining: K + 1 episodes of one behaviour policy, each action labelled by itself."""
-    episodes = behave(key, setting, task, supports + 1)
+    episodes = behaviour_episodes(key, setting, task, supports + 1)
     return supervise(episodes, jax.nn.one_hot(episodes.action, setting.spaces.actions), setting.spaces)
 
 
-def teacher_prompt(key: jax.Array, setting: Setting, task: Task, supports: int) -> Prompt:
+def expert_prompt(key: jax.Array, setting: Setting, task: Task, supports: int) -> Prompt:
     """An item for fine-tuning: K demonstrations and a query episode, each action labelled by the teacher."""
-    return _asked(key, setting, task, supports, demonstrate)
+    return _asked(key, setting, task, supports, demonstrations)
 
 
 def dpt_prompt(key: jax.Array, setting: Setting, task: Task, supports: int) -> Prompt:
@@ -124,14 +124,14 @@ def dpt_prompt(key: jax.Array, setting: Setting, task: Task, supports: int) -> P
 
     Reference: Lee et al., Supervised pretraining can learn in-context reinforcement learning (DPT), NeurIPS 2023.
     """
-    return _asked(key, setting, task, supports, behave)
+    return _asked(key, setting, task, supports, behaviour_episodes)
 
 
 def _asked(key: jax.Array, setting: Setting, task: Task, supports: int, show: Callable[..., Episode]) -> Prompt:
     """Episodes in a task and a query episode, each action labelled by the teacher."""
     key_support, key_query = random.split(key)
     support = show(key_support, setting, task, supports)
-    query = visit(key_query, setting, task)
+    query = query_episode(key_query, setting, task)
     episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), support, query)
     labels = jax.vmap(lambda episode: label(task, episode))(episodes)
     return supervise(episodes, labels, setting.spaces)

@@ -13,8 +13,8 @@ from jaxdm import random
 from jaxdm.oracles.graph_policy import graph_agent, nodes_along
 from jaxdm.rollout import rollout
 from jaxdm.sft.data import Setting
-from jaxdm.sft.experts import guide
-from jaxdm.sft.tasks import Task, lesson_of, loss_along
+from jaxdm.sft.experts import as_graph_policy
+from jaxdm.sft.tasks import Task, expert_policy, loss_along
 from jaxdm.types import Agent, Episode, Tree
 
 
@@ -73,7 +73,7 @@ def trial(
         world = setting.member(task.world, model)
         episode = rollout(key, setting.env, world, agent, known, setting.horizon)
         node = nodes_along(task, episode)
-        loss = loss_along(task.own[model], discount, node, episode)
+        loss = loss_along(task.model_q[model], discount, node, episode)
         best = jnp.take_along_axis(task.optimal[time, node], episode.action[:, None], axis=-1)[:, 0]
         best = best.astype(loss.dtype)
         seen = jax.nn.one_hot(visited[episode.observation], 2, dtype=loss.dtype)
@@ -85,7 +85,7 @@ def trial(
             met=jnp.mean(seen, axis=0),
         )
 
-    models = jnp.arange(task.best.shape[0])
+    models = jnp.arange(task.model_value.shape[0])
     played = jax.vmap(lambda m: jax.vmap(lambda k: one(k, m))(random.split(key_play, episodes)))(models)
     means = jax.tree.map(lambda x: jnp.mean(x, axis=(0, 1)), played)
     return means._replace(loss=jnp.mean(played.loss, axis=1))
@@ -93,12 +93,12 @@ def trial(
 
 def _control(key: jax.Array, setting: Setting, task: Task, model: jax.Array) -> jax.Array:
     """What the oracle loses in a model, exactly, less what it loses on this key; zero where there is one model."""
-    if task.best.shape[0] == 1:
+    if task.model_value.shape[0] == 1:
         return jnp.zeros(())
-    known = guide(task, lesson_of(task.optimal))
+    known = as_graph_policy(task, expert_policy(task.optimal))
     episode = rollout(key, setting.env, setting.member(task.world, model), graph_agent(), known, setting.horizon)
-    lost = loss_along(task.own[model], task.world.discount, nodes_along(task, episode), episode)
-    return (task.best - task.oracle)[model] - lost
+    lost = loss_along(task.model_q[model], task.world.discount, nodes_along(task, episode), episode)
+    return (task.model_value - task.oracle_value)[model] - lost
 
 
 def gap(loss: jax.Array, task: Task) -> Gap:
@@ -111,6 +111,6 @@ def gap(loss: jax.Array, task: Task) -> Gap:
         task: leading axis [P].
     """
     judge = lambda value: task.attitude * value.min(axis=-1) + (1 - task.attitude) * value.max(axis=-1)
-    lost = jnp.sum(judge(task.oracle) - judge(task.best - loss))
-    room = jnp.sum(judge(task.oracle) - judge(task.random))
-    return Gap(of_random=lost / room, of_value=lost / jnp.sum(judge(task.oracle)))
+    lost = jnp.sum(judge(task.oracle_value) - judge(task.model_value - loss))
+    room = jnp.sum(judge(task.oracle_value) - judge(task.random_value))
+    return Gap(of_random=lost / room, of_value=lost / jnp.sum(judge(task.oracle_value)))

@@ -7,25 +7,25 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.oracles.graph_policy import GraphPolicy
-from jaxdm.sft.tasks import Lesson, Task, lesson_of
+from jaxdm.sft.tasks import ExpertPolicy, Task, expert_policy
 
 
-def guide(task: Task, lesson: Lesson, exploration: Any = 0.0) -> GraphPolicy:
+def as_graph_policy(task: Task, lesson: ExpertPolicy, exploration: Any = 0.0) -> GraphPolicy:
     """The `Guide` that plays as a teacher does, with uniform play mixed in once more."""
     mixed = 1 - (1 - exploration) * (1 - lesson.exploration)
     return GraphPolicy(root=task.root, child=task.child, policy=lesson.policy, exploration=mixed)
 
 
-Teacher = Callable[[Task], Lesson]
+Expert = Callable[[Task], ExpertPolicy]
 """Who teaches in a task."""
 
 
-def oracle(task: Task) -> Lesson:
+def oracle(task: Task) -> ExpertPolicy:
     """The optimal policy."""
-    return lesson_of(task.optimal, task.q.dtype)
+    return expert_policy(task.optimal, task.q.dtype)
 
 
-def soft_oracle(exploration: float) -> Teacher:
+def soft_oracle(exploration: float) -> Expert:
     """The oracle that plays a uniform action with chance eps.
 
     Raises:
@@ -36,7 +36,7 @@ def soft_oracle(exploration: float) -> Teacher:
     return lambda task: oracle(task)._replace(exploration=jnp.asarray(exploration, task.q.dtype))
 
 
-def myopic(steps: int) -> Teacher:
+def myopic(steps: int) -> Expert:
     """The policy that plans as if the world ended after so many more steps.
 
     Raises:
@@ -45,13 +45,13 @@ def myopic(steps: int) -> Teacher:
     if steps < 1:
         raise ValueError(f"steps: {steps}; expected at least 1")
 
-    def lesson(task: Task) -> Lesson:
+    def lesson(task: Task) -> ExpertPolicy:
         horizon = task.q.shape[0]
-        return lesson_of(task.optimal[jnp.maximum(jnp.arange(horizon), horizon - steps)], task.q.dtype)
+        return expert_policy(task.optimal[jnp.maximum(jnp.arange(horizon), horizon - steps)], task.q.dtype)
 
     return lesson
 
 
-def contrarian(task: Task) -> Lesson:
+def adversarial(task: Task) -> ExpertPolicy:
     """The policy that takes what the oracle likes least: no teacher to follow, but one to imitate."""
-    return lesson_of(jax.nn.one_hot(jnp.argmin(task.q, axis=-1), task.q.shape[-1], dtype=bool), task.q.dtype)
+    return expert_policy(jax.nn.one_hot(jnp.argmin(task.q, axis=-1), task.q.shape[-1], dtype=bool), task.q.dtype)

@@ -29,7 +29,7 @@ CHUNK = 20
 """Tasks that are solved at once: few enough for a CPU's cache."""
 
 
-class Lesson(NamedTuple):
+class ExpertPolicy(NamedTuple):
     """What a teacher does with the oracle's knowledge; data, so that one compiled program learns from any teacher."""
 
     policy: jax.Array  # [H, N] int32, how it plays
@@ -53,13 +53,13 @@ class Task(NamedTuple):
     belief: jax.Array  # [M, N, K] how much each model believes in them
     q: jax.Array  # [H, N, A] optimal action values
     optimal: jax.Array  # [H, N, A] bool, actions that cannot be told from the best
-    own: jax.Array  # [M, H, N, A] optimal action values in each model
-    best: jax.Array  # [M] the most that can be had in each model
-    oracle: jax.Array  # [M] value of the oracle of `q`
-    random: jax.Array  # [M] value of uniform play
+    model_q: jax.Array  # [M, H, N, A] optimal action values in each model
+    model_value: jax.Array  # [M] the most that can be had in each model
+    oracle_value: jax.Array  # [M] value of the oracle of `q`
+    random_value: jax.Array  # [M] value of uniform play
     attitude: jax.Array  # [] alpha
     bound: jax.Array  # [] certified error of `q` and `own`, before the cast to float32
-    lesson: Lesson  # of the teacher; the oracle's unless told otherwise
+    expert: ExpertPolicy  # of the teacher; the oracle's unless told otherwise
 
 
 def solve_mdp(mdp: MDP, horizon: int) -> Task:
@@ -78,13 +78,13 @@ def solve_mdp(mdp: MDP, horizon: int) -> Task:
         belief=jnp.ones((1, states, 1), mdp.reward.dtype),
         q=plan.q,
         optimal=plan.ties,
-        own=plan.q[None],
-        best=best,
-        oracle=best,
-        random=(random.value[0] @ mdp.initial)[None],
+        model_q=plan.q[None],
+        model_value=best,
+        oracle_value=best,
+        random_value=(random.value[0] @ mdp.initial)[None],
         attitude=jnp.ones_like(mdp.discount),
         bound=plan.certificate.bound,
-        lesson=lesson_of(plan.ties, plan.q.dtype),
+        expert=expert_policy(plan.ties, plan.q.dtype),
     )
 
 
@@ -101,15 +101,15 @@ def solve_apomdp(apomdp: APOMDP, graph: Information, horizon: int) -> Task:
         belief=graph.weight,
         q=plan.q,
         optimal=plan.ties,
-        own=plan.own,
-        best=jnp.diagonal(jax.vmap(each)(plan.own)),
-        oracle=apomdp.nature,
-        random=worth(jnp.full_like(plan.q, 1 / plan.q.shape[-1])),
+        model_q=plan.own,
+        model_value=jnp.diagonal(jax.vmap(each)(plan.own)),
+        oracle_value=apomdp.nature,
+        random_value=worth(jnp.full_like(plan.q, 1 / plan.q.shape[-1])),
         attitude=apomdp.attitude,
         bound=plan.bound,
-        lesson=lesson_of(plan.ties, plan.q.dtype),
+        expert=expert_policy(plan.ties, plan.q.dtype),
     )
-    return solved._replace(oracle=worth(play_law(solved.lesson).astype(plan.q.dtype)))
+    return solved._replace(oracle_value=worth(play_probabilities(solved.expert).astype(plan.q.dtype)))
 
 
 def solve_room(room: Room, horizon: int) -> Task:
@@ -147,17 +147,17 @@ def _solve(draw: Callable[[jax.Array, Tree], Task], keys: jax.Array, about: Tree
     return cast_floats(jax.vmap(draw, in_axes=(0, None))(keys, about), jnp.float32)
 
 
-def lesson_of(good: jax.Array, dtype: Any = jnp.float32) -> Lesson:
+def expert_policy(good: jax.Array, dtype: Any = jnp.float32) -> ExpertPolicy:
     """The lesson that plays the lowest of the good actions [H, N, A]."""
-    return Lesson(policy=jnp.argmax(good, axis=-1).astype(jnp.int32), good=good, exploration=jnp.zeros((), dtype))
+    return ExpertPolicy(policy=jnp.argmax(good, axis=-1).astype(jnp.int32), good=good, exploration=jnp.zeros((), dtype))
 
 
-def play_law(lesson: Lesson) -> jax.Array:
+def play_probabilities(lesson: ExpertPolicy) -> jax.Array:
     """How a teacher plays, [H, N, A]."""
     return epsilon_soft(lesson.policy, lesson.good.shape[-1], lesson.exploration)
 
 
-def label_law(lesson: Lesson) -> jax.Array:
+def label_probabilities(lesson: ExpertPolicy) -> jax.Array:
     """What is to be learnt from a teacher, [..., A]: uniform over its good actions, mixed with its exploration."""
     good = lesson.good.astype(lesson.exploration.dtype)
     even = good / jnp.sum(good, axis=-1, keepdims=True)

@@ -19,14 +19,14 @@ HARD = np.asarray([0.1, 0.05, 0.05, 0.05, 0.02, 0.02, 0.02, 0.01, 0.01, 0.01])
 
 
 PLAYERS = {
-    "ucb": (learners.ucb(4), learners.UCB()),
-    "discounted": (learners.ucb(4), learners.UCB(exploration=2.4, discount=0.95)),
-    "window": (learners.sliding_window_ucb(4, 32), learners.Window(window=20)),
-    "kl_ucb": (learners.kl_ucb(4), learners.KLUCB()),
-    "greedy": (learners.epsilon_greedy(4), learners.EpsilonGreedy()),
-    "elimination": (learners.successive_elimination(4), learners.Elimination(failure=0.5)),
-    "exp3": (exp3.exp3(4), exp3.Exp3()),
-    "exp3s": (exp3.exp3(4), exp3.Exp3(sharing=0.01)),
+    "ucb": (learners.ucb(4), learners.UCBParams()),
+    "discounted": (learners.ucb(4), learners.UCBParams(exploration=2.4, discount=0.95)),
+    "window": (learners.sliding_window_ucb(4, 32), learners.WindowParams(window=20)),
+    "kl_ucb": (learners.kl_ucb(4), learners.KLUCBParams()),
+    "greedy": (learners.epsilon_greedy(4), learners.EpsilonGreedyParams()),
+    "elimination": (learners.successive_elimination(4), learners.EliminationParams(failure=0.5)),
+    "exp3": (exp3.exp3(4), exp3.Exp3Params()),
+    "exp3s": (exp3.exp3(4), exp3.Exp3Params(sharing=0.01)),
     "beta_thompson": (thompson.beta_thompson(4), thompson.BetaPrior()),
     "normal_thompson": (thompson.normal_thompson(4), thompson.NormalPrior()),
 }
@@ -61,7 +61,7 @@ def regrets(player, params, means, runs, rounds=1000, seed=0):
 
 def test_rewards_have_the_stated_law():
     runs = 4000
-    fixed = (learners.ucb(2), learners.UCB())
+    fixed = (learners.ucb(2), learners.UCBParams())
     world = bandit.make([0.3, 0.3])
     pay = np.asarray(play(*fixed, world, 3, runs).reward)
     assert set(np.unique(pay)) == {0, 1}
@@ -84,7 +84,7 @@ def test_a_step_takes_a_key_as_well_as_a_draw():
 
 def test_means_follow_their_rows_and_the_horizon_truncates():
     world = bandit.make([[0.0, 1.0], [1.0, 0.0]], horizon=3)
-    fixed = (learners.epsilon_greedy(2), learners.EpsilonGreedy(floor=1.0))
+    fixed = (learners.epsilon_greedy(2), learners.EpsilonGreedyParams(floor=1.0))
     episode = jax.tree.map(lambda x: x[0], play(*fixed, world, 6, 1))
     late = np.arange(6) > 0
     np.testing.assert_array_equal(episode.reward, np.where(late, episode.action == 0, episode.action == 1))

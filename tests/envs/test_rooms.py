@@ -23,7 +23,7 @@ NUMBERS = {"slip": [0.1, 0.3], "quality": [0.8, 0.6], "bright": [0.5, 0.7]}
 
 @functools.partial(jax.jit, static_argnums=1)
 def make(key, side, attitude, slip, quality, bright, extent=None):
-    return families.rooms.moody_room(
+    return families.rooms.hidden_mode_room(
         key, side=side, slip=slip, quality=quality, bright=bright, attitude=attitude, extent=extent
     )
 
@@ -184,7 +184,7 @@ def test_the_simulator_follows_the_mood():
 def test_bad_numbers_are_named(change, message):
     numbers: dict[str, Any] = {"side": 3, "slip": 0.1, "quality": 0.8, "bright": 0.5} | change
     with pytest.raises(ValueError, match=f"^{message}"):
-        families.rooms.moody_room(jax.random.key(0), **numbers)
+        families.rooms.hidden_mode_room(jax.random.key(0), **numbers)
 
 
 def test_no_horizon_is_refused():

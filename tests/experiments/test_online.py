@@ -11,7 +11,7 @@ from experiments.online.games import attacked, targets
 from figures import online as figure
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import read_claims, write_claims
-from jaxdm.oracles.attack import ARENAS
+from jaxdm.oracles.attack import ATTACK_SPACES
 
 T, STEPS = 12, 3
 
@@ -30,7 +30,7 @@ def test_an_attack_stays_in_its_rounds_and_within_what_is_allowed(name):
     assert found.progress.shape == (2, 2, STEPS + 1)
     assert np.all(found.losses[:, 0, 5:] == 0)
     assert np.any(found.losses[:, 1, 5:] != 0)
-    again = jax.vmap(jax.vmap(ARENAS[target.arena].project))(found.losses)
+    again = jax.vmap(jax.vmap(ATTACK_SPACES[target.arena].project))(found.losses)
     assert np.allclose(again, found.losses, rtol=0, atol=4 * np.finfo(np.float32).eps)
     if np.isfinite(target.bound):
         assert np.all(found.value <= target.bound * np.sqrt([5.0, 12.0])[None])

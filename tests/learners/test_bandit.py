@@ -22,10 +22,10 @@ def table_world(rewards):
 @pytest.mark.parametrize(
     ("player", "params", "options"),
     [
-        (learners.ucb(3), learners.UCB(), {"exploration": 2.0}),
-        (learners.ucb(3), learners.UCB(exploration=2.4, discount=0.9), {"exploration": 2.4, "discount": 0.9}),
-        (learners.sliding_window_ucb(3, 16), learners.Window(window=9), {"exploration": 0.6, "window": 9}),
-        (learners.sliding_window_ucb(3, 9), learners.Window(window=9), {"exploration": 0.6, "window": 9}),
+        (learners.ucb(3), learners.UCBParams(), {"exploration": 2.0}),
+        (learners.ucb(3), learners.UCBParams(exploration=2.4, discount=0.9), {"exploration": 2.4, "discount": 0.9}),
+        (learners.sliding_window_ucb(3, 16), learners.WindowParams(window=9), {"exploration": 0.6, "window": 9}),
+        (learners.sliding_window_ucb(3, 9), learners.WindowParams(window=9), {"exploration": 0.6, "window": 9}),
     ],
 )
 def test_ucb_plays_as_the_loop(player, params, options, double):
@@ -37,9 +37,9 @@ def test_ucb_plays_as_the_loop(player, params, options, double):
 def test_forgetting_nothing_is_ucb():
     world = table_world(np.random.default_rng(1).integers(0, 2, (60, 4)).astype(float))
     run = lambda player, params: play(player, params, world, 60, 1, bandit.gaussian()).action
-    plain = run(learners.ucb(4), learners.UCB())
-    np.testing.assert_array_equal(plain, run(learners.sliding_window_ucb(4, 60), learners.Window(2.0, 60)))
-    np.testing.assert_array_equal(plain, run(learners.ucb(4), learners.UCB(2.0, 1.0)))
+    plain = run(learners.ucb(4), learners.UCBParams())
+    np.testing.assert_array_equal(plain, run(learners.sliding_window_ucb(4, 60), learners.WindowParams(2.0, 60)))
+    np.testing.assert_array_equal(plain, run(learners.ucb(4), learners.UCBParams(2.0, 1.0)))
 
 
 def test_kl_upper_solves_its_equation(double):
@@ -55,14 +55,14 @@ def test_kl_upper_solves_its_equation(double):
 
 def test_kl_ucb_explores_less_than_ucb():
     """By Pinsker its index is below `mean + sqrt(ln t / (2 n))`, UCB with exploration 1/2."""
-    tally = learners.Tally(plays=jnp.asarray([3.0, 8.0, 40.0]), total=jnp.asarray([0.0, 5.0, 39.0]))
+    tally = learners.ArmStatistics(plays=jnp.asarray([3.0, 8.0, 40.0]), total=jnp.asarray([0.0, 5.0, 39.0]))
     level = jnp.log(51.0) / tally.plays
     assert jnp.all(learners.kl_upper(tally.total / tally.plays, level) <= learners.ucb_index(tally, 0.5))
 
 
 def test_epsilon_greedy_explores_as_often_as_it_says():
     world = table_world([[1.0, 0.0, 0.0, 0.0]])
-    params = learners.EpsilonGreedy(floor=0.1, scale=40.0)
+    params = learners.EpsilonGreedyParams(floor=0.1, scale=40.0)
     actions = np.asarray(play(learners.epsilon_greedy(4), params, world, 800, 500, bandit.gaussian()).action)
     for time in (100, 799):
         other = 0.75 * max(0.1, 40 / (time + 1))
@@ -75,7 +75,7 @@ def test_elimination_drops_when_the_intervals_part(double):
     """With rewards 1 and 0 the arms part when `1 - r(n) > r(n)`, so at the first n with `r(n) < 1/2`."""
     world = table_world([[0.0, 1.0, 0.0]])
     actions = play(
-        learners.successive_elimination(3), learners.Elimination(0.1), world, 150, 1, bandit.gaussian()
+        learners.successive_elimination(3), learners.EliminationParams(0.1), world, 150, 1, bandit.gaussian()
     ).action
     radius = lambda n: np.sqrt(np.log(4 * 3 * n**2 / 0.1) / (2 * n))
     last = next(n for n in range(1, 100) if radius(n) < 0.5)
@@ -85,14 +85,14 @@ def test_elimination_drops_when_the_intervals_part(double):
 
 def test_elimination_keeps_the_best_arm_as_often_as_it_says():
     world = bandit.make([0.5, 0.6])
-    player, params = learners.successive_elimination(2), learners.Elimination(failure=0.2)
+    player, params = learners.successive_elimination(2), learners.EliminationParams(failure=0.2)
     lost = np.asarray(play(player, params, world, 500, 400).action[:, -2:] == 0).all(axis=1)
     assert lost.mean() <= 0.2 + 5 * np.sqrt(0.16 / 400)
 
 
 @pytest.mark.parametrize("sharing", [0.0, 0.05])
 def test_exp_three_weights_are_the_papers(sharing, double):
-    player, params = exp3.exp3(3), exp3.Exp3(exploration=0.3, sharing=sharing)
+    player, params = exp3.exp3(3), exp3.Exp3Params(exploration=0.3, sharing=sharing)
     available = jnp.ones(3, bool)
     memory = player.init(jax.random.key(0), params)
     steps = []
@@ -122,7 +122,7 @@ def test_thompson_plays_an_arm_with_the_chance_that_it_is_best(double):
     assert np.all(np.abs(found - expected) <= 5 * np.sqrt(expected * (1 - expected) * (1 / runs + 1e-6)))
 
     normal, prior = thompson.normal_thompson(2), thompson.NormalPrior(mean=0.5, deviation=2.0, noise=3.0)
-    tally = learners.Tally(plays=jnp.asarray([4.0, 1.0]), total=jnp.asarray([3.0, 2.0]))
+    tally = learners.ArmStatistics(plays=jnp.asarray([4.0, 1.0]), total=jnp.asarray([3.0, 2.0]))
     choice = jax.vmap(lambda draw: normal.act(draw, tally, jnp.ones(2, bool), prior)[0])
     weight = 0.25 + np.asarray([4.0, 1.0]) / 9
     centre = (0.125 + np.asarray([3.0, 2.0]) / 9) / weight
@@ -147,8 +147,8 @@ def test_thompson_counts_what_it_saw():
 @pytest.mark.parametrize(
     ("player", "params", "means", "published", "error"),
     [
-        (learners.ucb(10), learners.UCB(), EASY, 143.17, 0.08),
-        (learners.ucb(10), learners.UCB(), HARD, 61.50, 0.01),
+        (learners.ucb(10), learners.UCBParams(), EASY, 143.17, 0.08),
+        (learners.ucb(10), learners.UCBParams(), HARD, 61.50, 0.01),
         (thompson.beta_thompson(10), thompson.BetaPrior(), EASY, 24.12, 0.14),
         (thompson.beta_thompson(10), thompson.BetaPrior(), HARD, 40.8, 0.12),
     ],

@@ -11,7 +11,7 @@ import pytest
 
 from jaxdm.models import attention, constructions
 from jaxdm.models.attention import KeyValues, Kind, Position
-from jaxdm.models.transformer import Transformer, network
+from jaxdm.models.transformer import TransformerConfig, network
 
 FEATURES, OUTPUTS, LENGTH = 5, 3, 12
 
@@ -24,13 +24,13 @@ EPS = float(np.finfo(np.float32).eps)
 
 @cache
 def build(kind: Kind, position: Position):
-    net = network(Transformer(width=8, heads=2, attention=kind, position=position), FEATURES, OUTPUTS)
+    net = network(TransformerConfig(width=8, heads=2, attention=kind, position=position), FEATURES, OUTPUTS)
     params = net.init(jax.random.key(0))
     return net, params, jax.random.normal(jax.random.key(1), (LENGTH, FEATURES))
 
 
 def test_first_weights_have_the_variance_that_they_should():
-    net = network(Transformer(width=64, layers=2), 32, 16)
+    net = network(TransformerConfig(width=64, layers=2), 32, 16)
     params = net.init(jax.random.key(0))
     for path, leaf in jax.tree.leaves_with_path(params):
         name = jax.tree_util.keystr(path)
@@ -133,7 +133,7 @@ def test_linear_attention_divides_by_the_number_of_earlier_tokens():
 
 
 def test_a_network_is_reproducible_and_its_parameters_are_plain():
-    net = network(Transformer(width=8), FEATURES, OUTPUTS)
+    net = network(TransformerConfig(width=8), FEATURES, OUTPUTS)
     one, two, other = net.init(jax.random.key(0)), net.init(jax.random.key(0)), net.init(jax.random.key(1))
     assert jax.tree.all(jax.tree.map(lambda x, y: bool(jnp.all(x == y)), one, two))
     assert not jax.tree.all(jax.tree.map(lambda x, y: bool(jnp.all(x == y)), one, other))
@@ -171,7 +171,7 @@ def test_hand_set_layer_does_one_preconditioned_gradient_step(double):
 )
 def test_bad_shapes_name_the_field(change, field):
     with pytest.raises(ValueError, match=f"^{field}: .*expected"):
-        network(Transformer(**{"width": 8, **change}), FEATURES, OUTPUTS)
+        network(TransformerConfig(**{"width": 8, **change}), FEATURES, OUTPUTS)
 
 
 def test_too_small_a_cache_is_refused():

@@ -14,7 +14,7 @@ from jaxdm.envs import bandit, families, mdp
 from jaxdm.learners import bandit as tallies
 from jaxdm.learners import online as learners
 from jaxdm.models import agents
-from jaxdm.models.transformer import Transformer, network
+from jaxdm.models.transformer import TransformerConfig, network
 from jaxdm.oracles.bandit import pseudo_regret
 from jaxdm.rmft import baselines, distillation, games, oracle_game
 from jaxdm.rmft.distillation import Distillation
@@ -26,7 +26,7 @@ from tests.references.distillation import lowest, mean_lowest_normal
 ARMS, LENGTH = 3, 8
 
 
-SHAPE = Transformer(width=8, layers=1, heads=1, position="none", mlp_ratio=1)
+SHAPE = TransformerConfig(width=8, layers=1, heads=1, position="none", mlp_ratio=1)
 
 
 SMALL = Distillation(rounds=4, scenarios=4, rollouts=6, keep=3, steps=2, batch=6, rate=0.01)
@@ -86,7 +86,7 @@ SILENT = jnp.zeros(())
 
 def kept(config, regret, reward):
     """Places of the M k rollouts that are imitated."""
-    ranked = distillation.rank(distillation.switches(config), regret, reward)
+    ranked = distillation.rank(distillation.hyperparameters(config), regret, reward)
     return np.asarray(ranked.place)[: regret.shape[0] * config.keep]
 
 
@@ -136,7 +136,9 @@ def test_the_noise_of_kept_rollouts_predicts_the_next_loss():
     index = ranked.reshape(4, 512).T.ravel()
     drawn = np.asarray(found.label, np.float64).reshape(-1, LENGTH, ARMS)[index] / float(noise)
     loss = np.asarray(found.tokens, np.float64).reshape(-1, LENGTH, BALL.features)[index]
-    loss = loss[:, 1:, ARMS : 2 * ARMS] / tokens.LOUDNESS  # a token tells of the loss before it; the last is not told
+    loss = (
+        loss[:, 1:, ARMS : 2 * ARMS] / tokens.TOKEN_SCALE
+    )  # a token tells of the loss before it; the last is not told
     along = np.sum(drawn[:, :-1] * loss, axis=(1, 2)).reshape(512, 4).mean(axis=1)
     # The total loss of a scenario over its rounds is needed for the scale: here regret gives it, as the centre costs 0.
     total = np.asarray(found.reward, np.float64).std(axis=1, ddof=1) / float(noise)
@@ -246,7 +248,7 @@ def test_outputs_are_imitated_as_they_were_before_projection():
     weights, loud = PLAIN.init(jax.random.key(0)), jnp.full((), 2.0)
     game = games.online_game((LAW,), ARMS, LENGTH, "ball", "output")
     found = jax.jit(lambda key: distillation.collect(key, SMALL, loud, game, PLAIN, weights, ()))(jax.random.key(1))
-    loss = np.asarray(found.tokens[..., 1:, ARMS : 2 * ARMS], np.float64) / tokens.LOUDNESS
+    loss = np.asarray(found.tokens[..., 1:, ARMS : 2 * ARMS], np.float64) / tokens.TOKEN_SCALE
     label = np.asarray(found.label, np.float64)[..., :-1, :]
     length = np.linalg.norm(label, axis=-1, keepdims=True)
     assert np.mean(length > 1) > 0.5
@@ -299,7 +301,9 @@ def test_online_decisions_are_the_full_networks(game):
 
     outputs, label = check(jax.random.key(0))
     length = np.linalg.norm(outputs, axis=-1, keepdims=True)
-    expected = jax.nn.softmax(agents.SHARPNESS * outputs) if game is SIMPLEX else outputs / np.maximum(length, 1)
+    expected = (
+        jax.nn.softmax(agents.INVERSE_TEMPERATURE * outputs) if game is SIMPLEX else outputs / np.maximum(length, 1)
+    )
     np.testing.assert_allclose(label, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -326,7 +330,7 @@ def test_an_adversary_charges_the_preferred_arm_where_the_instance_reacts():
     def one(key, reacting):
         instance = REACTING.instance(key, ())._replace(reacting=reacting)
         record = REACTING.play(key, instance, REACTING.player(PLAIN), REACTING.deploy(weights, SILENT, instance))
-        return record.tokens[1:, ARMS : 2 * ARMS] / tokens.LOUDNESS, record.label[:-1]
+        return record.tokens[1:, ARMS : 2 * ARMS] / tokens.TOKEN_SCALE, record.label[:-1]
 
     loss, decision = one(jax.random.key(0), True)
     np.testing.assert_array_equal(np.argmax(loss, axis=-1), np.argmax(decision, axis=-1))
@@ -337,8 +341,8 @@ def test_an_adversary_charges_the_preferred_arm_where_the_instance_reacts():
 def test_a_teacher_is_recorded_with_its_own_decisions_and_the_oracles():
     def one(key):
         instance = family(key)
-        return BANDIT.play(key, instance, tallies.ucb(ARMS), tallies.UCB()), rollout(
-            key, bandit.bernoulli(), instance, tallies.ucb(ARMS), tallies.UCB(), LENGTH
+        return BANDIT.play(key, instance, tallies.ucb(ARMS), tallies.UCBParams()), rollout(
+            key, bandit.bernoulli(), instance, tallies.ucb(ARMS), tallies.UCBParams(), LENGTH
         )
 
     record, played = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 10))
@@ -368,7 +372,7 @@ def test_solved_worlds_are_played_after_demonstrations_and_learnt_on_own_decisio
 def test_reinforce_weighs_by_what_is_ahead_of_the_mean():
     config = dataclasses.replace(SMALL, keep=6, credit="advantage")
     regret = jnp.asarray(np.random.default_rng(0).normal(size=(4, 6)), jnp.float32)
-    ranked = distillation.rank(distillation.switches(config), regret, -regret)
+    ranked = distillation.rank(distillation.hyperparameters(config), regret, -regret)
     ahead = np.asarray(regret.mean(axis=1, keepdims=True) - regret)
     expected = (ahead / np.sqrt(np.mean(ahead**2))).ravel()[np.asarray(ranked.place)]
     np.testing.assert_allclose(ranked.weight, expected, rtol=1e-5, atol=1e-6)
@@ -381,7 +385,7 @@ def test_regret_loss_goes_from_the_mean_to_the_maximum():
 
 
 def test_rivals_losses_have_gradients():
-    own = baselines.imitation_loss(BANDIT, PLAIN_BANDIT, tallies.ucb(ARMS), lambda instance: tallies.UCB(), 3)
+    own = baselines.imitation_loss(BANDIT, PLAIN_BANDIT, tallies.ucb(ARMS), lambda instance: tallies.UCBParams(), 3)
     best = baselines.imitation_loss(
         SIMPLEX, PLAIN, learners.hedge(ARMS), lambda instance: learners.hedge_rate(ARMS), 3, labels="best"
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxdm.envs import apomdp, families, mdp, pomdp
-from jaxdm.models.transformer import Transformer, network
+from jaxdm.models.transformer import TransformerConfig, network
 from jaxdm.oracles import graph_policy
 from jaxdm.oracles.mdp.evaluation import finite_policy_evaluation
 from jaxdm.rollout import epsilon_soft, rollouts
@@ -38,7 +38,7 @@ SETTINGS = {"mdp": MDP, "pomdp": HIDDEN, "apomdp": DOUBTFUL}
 
 
 NETS = {
-    name: network(Transformer(width=8, layers=1, heads=1), s.spaces.features, s.spaces.outputs)
+    name: network(TransformerConfig(width=8, layers=1, heads=1), s.spaces.features, s.spaces.outputs)
     for name, s in SETTINGS.items()
 }
 
@@ -54,13 +54,13 @@ def draw_mdp(key, slip):
 
 
 def draw_pomdp(key, slip):
-    return tasks.solve_room(families.rooms.moody_room(key, side=3, slip=slip, quality=0.7, bright=0.6), HORIZON)
+    return tasks.solve_room(families.rooms.hidden_mode_room(key, side=3, slip=slip, quality=0.7, bright=0.6), HORIZON)
 
 
 def draw_apomdp(key, slip):
     slips, quality = jnp.stack([slip, 0.4]), jnp.asarray([0.8, 0.6])
     return tasks.solve_room(
-        families.rooms.moody_room(key, side=3, slip=slips, quality=quality, bright=0.6, attitude=0.7), HORIZON
+        families.rooms.hidden_mode_room(key, side=3, slip=slips, quality=quality, bright=0.6, attitude=0.7), HORIZON
     )
 
 
@@ -78,7 +78,7 @@ def one(index: int, kind: str = "mdp") -> tasks.Task:
 
 @cache
 def item(kind: str) -> data.Prompt:
-    make = data.teacher_prompt if kind == "oracle" else data.behaviour_prompt
+    make = data.expert_prompt if kind == "oracle" else data.behaviour_prompt
     return jax.jit(lambda key, task: make(key, MDP, task, 2))(jax.random.key(1), one(0))
 
 
@@ -106,7 +106,7 @@ def test_labels_equal_a_slow_oracle_on_a_whole_batch(kind):
     @jax.jit
     def batch(key, pool):
         def one(key, task):
-            episode = jax.tree.map(lambda x: x[0], data.visit(key, setting, task))
+            episode = jax.tree.map(lambda x: x[0], data.query_episode(key, setting, task))
             return episode, data.label(task, episode)
 
         return jax.vmap(one)(jax.random.split(key, 12), pool)
@@ -123,16 +123,18 @@ def test_labels_equal_a_slow_oracle_on_a_whole_batch(kind):
 def test_teachers_play_and_label_as_they_say():
     task = one(0, "pomdp")
     soft = experts.soft_oracle(0.4)(task)
-    np.testing.assert_allclose(tasks.play_law(soft), 0.6 * tasks.play_law(experts.oracle(task)) + 0.1, rtol=1e-6)
+    np.testing.assert_allclose(
+        tasks.play_probabilities(soft), 0.6 * tasks.play_probabilities(experts.oracle(task)) + 0.1, rtol=1e-6
+    )
     even = np.asarray(task.optimal) / np.asarray(task.optimal).sum(axis=-1, keepdims=True)
-    np.testing.assert_allclose(tasks.label_law(soft), 0.6 * even + 0.1, rtol=1e-6)
+    np.testing.assert_allclose(tasks.label_probabilities(soft), 0.6 * even + 0.1, rtol=1e-6)
     optimal = np.asarray(task.optimal)
     np.testing.assert_array_equal(experts.myopic(2)(task).good, optimal[[1, 1, 2]])
     np.testing.assert_array_equal(experts.myopic(HORIZON)(task).good, optimal)
-    np.testing.assert_array_equal(experts.contrarian(task).policy, np.asarray(task.q).argmin(axis=-1))
-    other = task._replace(lesson=experts.myopic(1)(task))
+    np.testing.assert_array_equal(experts.adversarial(task).policy, np.asarray(task.q).argmin(axis=-1))
+    other = task._replace(expert=experts.myopic(1)(task))
     assert other.optimal is task.optimal
-    np.testing.assert_array_equal(other.lesson.good, optimal[[2, 2, 2]])
+    np.testing.assert_array_equal(other.expert.good, optimal[[2, 2, 2]])
 
 
 def test_loss_with_one_hot_labels_is_cross_entropy():
@@ -162,7 +164,7 @@ def test_full_loss_adds_the_next_observation_and_the_reward():
 def test_behaviour_is_one_policy_and_uses_no_oracle():
     """Pretraining items do not change when the oracle's tables are destroyed."""
     task = one(0)
-    blank = {"q": jnp.full_like(task.q, jnp.nan), "lesson": jax.tree.map(jnp.zeros_like, task.lesson)}
+    blank = {"q": jnp.full_like(task.q, jnp.nan), "expert": jax.tree.map(jnp.zeros_like, task.expert)}
     make = jax.jit(lambda key, task: data.behaviour_prompt(key, MDP, task, 2))
     again = make(jax.random.key(1), task._replace(**blank))
     assert jax.tree.all(jax.tree.map(lambda x, y: bool(jnp.all(x == y)), again, item("behaviour")))
@@ -172,20 +174,20 @@ def exact_loss(task: tasks.Task, law: np.ndarray) -> float:
     """`V* - V^pi` by summing over every trajectory of states and actions."""
     world = jax.tree.map(lambda x: np.asarray(x, np.float64), task.world)
     value, _ = reference.path_values(world.transition, world.reward, world.initial, 1.0, law, HORIZON)
-    return float(task.best[0]) - value
+    return float(task.model_value[0]) - value
 
 
 def test_the_gap_estimator_is_exact_in_mean_and_beats_returns():
     task = one(3)
-    law = epsilon_soft(task.lesson.policy, SPACES.actions, 0.4)
+    law = epsilon_soft(task.expert.policy, SPACES.actions, 0.4)
 
     @jax.jit
     def sample(key):
-        known = experts.guide(task, task.lesson, 0.4)
+        known = experts.as_graph_policy(task, task.expert, 0.4)
         episodes = rollouts(key, MDP.env, task.world, graph_policy.graph_agent(), known, HORIZON, 20_000)
         returns = jnp.sum(episodes.reward, axis=-1)
         loss = lambda e: tasks.loss_along(task.q, task.world.discount, graph_policy.nodes_along(task, e), e)
-        return jax.vmap(loss)(episodes), task.best[0] - returns
+        return jax.vmap(loss)(episodes), task.model_value[0] - returns
 
     losses, returns = (np.asarray(x, np.float64) for x in sample(jax.random.key(5)))
     truth = exact_loss(task, np.asarray(law, np.float64))
@@ -193,7 +195,7 @@ def test_the_gap_estimator_is_exact_in_mean_and_beats_returns():
     assert abs(returns.mean() - truth) <= 5 * returns.std() / np.sqrt(returns.size)
     assert losses.std() < returns.std()
     planned = finite_policy_evaluation(task.world, law, HORIZON).value[0] @ task.world.initial
-    assert float(task.best[0] - planned) == pytest.approx(truth, abs=1e-5)
+    assert float(task.model_value[0] - planned) == pytest.approx(truth, abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
@@ -203,10 +205,10 @@ def test_oracle_and_random_play_are_the_ends_of_the_scale(kind):
 
     @jax.jit
     def play(key, pool, exploration):
-        inform = lambda task, demos: experts.guide(task, task.lesson, exploration)
+        inform = lambda task, demos: experts.as_graph_policy(task, task.expert, exploration)
 
         def one(key, task):
-            show = lambda key: data.demonstrate(key, setting, task, 1)
+            show = lambda key: data.demonstrations(key, setting, task, 1)
             return evaluation.trial(
                 key, setting, task, graph_policy.graph_agent(), inform, show=show, episodes=episodes
             )
@@ -215,18 +217,18 @@ def test_oracle_and_random_play_are_the_ends_of_the_scale(kind):
         return trials, evaluation.gap(trials.loss, pool)
 
     best, gap = play(jax.random.key(6), pool(kind), 0.0)
-    np.testing.assert_allclose(best.loss, pool(kind).best - pool(kind).oracle, atol=1e-5)
+    np.testing.assert_allclose(best.loss, pool(kind).model_value - pool(kind).oracle_value, atol=1e-5)
     np.testing.assert_allclose(best.agreed, 1)
     np.testing.assert_allclose(gap.of_random, 0, atol=1e-5)
     worst, _ = play(jax.random.key(6), pool(kind), 1.0)
-    room = np.asarray(pool(kind).best - pool(kind).random).mean(axis=0)
+    room = np.asarray(pool(kind).model_value - pool(kind).random_value).mean(axis=0)
     # 2400 episodes in each model, whose losses, the control's included, have a spread below the horizon
     np.testing.assert_allclose(worst.loss.mean(axis=0), room, atol=5 * HORIZON / np.sqrt(12 * episodes))
     np.testing.assert_allclose(worst.met.sum(axis=-1), 1, rtol=1e-6)
 
 
 def test_decision_pretraining_shows_behaviour_and_is_labelled_by_the_oracle():
-    task, other = one(0), one(0)._replace(lesson=experts.contrarian(one(0)))
+    task, other = one(0), one(0)._replace(expert=experts.adversarial(one(0)))
     make = jax.jit(lambda key, task: data.dpt_prompt(key, MDP, task, 2))
     item, asked = make(jax.random.key(1), task), make(jax.random.key(1), other)
     np.testing.assert_array_equal(
@@ -234,13 +236,13 @@ def test_decision_pretraining_shows_behaviour_and_is_labelled_by_the_oracle():
     )  # no teacher in what is shown
     time = np.tile(np.arange(HORIZON), 3)
     seen = np.asarray(item.tokens[:, : SPACES.observations]).argmax(-1)
-    np.testing.assert_allclose(item.label, np.asarray(tasks.label_law(task.lesson))[time, seen], rtol=1e-6)
+    np.testing.assert_allclose(item.label, np.asarray(tasks.label_probabilities(task.expert))[time, seen], rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_one_gradient_step_uses_every_parameter(kind):
     stages: tuple[tuple[Any, Any], ...] = (
-        (data.teacher_prompt, "actions"),
+        (data.expert_prompt, "actions"),
         (data.behaviour_prompt, "all"),
     )
     for make, targets in stages if kind == "mdp" else stages[:1]:
@@ -257,7 +259,7 @@ def test_one_gradient_step_uses_every_parameter(kind):
         (lambda: experts.myopic(0), "steps: 0; expected at least 1"),
         (lambda: tasks.sample(jax.random.key(0), draw_mdp, 0.1, 0), "count: 0; expected at least 1"),
         (
-            lambda: losses.batch_loss(NETS["mdp"], MDP, data.teacher_prompt, supports=-1, batch=2, targets="actions"),
+            lambda: losses.batch_loss(NETS["mdp"], MDP, data.expert_prompt, supports=-1, batch=2, targets="actions"),
             "supports: -1",
         ),
         (

@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxdm.analysis.claims import Claim, at_most
 from jaxdm.envs import bandit, families
-from jaxdm.learners.bandit import UCB, ucb
+from jaxdm.learners.bandit import UCBParams, ucb
 from jaxdm.oracles.bandit import pseudo_regret
 from jaxdm.rollout import rollout
 
@@ -42,14 +42,14 @@ def shares(key: jax.Array, exploration: jax.Array) -> jax.Array:
     """The largest `regret_n / bound_n` over n of one run, []; every run has its own means, `U[0, 1]`."""
     key_world, key_run = jax.random.split(key)
     world = families.bandit.uniform_means(key_world, arms=ARMS)
-    actions = rollout(key_run, bandit.bernoulli(), world, ucb(ARMS), UCB(exploration=exploration), ROUNDS).action
+    actions = rollout(key_run, bandit.bernoulli(), world, ucb(ARMS), UCBParams(exploration=exploration), ROUNDS).action
     limit = jax.vmap(bound, (None, 0))(world.mean[0], jnp.arange(1.0, ROUNDS + 1))
     return jnp.max(pseudo_regret(world, actions) / limit)
 
 
 def check(key: jax.Array, samples: int = 2000) -> Claim:
     """UCB1's regret never exceeds the bound."""
-    found = shares(_runs(key, samples), jnp.asarray(UCB().exploration))
+    found = shares(_runs(key, samples), jnp.asarray(UCBParams().exploration))
     return _claim("UCB1's regret is at most its logarithmic bound in every run", np.asarray(found))
 
 

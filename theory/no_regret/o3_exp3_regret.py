@@ -19,7 +19,7 @@ import numpy as np
 from jaxdm import random
 from jaxdm.analysis.claims import Claim, at_most
 from jaxdm.envs import bandit, families
-from jaxdm.learners.exp3 import Exp3, exp3
+from jaxdm.learners.exp3 import Exp3Params, exp3
 from jaxdm.rollout import rollout
 from theory import draws
 
@@ -50,7 +50,7 @@ def measure(key: jax.Array, kind: jax.Array) -> tuple[jax.Array, ...]:
     key_rewards, key_rate, key_runs = jax.random.split(key, 3)
     table = rewards(key_rewards, kind)
     world, env = bandit.make(table, deviation=0.0), bandit.gaussian()
-    rates = Exp3(exploration=10.0 ** jax.random.uniform(key_rate, minval=-2, maxval=0))
+    rates = Exp3Params(exploration=10.0 ** jax.random.uniform(key_rate, minval=-2, maxval=0))
     run = lambda key: rollout(key, env, world, exp3(ARMS), rates, ROUNDS).reward.sum()
     earned = jax.vmap(run)(jax.random.split(key_runs, RUNS))
     best = jnp.max(jnp.sum(table, axis=0))

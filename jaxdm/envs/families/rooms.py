@@ -32,7 +32,7 @@ class Room(NamedTuple):
     bright: jax.Array  # [M] chance of mood 0
 
 
-def moody_room(
+def hidden_mode_room(
     key: jax.Array,
     *,
     side: int,
