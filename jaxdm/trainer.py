@@ -5,6 +5,7 @@ Callers put seeds on a leading axis: `jax.vmap(trainer.init)(keys, params)`.
 """
 
 import functools
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ import orbax.checkpoint as ocp
 from jaxdm import random
 from jaxdm.analysis.storage import as_plain
 from jaxdm.types import Tree
+from jaxdm.validation import check_sizes
 
 
 class TrainState(NamedTuple):
@@ -75,35 +77,68 @@ def make(loss: Callable[[Tree, jax.Array, Tree], jax.Array], optimiser: optax.Gr
     return Trainer(init=init, run=run)
 
 
-def adamw(rate: float, steps: int, warmup: float = 0.05, decay: float = 1e-4) -> optax.GradientTransformation:
-    """AdamW with clipped gradients, a linear warm-up over a fraction of the run, and cosine decay to a tenth.
+def adamw(
+    rate: float, steps: int, *, warmup: float = 0.05, floor: float = 0.1, decay: float = 1e-4, hold: int = 1
+) -> optax.GradientTransformation:
+    """AdamW with clipped gradients, and a rate that rises linearly and then falls along a cosine.
 
-    All arguments are data in the optimiser's state: trainers that differ in nothing else can run each other's states,
-    and need compiling once.
+    With `s = step // hold`, the rate is `rate s / rise` before `rise`, and from there to `end`
+    `rate (floor + (1 - floor) (1 + cos(pi (s - rise) / (end - rise))) / 2)`. A warm-up takes at least one step and
+    leaves at least one: `rise = max(1, warmup steps)`, `end = steps + 1`. Without, `rise = 0` and `end = steps`.
+
+    All arguments are data in the optimiser's state (`optax.inject_hyperparams`): trainers that differ in nothing else
+    can run each other's states, and need compiling once.
 
     Args:
         rate: peak learning rate, > 0.
-        steps: length of the run, >= 1.
-        warmup: fraction of the run.
-        decay: decoupled weight decay.
+        steps: length of the run, >= 1, in units of `hold` gradient steps.
+        warmup: fraction of the run that the rate takes to rise, in [0, 1].
+        floor: fraction of the peak that the rate ends at, in [0, 1].
+        decay: decoupled weight decay, >= 0; a step shrinks the weights by `rate decay`.
+        hold: gradient steps for which the rate stays as it is, >= 1.
 
     Raises:
-        ValueError: rate <= 0 or steps < 1.
+        ValueError: an argument out of its range.
+
+    Reference: Loshchilov, Hutter, Decoupled weight decay regularization, 2019.
     """
-    if not rate > 0:
-        raise ValueError(f"rate: {rate}; expected a positive number")
-    if steps < 1:
-        raise ValueError(f"steps: {steps}; expected at least 1")
+    check_sizes(steps=steps, hold=hold)
+    if not 0 < rate < math.inf:
+        raise ValueError(f"rate: {rate}; expected a finite positive number")
+    for name, fraction in (("warmup", warmup), ("floor", floor)):
+        if not 0 <= fraction <= 1:
+            raise ValueError(f"{name}: {fraction}; expected a number in [0, 1]")
+    if not 0 <= decay < math.inf:
+        raise ValueError(f"decay: {decay}; expected a finite number, at least 0")
+    rise = max(1, int(warmup * steps)) if warmup > 0 else 0
+    end = steps + 1 if warmup > 0 else steps
+    return _scheduled(rate=rate, decay=decay, rise=float(rise), end=float(end), floor=floor, hold=hold)
 
-    @optax.inject_hyperparams
-    def scheduled(rate: Any, decay: Any, rise: Any, end: Any) -> optax.GradientTransformation:
-        def schedule(step: Any) -> jax.Array:
-            fallen = jnp.clip((step - rise) / (end - rise), 0, 1)
-            return jnp.where(step < rise, rate * step / rise, rate * (0.55 + 0.45 * jnp.cos(jnp.pi * fallen)))
 
-        return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=decay))
+@optax.inject_hyperparams
+def _scheduled(rate: Any, decay: Any, rise: Any, end: Any, floor: Any, hold: Any) -> optax.GradientTransformation:
+    """`adamw` with a schedule whose numbers may be traced; optax's schedules, which refuse that of their lengths, are
+    of length one and read fractions."""
+    climb = optax.linear_schedule(0.0, rate, 1)
+    fall = optax.cosine_decay_schedule(rate, 1, floor)
 
-    return scheduled(rate=rate, decay=decay, rise=float(max(1, int(warmup * steps))), end=float(steps + 1))
+    def schedule(count: Any) -> Any:
+        step = count // hold
+        return jnp.where(step < rise, climb(step / jnp.maximum(rise, 1)), fall((step - rise) / (end - rise)))
+
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=decay))
+
+
+def reset_moments(optimiser: Tree, when: jax.Array | bool = True) -> Tree:
+    """The state of an optimiser with Adam's moments as at first, its schedule untouched; as it is where not `when`."""
+
+    def is_adam(node: Any) -> bool:
+        return isinstance(node, optax.ScaleByAdamState)
+
+    def reset(node: Any) -> Any:
+        return jax.tree.map(lambda leaf: jnp.where(when, 0, leaf), node) if is_adam(node) else node
+
+    return jax.tree.map(reset, optimiser, is_leaf=is_adam)
 
 
 def fit(

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -171,9 +172,61 @@ def test_the_schedule_is_optaxs_and_its_length_is_data(unbroken):
     assert not np.allclose(runs[0].losses, unbroken.losses, rtol=1e-3)
 
 
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_rate_that_is_held_and_falls_to_zero_gives_the_updates_written_out(reset):
+    """Rounds of two steps: `x <- x - r_t (Adam(clipped gradient) + decay x)`, moments kept or reset each round."""
+    rounds, hold, rate, decay = 5, 2, 0.1, 0.3
+    optimiser = trainer.adamw(rate, rounds, warmup=0.0, floor=0.0, decay=decay, hold=hold)
+    plain = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
+    ours: Any = {"w": jnp.array([1.0, -2.0, 3.0])}
+    old = ours
+    state, moments = optimiser.init(ours), plain.init(old)
+    for t in range(rounds):
+        state = trainer.reset_moments(state, jnp.bool_(reset))
+        moments = plain.init(old) if reset else moments
+        falling = rate * (0.5 + 0.5 * np.cos(np.pi * t / rounds))
+        for i in range(hold):
+            gradient = jax.random.normal(jax.random.key(hold * t + i), (3,))
+            updates, state = optimiser.update({"w": gradient}, state, ours)
+            ours = optax.apply_updates(ours, updates)
+            direction, moments = plain.update({"w": gradient}, moments)
+            old = jax.tree.map(lambda x, change, r=falling: x - r * (change + decay * x), old, direction)
+    np.testing.assert_allclose(ours["w"], old["w"], rtol=1e-6)
+
+
+def test_all_that_an_optimiser_is_told_is_data():
+    """A step compiled for one optimiser serves another, which differs in every argument."""
+    one = trainer.adamw(0.1, 10)
+    other = trainer.adamw(0.3, 7, warmup=0.0, floor=0.0, decay=0.5, hold=3)
+    params, gradient = jnp.ones(3), jnp.array([0.1, 0.2, -0.3])
+    traces = []
+
+    @jax.jit
+    def step(state: Any) -> Any:
+        traces.append(1)
+        return one.update(gradient, state, params)
+
+    for optimiser in (one, other):
+        state = plain = optimiser.init(params)
+        for _ in range(8):
+            updates, state = step(state)
+            expected, plain = optimiser.update(gradient, plain, params)
+            np.testing.assert_allclose(np.asarray(updates), np.asarray(expected), rtol=1e-5)
+    assert len(traces) == 1
+
+
 @pytest.mark.parametrize(
-    ("options", "field"), [({"rate": 0.0, "steps": 5}, "rate"), ({"rate": 0.1, "steps": 0}, "steps")]
+    ("options", "field"),
+    [
+        ({"rate": 0.0}, "rate"),
+        ({"rate": float("nan")}, "rate"),
+        ({"steps": 0}, "steps"),
+        ({"hold": 0}, "hold"),
+        ({"warmup": 1.5}, "warmup"),
+        ({"floor": -0.1}, "floor"),
+        ({"decay": -1.0}, "decay"),
+    ],
 )
 def test_bad_schedules_name_the_field(options, field):
     with pytest.raises(ValueError, match=f"^{field}: .*expected"):
-        trainer.adamw(**options)
+        trainer.adamw(**{"rate": 0.1, "steps": 5} | options)
