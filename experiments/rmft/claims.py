@@ -10,9 +10,9 @@ from experiments.findings import above, below, ordered, smaller, worst
 from experiments.rmft.config import Config
 from experiments.rmft.decision_processes import KINDS
 from experiments.rmft.online import USED
-from experiments.rooms import Kind
 from jaxdm.analysis.statistics import exponent_fit
 from jaxdm.models.agents import Decisions
+from jaxdm.sft.data import Kind
 
 
 def claims(config: Config, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

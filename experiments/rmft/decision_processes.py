@@ -9,15 +9,15 @@ from experiments import rooms
 from experiments.rmft.comparison import judge_networks
 from experiments.rmft.config import Config
 from experiments.rmft.training import distil, start, train
-from experiments.rooms import Kind
 from jaxdm import trainer
 from jaxdm.models.transformer import network
 from jaxdm.rmft import games, oracle_game
 from jaxdm.sft import data, losses, tasks
+from jaxdm.sft.data import Kind
 from jaxdm.types import Network, Tree
 
 KINDS: tuple[Kind, ...] = ("mdp", "pomdp")
-"""Dark rooms with a hidden goal; rooms with two hidden moods, in one of which every control does the opposite."""
+"""Dark rooms with a hidden goal; hidden-mode rooms, in one of whose two modes every control does the opposite."""
 
 
 METHODS = ("round 0", "RMFT from scratch", "SFT", "RMFT after SFT", "more SFT")
@@ -31,10 +31,10 @@ def study(config: Config, kind: Kind) -> dict[str, Any]:
     setting = rooms.setting(kind, config.side, config.horizon, 0.3, 3.0)
     game = oracle_game.oracle_game(setting, 1)
     net = network(config.solved_network, game.features, game.outputs)
-    draw, about = rooms.family(kind, config.side, config.horizon), rooms.usual(kind, config.side)
+    draw, ranges = rooms.family(kind, config.side, config.horizon), rooms.training_ranges(kind, config.side)
     key_train, key_test = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 4))
-    pool = tasks.sample(key_train, draw, about, config.tasks)
-    held_out = tasks.sample(key_test, draw, about, config.tasks // 8)
+    pool = tasks.sample(key_train, draw, ranges, config.tasks)
+    held_out = tasks.sample(key_test, draw, ranges, config.tasks // 8)
     fresh, steps = start(config, net), config.sft_steps[KINDS.index(kind)]
     sizes: Any = {"supports": 1, "batch": 32, "targets": "actions"}
     maker = trainer.make(losses.batch_loss(net, setting, data.expert_prompt, **sizes), trainer.adamw(3e-3, steps))

@@ -18,7 +18,6 @@ import numpy as np
 
 from experiments import cli
 from experiments.progress import bar
-from experiments.rooms import Kind
 from experiments.sft import axes, claims, probe
 from experiments.sft.config import PRESETS, Config
 from experiments.sft.imitation import matrix
@@ -28,6 +27,7 @@ from jaxdm import trainer
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import write_claims
 from jaxdm.sft import data, losses
+from jaxdm.sft.data import Kind
 from jaxdm.sft.tasks import Task
 from jaxdm.types import Tree
 

@@ -10,10 +10,11 @@ import jax
 import numpy as np
 
 from experiments import rooms
-from experiments.rooms import About, Kind
+from experiments.rooms import TaskRanges
 from experiments.sft.config import Config
 from experiments.sft.methods import Arena, arena, score
 from experiments.sft.tasks import Study, held_out, setting_of, side_of
+from jaxdm.sft.data import Kind
 from jaxdm.sft.tasks import Task
 from jaxdm.types import Tree
 
@@ -21,16 +22,16 @@ SHOWN = ("SFT", "ICL-only", "demonstration vote")
 """Methods that are followed along an axis."""
 
 
-def strata(config: Config, kind: Kind) -> dict[str, tuple[tuple[float, ...], Callable[[About, Any], About]]]:
+def strata(config: Config, kind: Kind) -> dict[str, tuple[tuple[float, ...], Callable[[TaskRanges, Any], TaskRanges]]]:
     """The axes of a setting along which only tasks differ: points, and how a point changes them."""
     point = lambda name: lambda about, value: about._replace(**{name: (value, value)})
     axes = {"slip": (config.slips, point("slip"))}
     if kind == "pomdp":
-        axes["quality"] = (config.qualities, point("quality"))
+        axes["quality"] = (config.qualities, point("cue_accuracy"))
     if kind == "apomdp":
         usable = tuple(q for q in config.qualities if q < 1)  # with q = 1 in one model, others could be ruled out
-        axes["quality"] = (usable, point("quality"))
-        axes["models"] = (config.models, lambda about, value: about._replace(distinct=(value,) * 3))
+        axes["quality"] = (usable, point("cue_accuracy"))
+        axes["models"] = (config.models, lambda about, value: about._replace(models=(value,) * 3))
         axes["attitude"] = (config.attitudes, point("attitude"))
     fitting = tuple(extent for extent in config.extents if extent <= side_of(config, kind))
     if len(fitting) > 1:
@@ -44,7 +45,7 @@ def sweep(study: Study, usual: Arena, weights: dict[str, Tree]) -> dict[str, Any
     All strata are drawn with the same key, so that neighbouring points share rooms and luck.
     """
     config, kind, metrics = study.config, study.kind, {}
-    about = rooms.usual(kind, side_of(config, kind))
+    about = rooms.training_ranges(kind, side_of(config, kind))
 
     def at_horizon(horizon: int) -> np.ndarray:
         if horizon == config.horizon:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from experiments.findings import above, below, ordered, rising
-from experiments.rooms import Kind
 from experiments.sft.axes import SHOWN
 from experiments.sft.config import Config
+from jaxdm.sft.data import Kind
 
 PAPER = "paper 1, abstract (its sizes are not known; these are ours)"
 

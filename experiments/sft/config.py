@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from experiments.rooms import Kind
 from jaxdm.models.transformer import TransformerConfig
+from jaxdm.sft.data import Kind
 
 NETWORK = TransformerConfig(mlp_ratio=2)
 

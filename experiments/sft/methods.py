@@ -27,7 +27,7 @@ class Score(NamedTuple):
 
     gap: jax.Array  # [G]
     gap_of_value: jax.Array  # [G]
-    slip: jax.Array  # [G] loss in the values of the recursion
+    recursive_regret: jax.Array  # [G] loss in the values of the recursion
     agreed: jax.Array  # [G, T]
     copied: jax.Array  # [G, 2] share of optimal decisions at observations never demonstrated, and at others
     met: jax.Array  # [G, 2] share of decisions taken there
@@ -71,8 +71,8 @@ def compare(study: Study, arena: Arena, weights: dict[str, Tree]) -> dict[str, A
     """All methods for every number of demonstrations; DPT, shown unlabelled behaviour, for that of training.
 
     Returns:
-        `methods` [m], `demonstrations` [D]; `gap`, `gap_of_value`, `slip` [m, D, G], `agreed` [m, D, G, T], `copied`
-        and `met` [m, D, G, 2]; NaN where a method was not tried: for want of demonstrations, or DPT. `swapped` [G]:
+        `methods` [m], `demonstrations` [D]; `gap`, `gap_of_value`, `recursive_regret` [m, D, G], `agreed` [m, D, G, T],
+        `copied`, `met` [m, D, G, 2]; NaN where a method was not tried: no demonstrations, or DPT. `swapped` [G]:
         SFT's gap when the demonstrations come from another task.
     """
     config, held_out = study.config, study.held_out
@@ -127,13 +127,13 @@ def contest(
         keys = jax.random.split(key, held_out.bound.shape[0])
         trials = jax.vmap(of_task)(keys, held_out, sources)
         gap = evaluation.gap(trials.loss, held_out)
-        met = jnp.mean(trials.met, axis=0)
+        met = jnp.mean(trials.visit_share, axis=0)
         return Score(
             gap=gap.of_random,
             gap_of_value=gap.of_value,
-            slip=jnp.mean(trials.slip),
-            agreed=jnp.mean(trials.agreed, axis=0),
-            copied=jnp.where(met > 0, jnp.mean(trials.copied, axis=0) / jnp.where(met > 0, met, 1), jnp.nan),
+            recursive_regret=jnp.mean(trials.recursive_regret),
+            agreed=jnp.mean(trials.accuracy, axis=0),
+            copied=jnp.where(met > 0, jnp.mean(trials.correct_by_visit, axis=0) / jnp.where(met > 0, met, 1), jnp.nan),
             met=met,
         )
 

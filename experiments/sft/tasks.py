@@ -5,11 +5,11 @@ from typing import NamedTuple, get_args
 import jax
 
 from experiments import rooms
-from experiments.rooms import About, Kind
+from experiments.rooms import TaskRanges
 from experiments.sft.config import Config
 from jaxdm.models.transformer import network
 from jaxdm.sft import experts, tasks
-from jaxdm.sft.data import Setting
+from jaxdm.sft.data import Kind, Setting
 from jaxdm.sft.tasks import Task
 from jaxdm.types import Network
 
@@ -43,7 +43,7 @@ def prepare(config: Config, kind: Kind) -> Study:
         raise ValueError(f"demonstrations: {shown}; expected the training number {config.supports} among them")
     experts.soft_oracle(config.visit_exploration)
     setting, side = setting_of(config, kind, config.horizon), side_of(config, kind)
-    draw, about = rooms.family(kind, side, config.horizon), rooms.usual(kind, side)
+    draw, about = rooms.family(kind, side, config.horizon), rooms.training_ranges(kind, side)
     pool = tasks.sample(key_of(config, "pool"), draw, about, config.train_tasks)
     return Study(
         config=config,
@@ -70,7 +70,7 @@ def setting_of(config: Config, kind: Kind, horizon: int) -> Setting:
     return rooms.setting(kind, side_of(config, kind), horizon, config.visit_exploration, config.behaviour_scale)
 
 
-def held_out(config: Config, kind: Kind, horizon: int, about: About) -> Task:
+def held_out(config: Config, kind: Kind, horizon: int, about: TaskRanges) -> Task:
     """Held-out tasks; those of different strata share rooms, as all are drawn with one key."""
     draw = rooms.family(kind, side_of(config, kind), horizon)
     return tasks.sample(key_of(config, "held out"), draw, about, config.test_tasks)

@@ -1,6 +1,6 @@
 """How far an agent is from the oracle on held-out tasks, and where it agrees with it.
 
-Dimensions: `K` demonstrations, `T` steps, `P` tasks, `M` models.
+Dimensions: `K` demonstrations, `T` steps, `P` tasks, `M` models, `H` horizon, `N` information states, `A` actions.
 """
 
 from collections.abc import Callable
@@ -19,13 +19,16 @@ from jaxdm.types import Agent, Episode, Tree
 
 
 class Trial(NamedTuple):
-    """What happened to an agent in one task; every number is a mean over its query episodes."""
+    """How an agent did in one task; every number is a mean over its query episodes.
 
-    loss: jax.Array  # [M] V*_m - V^pi_m in each model
-    slip: jax.Array  # [] loss in the values of the recursion, along episodes of all models
-    agreed: jax.Array  # [T] share of decisions that are optimal
-    copied: jax.Array  # [2] those of them at observations that no demonstration visited, and at visited ones
-    met: jax.Array  # [2] share of decisions at such observations
+    The two entries of the last fields are observations that no demonstration visited, and visited ones.
+    """
+
+    loss: jax.Array  # [M] V*_m - V^pi_m in each model, in reward units
+    recursive_regret: jax.Array  # [] regret in the values of the alpha-maxmin recursion, over episodes of all models
+    accuracy: jax.Array  # [T] share of decisions that are optimal
+    correct_by_visit: jax.Array  # [2] share of all decisions that are optimal and taken at such observations
+    visit_share: jax.Array  # [2] share of all decisions that are taken at such observations
 
 
 class Gap(NamedTuple):
@@ -48,8 +51,8 @@ def trial(
     """Let an agent that is shown K episodes play in one task, under each model in turn.
 
     On one key every agent is shown the same demonstrations and faces the same randomness. Losses are those of
-    `tasks.loss_along`; under ambiguity the loss of the recursion's own oracle on the same keys is known to be
-    `best - oracle`, and serves as a control.
+    `loss_along`. Under ambiguity the oracle of the recursion plays on the same keys as a control variate: its mean loss
+    `model_value - oracle_value` is known.
 
     Args:
         key: random key.
@@ -57,7 +60,7 @@ def trial(
         task: the held-out task.
         agent: who acts.
         inform: `(task, shown [K, T]) -> agent parameters`.
-        show: `key -> episodes [K, T]` that the agent is shown: `finetuning.demonstrate`, or a control.
+        show: `key -> episodes [K, T]` that the agent is shown: `data.demonstrations`, or a control.
         episodes: query episodes to average, in each model.
 
     Returns:
@@ -65,24 +68,25 @@ def trial(
     """
     key_show, key_play = random.split(key)
     shown = show(key_show)
-    known = inform(task, shown)
+    agent_params = inform(task, shown)
     visited = jnp.zeros(setting.spaces.observations, jnp.int32).at[shown.observation.reshape(-1)].set(1)
-    discount, time = task.world.discount, jnp.arange(setting.horizon)
+    discount = task.world.discount
+    time = jnp.arange(setting.horizon)
 
     def one(key: jax.Array, model: jax.Array) -> Trial:
         world = setting.member(task.world, model)
-        episode = rollout(key, setting.env, world, agent, known, setting.horizon)
+        episode = rollout(key, setting.env, world, agent, agent_params, setting.horizon)
         node = nodes_along(task, episode)
         loss = loss_along(task.model_q[model], discount, node, episode)
-        best = jnp.take_along_axis(task.optimal[time, node], episode.action[:, None], axis=-1)[:, 0]
-        best = best.astype(loss.dtype)
-        seen = jax.nn.one_hot(visited[episode.observation], 2, dtype=loss.dtype)
+        correct = jnp.take_along_axis(task.optimal[time, node], episode.action[:, None], axis=-1)[:, 0]
+        correct = correct.astype(loss.dtype)
+        by_visit = jax.nn.one_hot(visited[episode.observation], 2, dtype=loss.dtype)
         return Trial(
             loss=loss + _control(key, setting, task, model),
-            slip=loss_along(task.q, discount, node, episode),
-            agreed=best,
-            copied=jnp.mean(seen * best[:, None], axis=0),
-            met=jnp.mean(seen, axis=0),
+            recursive_regret=loss_along(task.q, discount, node, episode),
+            accuracy=correct,
+            correct_by_visit=jnp.mean(by_visit * correct[:, None], axis=0),
+            visit_share=jnp.mean(by_visit, axis=0),
         )
 
     models = jnp.arange(task.model_value.shape[0])
@@ -92,25 +96,31 @@ def trial(
 
 
 def _control(key: jax.Array, setting: Setting, task: Task, model: jax.Array) -> jax.Array:
-    """What the oracle loses in a model, exactly, less what it loses on this key; zero where there is one model."""
+    """The oracle's mean loss in a model less its loss on this key, of mean zero; zero where there is one model."""
     if task.model_value.shape[0] == 1:
         return jnp.zeros(())
-    known = as_graph_policy(task, expert_policy(task.optimal))
-    episode = rollout(key, setting.env, setting.member(task.world, model), graph_agent(), known, setting.horizon)
+    policy = as_graph_policy(task, expert_policy(task.optimal))
+    episode = rollout(key, setting.env, setting.member(task.world, model), graph_agent(), policy, setting.horizon)
     lost = loss_along(task.model_q[model], task.world.discount, nodes_along(task, episode), episode)
     return (task.model_value - task.oracle_value)[model] - lost
 
 
 def gap(loss: jax.Array, task: Task) -> Gap:
-    """The optimality gap of a set of tasks, as a ratio of sums of `J = alpha min_m V_m + (1 - alpha) max_m V_m`.
+    """The optimality gap of a set of tasks, a ratio of sums of `J = alpha min_m V_m + (1 - alpha) max_m V_m`.
 
     Sums, not a mean of ratios: a task in which even random play is nearly optimal would decide the mean.
 
     Args:
         loss: [P, M] estimates of `V*_m - V^pi_m`.
         task: leading axis [P].
+
+    Returns:
+        Gap of numbers without unit.
     """
-    judge = lambda value: task.attitude * value.min(axis=-1) + (1 - task.attitude) * value.max(axis=-1)
-    lost = jnp.sum(judge(task.oracle_value) - judge(task.model_value - loss))
-    room = jnp.sum(judge(task.oracle_value) - judge(task.random_value))
-    return Gap(of_random=lost / room, of_value=lost / jnp.sum(judge(task.oracle_value)))
+
+    def criterion(value: jax.Array) -> jax.Array:
+        return task.attitude * value.min(axis=-1) + (1 - task.attitude) * value.max(axis=-1)
+
+    best = criterion(task.oracle_value)
+    lost = jnp.sum(best - criterion(task.model_value - loss))
+    return Gap(of_random=lost / jnp.sum(best - criterion(task.random_value)), of_value=lost / jnp.sum(best))

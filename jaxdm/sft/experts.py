@@ -1,4 +1,4 @@
-"""Demonstrators: experts that know what the oracle knows, and how well each of them plays."""
+"""Experts: policies that know what the oracle knows, and how well each of them plays."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,14 +10,22 @@ from jaxdm.oracles.graph_policy import GraphPolicy
 from jaxdm.sft.tasks import ExpertPolicy, Task, expert_policy
 
 
-def as_graph_policy(task: Task, lesson: ExpertPolicy, exploration: Any = 0.0) -> GraphPolicy:
-    """The `Guide` that plays as a teacher does, with uniform play mixed in once more."""
-    mixed = 1 - (1 - exploration) * (1 - lesson.exploration)
-    return GraphPolicy(root=task.root, child=task.child, policy=lesson.policy, exploration=mixed)
+def as_graph_policy(task: Task, expert: ExpertPolicy, exploration: Any = 0.0) -> GraphPolicy:
+    """An expert's policy on the task's graph of histories, with uniform play mixed in.
+
+    With the expert's own eps, actions are uniform with chance `1 - (1 - exploration) (1 - eps)`.
+
+    Args:
+        task: no batch axis.
+        expert: who plays.
+        exploration: [] in [0, 1].
+    """
+    mixed = 1 - (1 - exploration) * (1 - expert.exploration)
+    return GraphPolicy(root=task.root, child=task.child, policy=expert.policy, exploration=mixed)
 
 
 Expert = Callable[[Task], ExpertPolicy]
-"""Who teaches in a task."""
+"""`task -> policy` of whoever demonstrates and labels."""
 
 
 def oracle(task: Task) -> ExpertPolicy:
@@ -26,18 +34,28 @@ def oracle(task: Task) -> ExpertPolicy:
 
 
 def soft_oracle(exploration: float) -> Expert:
-    """The oracle that plays a uniform action with chance eps.
+    """The eps-soft optimal policy: a uniform action with chance eps.
+
+    Args:
+        exploration: eps in [0, 1].
 
     Raises:
         ValueError: exploration outside [0, 1].
     """
     if not 0 <= exploration <= 1:
         raise ValueError(f"exploration: {exploration}; expected a number in [0, 1]")
-    return lambda task: oracle(task)._replace(exploration=jnp.asarray(exploration, task.q.dtype))
+
+    def expert(task: Task) -> ExpertPolicy:
+        return oracle(task)._replace(exploration=jnp.asarray(exploration, task.q.dtype))
+
+    return expert
 
 
 def myopic(steps: int) -> Expert:
-    """The policy that plans as if the world ended after so many more steps.
+    """The policy that at every time plans for the next few steps alone.
+
+    Args:
+        steps: length of its plan, at least 1; the horizon gives the oracle.
 
     Raises:
         ValueError: steps < 1.
@@ -45,13 +63,13 @@ def myopic(steps: int) -> Expert:
     if steps < 1:
         raise ValueError(f"steps: {steps}; expected at least 1")
 
-    def lesson(task: Task) -> ExpertPolicy:
+    def expert(task: Task) -> ExpertPolicy:
         horizon = task.q.shape[0]
         return expert_policy(task.optimal[jnp.maximum(jnp.arange(horizon), horizon - steps)], task.q.dtype)
 
-    return lesson
+    return expert
 
 
 def adversarial(task: Task) -> ExpertPolicy:
-    """The policy that takes what the oracle likes least: no teacher to follow, but one to imitate."""
+    """The policy of least optimal action value, `argmin_a Q*(n, a)`: no use as a guide, but one to imitate."""
     return expert_policy(jax.nn.one_hot(jnp.argmin(task.q, axis=-1), task.q.shape[-1], dtype=bool), task.q.dtype)

@@ -37,6 +37,9 @@ def split_outputs(outputs: jax.Array, action: jax.Array, spaces: Spaces) -> Pred
         outputs: [N, spaces.outputs].
         action: [N] int32, the actions taken.
         spaces: sizes.
+
+    Returns:
+        Predictions; those of observation and reward are for the action taken.
     """
     actions, observations = spaces.actions, spaces.observations
     policy, model, reward = jnp.split(outputs, [actions, actions * (observations + 1)], axis=-1)
@@ -51,8 +54,8 @@ def split_outputs(outputs: jax.Array, action: jax.Array, spaces: Spaces) -> Pred
 def prediction_loss(outputs: jax.Array, prompt: Prompt, spaces: Spaces, targets: Targets = "actions") -> jax.Array:
     """Mean over a prompt's tokens of `-sum_a label(a) log p(a)`; with "all" plus `-log p(o')` and `(r_hat - r)^2`.
 
-    With the oracle's laws as labels this is supervised fine-tuning (on actions, or on everything); with
-    `one_hot(action)` and "all" it is pretraining, which needs no oracle.
+    With the expert's action probabilities as labels this is supervised fine-tuning (on actions, or on everything);
+    with `one_hot(action)` and "all" it is pretraining, which needs no expert.
 
     Args:
         outputs: [N, spaces.outputs].
@@ -71,8 +74,8 @@ def prediction_loss(outputs: jax.Array, prompt: Prompt, spaces: Spaces, targets:
     predicted = split_outputs(outputs, prompt.action, spaces)
     loss = -jnp.sum(prompt.label * jax.nn.log_softmax(predicted.action), axis=-1)
     if targets == "all":
-        log_law = jax.nn.log_softmax(predicted.next_observation)
-        loss -= jnp.take_along_axis(log_law, prompt.next_observation[:, None], axis=-1)[:, 0]
+        log_probability = jax.nn.log_softmax(predicted.next_observation)
+        loss -= jnp.take_along_axis(log_probability, prompt.next_observation[:, None], axis=-1)[:, 0]
         loss += (predicted.reward - prompt.reward) ** 2
     return masked_mean(loss, prompt.mask)
 
@@ -86,17 +89,18 @@ def batch_loss(
     batch: int,
     targets: Targets,
 ) -> Callable[[Tree, jax.Array, Task], jax.Array]:
-    """The loss of a stage, `(params, key, pool) -> []`: tasks, episodes and labels are drawn inside it.
-
-    The pool is a `Task` with leading axis [P].
+    """The loss of a training stage: `prediction_loss` averaged over a batch that is drawn inside it.
 
     Args:
         network: with `setting.spaces.features` features and `setting.spaces.outputs` outputs.
         setting: kind of world.
-        prompt: `behaviour_prompt`, `teacher_prompt` or `dpt_prompt`.
-        supports: K >= 0 demonstrations of an item.
-        batch: items of a step.
-        targets: what is predicted, see `jaxdm.sft.losses`.
+        prompt: `behaviour_prompt`, `expert_prompt` or `dpt_prompt`.
+        supports: K >= 0 context episodes of a sequence.
+        batch: sequences of a step.
+        targets: what is predicted, as in `prediction_loss`.
+
+    Returns:
+        `(params, key, pool) -> []`, where the pool is a `Task` with leading axis [P].
 
     Raises:
         ValueError: supports < 0 or batch < 1.
@@ -107,9 +111,12 @@ def batch_loss(
     def loss(params: Tree, key: jax.Array, pool: Task) -> jax.Array:
         key_task, key_item = random.split(key)
         chosen = jax.random.randint(key_task, (batch,), 0, pool.bound.shape[0])
-        items = jax.vmap(lambda k, i: prompt(k, setting, jax.tree.map(lambda x: x[i], pool), supports))
-        prompts = items(random.split(key_item, batch), chosen)
-        of_one = lambda outputs, item: prediction_loss(outputs, item, setting.spaces, targets)
-        return jnp.mean(jax.vmap(of_one)(network.apply(params, prompts.tokens), prompts))
+
+        def one(key: jax.Array, index: jax.Array) -> Prompt:
+            return prompt(key, setting, jax.tree.map(lambda x: x[index], pool), supports)
+
+        prompts = jax.vmap(one)(random.split(key_item, batch), chosen)
+        losses = jax.vmap(lambda outputs, item: prediction_loss(outputs, item, setting.spaces, targets))
+        return jnp.mean(losses(network.apply(params, prompts.tokens), prompts))
 
     return loss

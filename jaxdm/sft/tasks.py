@@ -1,7 +1,8 @@
-"""Tasks: a world's instance together with all that its oracle says of it, as tables over what is worth remembering.
+"""Tasks: an instance of a world with all that its oracle says of it, as tables over information states.
 
-Dimensions: `H` horizon, `N` information states (an MDP's states; summaries of a history elsewhere), `A` actions,
-`O` observations, `M` models (1 but in ambiguous worlds), `K` states that are possible at once, `T` steps of an episode.
+Dimensions: `H` horizon, `N` information states (the states of an MDP; elsewhere the values of a sufficient statistic of
+the history), `A` actions, `O` observations, `M` models (1 but in ambiguous worlds), `K` states that are possible at
+once, `T` steps of an episode.
 
 Tasks are planned in float64 and handed to the simulators in float32.
 """
@@ -30,40 +31,50 @@ CHUNK = 20
 
 
 class ExpertPolicy(NamedTuple):
-    """What a teacher does with the oracle's knowledge; data, so that one compiled program learns from any teacher."""
+    """An eps-soft policy of information states, and the labels that it gives.
 
-    policy: jax.Array  # [H, N] int32, how it plays
-    good: (
-        jax.Array
-    )  # [H, N, A] bool, what may be learnt: play must choose between equally good actions, a label need not
-    exploration: jax.Array  # [] eps, with which it plays uniformly instead
+    Data, so that one compiled program learns from any expert. Play must choose between equally good actions; a label
+    need not.
+    """
+
+    policy: jax.Array  # [H, N] int32, the action it plays
+    good: jax.Array  # [H, N, A] bool, the actions that its label allows
+    exploration: jax.Array  # [] eps, the chance of a uniform action instead
 
 
 class Task(NamedTuple):
     """An instance, solved for a horizon.
 
-    Under ambiguity `q` are the values of the alpha-maxmin recursion; `own`, `best`, `oracle` and `random` are expected
-    returns in each model, from which `alpha min + (1 - alpha) max` judges a policy.
+    Under ambiguity `q` holds the values of the alpha-maxmin recursion, while `model_value`, `oracle_value` and
+    `random_value` are expected returns in each model; a policy is judged by `alpha min_m + (1 - alpha) max_m` of these.
     """
 
     world: Tree  # parameters of the Env
     root: jax.Array  # [O] int32, the information state after the first observation
     child: jax.Array  # [N, A, O] int32, and after one more action and observation
     support: jax.Array  # [N, K] int32, the states of the world that may be the true one
-    belief: jax.Array  # [M, N, K] how much each model believes in them
+    belief: jax.Array  # [M, N, K] the belief of each model over them
     q: jax.Array  # [H, N, A] optimal action values
     optimal: jax.Array  # [H, N, A] bool, actions that cannot be told from the best
     model_q: jax.Array  # [M, H, N, A] optimal action values in each model
-    model_value: jax.Array  # [M] the most that can be had in each model
+    model_value: jax.Array  # [M] the optimal value in each model
     oracle_value: jax.Array  # [M] value of the oracle of `q`
     random_value: jax.Array  # [M] value of uniform play
     attitude: jax.Array  # [] alpha
-    bound: jax.Array  # [] certified error of `q` and `own`, before the cast to float32
-    expert: ExpertPolicy  # of the teacher; the oracle's unless told otherwise
+    bound: jax.Array  # [] certified error of `q` and `model_q`, before the cast to float32
+    expert: ExpertPolicy  # who demonstrates and labels; the oracle unless replaced
 
 
 def solve_mdp(mdp: MDP, horizon: int) -> Task:
-    """Solve an MDP for a horizon: `Q*` by backward induction, and the value of uniform play."""
+    """Solve an MDP for a horizon: `Q*` by backward induction, and the value of uniform play.
+
+    Args:
+        mdp: no batch axis.
+        horizon: H.
+
+    Returns:
+        Task whose information states are the states, with one model.
+    """
     plan = backward_induction(mdp, horizon)
     states, actions = mdp.reward.shape
     uniform = jnp.full_like(mdp.reward, 1 / actions)
@@ -89,10 +100,22 @@ def solve_mdp(mdp: MDP, horizon: int) -> Task:
 
 
 def solve_apomdp(apomdp: APOMDP, graph: Information, horizon: int) -> Task:
-    """Solve an ambiguous POMDP on the graph of its summaries; with one model this is the POMDP."""
+    """Solve an ambiguous POMDP on the graph of a sufficient statistic; with one model this is the POMDP.
+
+    Args:
+        apomdp: no batch axis.
+        graph: the statistic's nodes, transitions and beliefs.
+        horizon: H.
+    """
     plan = information_states.plan(apomdp, graph, horizon)
-    worth = lambda law: information_states.evaluate(apomdp, graph, law)
-    each = lambda own: worth(epsilon_soft(jnp.argmax(own, axis=-1), own.shape[-1]).astype(own.dtype))
+
+    def value(policy: jax.Array) -> jax.Array:
+        """The expected return of action probabilities [H, N, A] in each model, [M]."""
+        return information_states.evaluate(apomdp, graph, policy)
+
+    def greedy_value(q: jax.Array) -> jax.Array:
+        return value(epsilon_soft(jnp.argmax(q, axis=-1), q.shape[-1]).astype(q.dtype))
+
     solved = Task(
         world=apomdp,
         root=graph.root,
@@ -102,29 +125,29 @@ def solve_apomdp(apomdp: APOMDP, graph: Information, horizon: int) -> Task:
         q=plan.q,
         optimal=plan.ties,
         model_q=plan.own,
-        model_value=jnp.diagonal(jax.vmap(each)(plan.own)),
+        model_value=jnp.diagonal(jax.vmap(greedy_value)(plan.own)),
         oracle_value=apomdp.nature,
-        random_value=worth(jnp.full_like(plan.q, 1 / plan.q.shape[-1])),
+        random_value=value(jnp.full_like(plan.q, 1 / plan.q.shape[-1])),
         attitude=apomdp.attitude,
         bound=plan.bound,
         expert=expert_policy(plan.ties, plan.q.dtype),
     )
-    return solved._replace(oracle_value=worth(play_probabilities(solved.expert).astype(plan.q.dtype)))
+    return solved._replace(oracle_value=value(play_probabilities(solved.expert).astype(plan.q.dtype)))
 
 
 def solve_room(room: Room, horizon: int) -> Task:
-    """Solve a moody room; with a single model it becomes a POMDP."""
+    """Solve a hidden-mode room; with a single model its world is a POMDP."""
     solved = solve_apomdp(room.world, room_information(room, horizon), horizon)
     return solved._replace(world=member(room.world, 0)) if room.slip.shape[0] == 1 else solved
 
 
-def sample(key: jax.Array, draw: Callable[[jax.Array, Tree], Task], about: Tree, count: int) -> Task:
+def sample(key: jax.Array, draw: Callable[[jax.Array, Tree], Task], ranges: Tree, count: int) -> Task:
     """Draw and solve tasks in float64; the result is float32.
 
     Args:
         key: random key; training and held-out tasks are drawn with different ones.
-        draw: `(key, about) -> Task`: a family and its oracle. Compiled once, whatever it is told.
-        about: what kind of tasks, as data.
+        draw: `(key, ranges) -> Task`: a family and its oracle. Compiled once for all ranges.
+        ranges: from which ranges the family draws its numbers, as data.
         count: number of tasks.
 
     Returns:
@@ -137,31 +160,31 @@ def sample(key: jax.Array, draw: Callable[[jax.Array, Tree], Task], about: Tree,
         raise ValueError(f"count: {count}; expected at least 1")
     with jax.enable_x64(True):
         keys = jax.random.split(key, -(-count // CHUNK) * CHUNK).reshape(-1, CHUNK)
-        solved = [_solve(draw, row, about) for row in keys]
+        solved = [_solve(draw, row, ranges) for row in keys]
     # Put together on the host: on the device this would be compiled anew for every count.
     return jax.device_put(jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *solved))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _solve(draw: Callable[[jax.Array, Tree], Task], keys: jax.Array, about: Tree) -> Task:
-    return cast_floats(jax.vmap(draw, in_axes=(0, None))(keys, about), jnp.float32)
+def _solve(draw: Callable[[jax.Array, Tree], Task], keys: jax.Array, ranges: Tree) -> Task:
+    return cast_floats(jax.vmap(draw, in_axes=(0, None))(keys, ranges), jnp.float32)
 
 
 def expert_policy(good: jax.Array, dtype: Any = jnp.float32) -> ExpertPolicy:
-    """The lesson that plays the lowest of the good actions [H, N, A]."""
+    """The expert that plays the lowest of the good actions [H, N, A], and allows all of them in its labels."""
     return ExpertPolicy(policy=jnp.argmax(good, axis=-1).astype(jnp.int32), good=good, exploration=jnp.zeros((), dtype))
 
 
-def play_probabilities(lesson: ExpertPolicy) -> jax.Array:
-    """How a teacher plays, [H, N, A]."""
-    return epsilon_soft(lesson.policy, lesson.good.shape[-1], lesson.exploration)
+def play_probabilities(expert: ExpertPolicy) -> jax.Array:
+    """The action probabilities of an expert's play, [H, N, A]."""
+    return epsilon_soft(expert.policy, expert.good.shape[-1], expert.exploration)
 
 
-def label_probabilities(lesson: ExpertPolicy) -> jax.Array:
-    """What is to be learnt from a teacher, [..., A]: uniform over its good actions, mixed with its exploration."""
-    good = lesson.good.astype(lesson.exploration.dtype)
+def label_probabilities(expert: ExpertPolicy) -> jax.Array:
+    """The action probabilities of an expert's labels, [..., A]: `(1 - eps) uniform(good) + eps uniform`."""
+    good = expert.good.astype(expert.exploration.dtype)
     even = good / jnp.sum(good, axis=-1, keepdims=True)
-    return (1 - lesson.exploration) * even + lesson.exploration / good.shape[-1]
+    return (1 - expert.exploration) * even + expert.exploration / good.shape[-1]
 
 
 def loss_along(q: jax.Array, discount: jax.Array, node: jax.Array, episode: Episode) -> jax.Array:
@@ -173,8 +196,11 @@ def loss_along(q: jax.Array, discount: jax.Array, node: jax.Array, episode: Epis
     Args:
         q: [H, N, A] optimal action values.
         discount: [].
-        node: [T] from `nodes`; T <= H.
+        node: [T] from `graph_policy.nodes_along`; T <= H.
         episode: T steps from time 0.
+
+    Returns:
+        [] in reward units.
 
     Reference: Kakade and Langford, Approximately optimal approximate reinforcement learning, 2002, lemma 6.1.
     """
@@ -186,34 +212,40 @@ def loss_along(q: jax.Array, discount: jax.Array, node: jax.Array, episode: Epis
 
 
 def room_information(room: Room, horizon: int) -> Information:
-    """The summaries of a moody room: cell, sign, and how many more moves went as in mood 0 than as in mood 1.
+    """The sufficient statistic of a hidden-mode room: cell, cue, and the surplus of moves as in mode 0 over mode 1.
 
-    `b_m(mood 0) / b_m(mood 1) = [prior odds given the sign] ((1 - 3 slip / 4) / (slip / 4))^d`, since four moves lead
-    to four cells.
+    With surplus d, `b_m(mode 0) / b_m(mode 1) = [prior odds given the cue] ((1 - 3 slip / 4) / (slip / 4))^d`, since
+    four moves lead to four cells.
 
     Args:
         room: no batch axis.
         horizon: H; the surplus d is in -(H - 1)..H - 1.
+
+    Returns:
+        Information of `N = 2 X (2 H - 1)` nodes, each with two possible states: its cell and cue in either mode.
     """
     cells = room.target.shape[1]
-    most, width = horizon - 1, 2 * horizon - 1
-    seen, surplus = jnp.divmod(jnp.arange(2 * cells * width, dtype=jnp.int32), width)
-    surplus, (cell, sign) = surplus - most, jnp.divmod(seen, 2)
+    most = horizon - 1
+    width = 2 * horizon - 1
+    seen, index = jnp.divmod(jnp.arange(2 * cells * width, dtype=jnp.int32), width)
+    surplus = index - most
+    cell, cue = jnp.divmod(seen, 2)
     after = jnp.arange(2 * cells, dtype=jnp.int32)
     went = (room.target[:, cell, :, None] == (after // 2)[None, None, None, :]).astype(jnp.int32)  # [2, N, A, O]
     moved = jnp.clip(surplus[:, None, None] + went[0] - went[1], -most, most)
-    column = lambda x: x.astype(room.slip.dtype)[:, None]
-    row = lambda x: x.astype(room.slip.dtype)[None, :]
-    likely, unlikely, quality, bright = map(column, (1 - 0.75 * room.slip, 0.25 * room.slip, room.quality, room.bright))
-    told = jnp.where((sign == 0)[None, :], quality, 1 - quality)
-    up, down = row(jnp.maximum(surplus, 0)), row(jnp.maximum(-surplus, 0))
-    in_bright = bright * told * likely**up * unlikely**down
-    in_dark = (1 - bright) * (1 - told) * likely**down * unlikely**up
-    total = in_bright + in_dark
-    moods = jnp.arange(0, 4, 2, dtype=jnp.int32)[None, :]
+    slip, cue_accuracy, prior = (x[:, None] for x in (room.slip, room.cue_accuracy, room.mode_prior))
+    likely = 1 - 0.75 * slip
+    unlikely = 0.25 * slip
+    cue_in_mode_0 = jnp.where((cue == 0)[None, :], cue_accuracy, 1 - cue_accuracy)
+    up = jnp.maximum(surplus, 0).astype(slip.dtype)[None, :]
+    down = jnp.maximum(-surplus, 0).astype(slip.dtype)[None, :]
+    mode_0 = prior * cue_in_mode_0 * likely**up * unlikely**down
+    mode_1 = (1 - prior) * (1 - cue_in_mode_0) * likely**down * unlikely**up
+    total = mode_0 + mode_1
+    modes = jnp.arange(0, 4, 2, dtype=jnp.int32)[None, :]
     return Information(
         root=after * width + most,
         child=after[None, None, :] * width + moved + most,
-        support=(4 * cell + sign)[:, None] + moods,
-        weight=jnp.stack([in_bright, in_dark], axis=-1) / jnp.where(total > 0, total, 1)[..., None],
+        support=(4 * cell + cue)[:, None] + modes,
+        weight=jnp.stack([mode_0, mode_1], axis=-1) / jnp.where(total > 0, total, 1)[..., None],
     )

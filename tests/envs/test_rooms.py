@@ -1,4 +1,4 @@
-"""Rooms with moods: the simulator's law, counting against Bayes' rule, planning on summaries against histories."""
+"""Hidden-mode rooms: the simulator's chances, counting against Bayes' rule, planning on summaries against histories."""
 
 import functools
 from functools import cache
@@ -18,13 +18,13 @@ from tests.references.apomdp import Ambiguous
 SIDE, HORIZON = 3, 3
 
 
-NUMBERS = {"slip": [0.1, 0.3], "quality": [0.8, 0.6], "bright": [0.5, 0.7]}
+NUMBERS = {"slip": [0.1, 0.3], "cue_accuracy": [0.8, 0.6], "mode_prior": [0.5, 0.7]}
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def make(key, side, attitude, slip, quality, bright, extent=None):
+def make(key, side, attitude, slip, cue_accuracy, mode_prior, extent=None):
     return families.rooms.hidden_mode_room(
-        key, side=side, slip=slip, quality=quality, bright=bright, attitude=attitude, extent=extent
+        key, side=side, slip=slip, cue_accuracy=cue_accuracy, mode_prior=mode_prior, attitude=attitude, extent=extent
     )
 
 
@@ -49,21 +49,21 @@ def solved(models: int = 2) -> tuple[information_states.Information, information
 
 def test_moves_are_opposite_and_lead_to_four_cells():
     target = np.asarray(room().target)
-    assert all(len(set(target[mood, x])) == 4 for mood in range(2) for x in range(SIDE**2))
+    assert all(len(set(target[mode, x])) == 4 for mode in range(2) for x in range(SIDE**2))
     for x in range(SIDE**2):
         for a in range(4):
             assert target[1, target[0, x, a], a] == x
 
 
-def test_the_records_are_laws_and_the_sign_tells_the_mood(double):
+def test_rows_are_distributions_and_the_cue_tells_the_mode(double):
     apomdp.validate(room().world)
     start = np.asarray(room().world.initial[0]).reshape(SIDE**2, 2, 2).sum(axis=0)
     np.testing.assert_allclose(start, [[0.4, 0.1], [0.1, 0.4]], rtol=1e-12)
-    assert float(jnp.sum(room().world.reward[:, 0])) == 4  # one goal, in both moods, under both signs
+    assert float(jnp.sum(room().world.reward[:, 0])) == 4  # one goal, in both modes, under both cues
 
 
-def test_a_sure_sign_and_a_single_mood_are_an_mdp(double):
-    """With q = 1 and one mood, the value is that of the torus walked in full sight."""
+def test_a_sure_cue_and_a_single_mode_are_an_mdp(double):
+    """With q = 1 and one mode, the value is that of the torus walked in full sight."""
     sure = make(jax.random.key(3), SIDE, 1.0, 0.1, 1.0, 1.0)
     graph = tasks.room_information(sure, HORIZON)
     plan = replan(sure.world, graph)
@@ -151,8 +151,8 @@ def test_smaller_rooms_fit_into_larger_ones(double):
     np.testing.assert_array_equal(reached, np.asarray(padded.initial) > 0)
 
 
-def test_the_simulator_follows_the_mood():
-    """How often a control leads where mood 0 says, in the world of one model, within 5 standard errors."""
+def test_the_simulator_follows_the_mode():
+    """How often a control leads where mode 0 says, in the world of one model, within 5 standard errors."""
     with jax.enable_x64(True):
         alone = families.rooms.member(room().world, 0)
     alone = jax.tree.map(lambda x: jnp.asarray(np.asarray(x, np.float32)), alone)
@@ -163,8 +163,8 @@ def test_the_simulator_follows_the_mood():
         key_start, key_step = jax.random.split(key)
         _, state = env.reset(key_start, alone)
         seen, *_ = env.step(key_step, state, jnp.int32(2), alone)
-        mood = (state.state // 2) % 2
-        return seen // 2 == room().target[mood, state.state // 4, 2]
+        mode = (state.state // 2) % 2
+        return seen // 2 == room().target[mode, state.state // 4, 2]
 
     hits = np.asarray(jax.vmap(moved)(jax.random.split(jax.random.key(0), 20_000)))
     chance = 1 - 0.75 * 0.1
@@ -175,14 +175,14 @@ def test_the_simulator_follows_the_mood():
     ("change", "message"),
     [
         ({"side": 2}, "side: 2; expected at least 3"),
-        ({"quality": 0.4}, "quality: 0.4; expected numbers in"),
+        ({"cue_accuracy": 0.4}, "cue_accuracy: 0.4; expected numbers in"),
         ({"slip": [0.1, 1.5]}, r"slip: \[0.1, 1.5\]; expected numbers in"),
-        ({"bright": -0.1}, "bright: -0.1; expected numbers in"),
+        ({"mode_prior": -0.1}, "mode_prior: -0.1; expected numbers in"),
         ({"attitude": 2.0}, "attitude: 2.0; expected a number in"),
     ],
 )
 def test_bad_numbers_are_named(change, message):
-    numbers: dict[str, Any] = {"side": 3, "slip": 0.1, "quality": 0.8, "bright": 0.5} | change
+    numbers: dict[str, Any] = {"side": 3, "slip": 0.1, "cue_accuracy": 0.8, "mode_prior": 0.5} | change
     with pytest.raises(ValueError, match=f"^{message}"):
         families.rooms.hidden_mode_room(jax.random.key(0), **numbers)
 

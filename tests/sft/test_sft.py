@@ -1,4 +1,4 @@
-"""The fine-tuning pipeline: labels, losses, the gap estimator against exact enumeration, disjoint tasks, bad input."""
+"""Supervised fine-tuning: labels, losses, the gap estimator against exact enumeration, disjoint tasks, bad input."""
 
 from functools import cache
 from typing import Any
@@ -54,13 +54,18 @@ def draw_mdp(key, slip):
 
 
 def draw_pomdp(key, slip):
-    return tasks.solve_room(families.rooms.hidden_mode_room(key, side=3, slip=slip, quality=0.7, bright=0.6), HORIZON)
+    return tasks.solve_room(
+        families.rooms.hidden_mode_room(key, side=3, slip=slip, cue_accuracy=0.7, mode_prior=0.6), HORIZON
+    )
 
 
 def draw_apomdp(key, slip):
-    slips, quality = jnp.stack([slip, 0.4]), jnp.asarray([0.8, 0.6])
+    slips, cue_accuracy = jnp.stack([slip, 0.4]), jnp.asarray([0.8, 0.6])
     return tasks.solve_room(
-        families.rooms.hidden_mode_room(key, side=3, slip=slips, quality=quality, bright=0.6, attitude=0.7), HORIZON
+        families.rooms.hidden_mode_room(
+            key, side=3, slip=slips, cue_accuracy=cue_accuracy, mode_prior=0.6, attitude=0.7
+        ),
+        HORIZON,
     )
 
 
@@ -92,10 +97,10 @@ def slow_q(kind: str, world: Any, actions: np.ndarray, observations: np.ndarray)
         many = jax.tree.map(lambda x: x[None], world)
         world = apomdp.make(many, 1.0)
     slow = Ambiguous(world)
-    laws = slow.first(int(observations[0]))
+    beliefs = slow.first(int(observations[0]))
     for action, observation in zip(actions, observations[1:], strict=True):
-        laws = slow.next(laws, int(action), int(observation))
-    return np.asarray(slow.q(laws, left))
+        beliefs = slow.next(beliefs, int(action), int(observation))
+    return np.asarray(slow.q(beliefs, left))
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
@@ -120,7 +125,7 @@ def test_labels_equal_a_slow_oracle_on_a_whole_batch(kind):
             np.testing.assert_allclose(labels[n, t], best / best.sum(), rtol=1e-6)
 
 
-def test_teachers_play_and_label_as_they_say():
+def test_experts_play_and_label_as_they_say():
     task = one(0, "pomdp")
     soft = experts.soft_oracle(0.4)(task)
     np.testing.assert_allclose(
@@ -170,31 +175,35 @@ def test_behaviour_is_one_policy_and_uses_no_oracle():
     assert jax.tree.all(jax.tree.map(lambda x, y: bool(jnp.all(x == y)), again, item("behaviour")))
 
 
-def exact_loss(task: tasks.Task, law: np.ndarray) -> float:
+def exact_loss(task: tasks.Task, policy: np.ndarray) -> float:
     """`V* - V^pi` by summing over every trajectory of states and actions."""
     world = jax.tree.map(lambda x: np.asarray(x, np.float64), task.world)
-    value, _ = reference.path_values(world.transition, world.reward, world.initial, 1.0, law, HORIZON)
+    value, _ = reference.path_values(world.transition, world.reward, world.initial, 1.0, policy, HORIZON)
     return float(task.model_value[0]) - value
 
 
 def test_the_gap_estimator_is_exact_in_mean_and_beats_returns():
     task = one(3)
-    law = epsilon_soft(task.expert.policy, SPACES.actions, 0.4)
+    policy = epsilon_soft(task.expert.policy, SPACES.actions, 0.4)
 
     @jax.jit
     def sample(key):
-        known = experts.as_graph_policy(task, task.expert, 0.4)
-        episodes = rollouts(key, MDP.env, task.world, graph_policy.graph_agent(), known, HORIZON, 20_000)
+        expert = experts.as_graph_policy(task, task.expert, 0.4)
+        episodes = rollouts(key, MDP.env, task.world, graph_policy.graph_agent(), expert, HORIZON, 20_000)
         returns = jnp.sum(episodes.reward, axis=-1)
-        loss = lambda e: tasks.loss_along(task.q, task.world.discount, graph_policy.nodes_along(task, e), e)
+
+        def loss(episode):
+            node = graph_policy.nodes_along(task, episode)
+            return tasks.loss_along(task.q, task.world.discount, node, episode)
+
         return jax.vmap(loss)(episodes), task.model_value[0] - returns
 
     losses, returns = (np.asarray(x, np.float64) for x in sample(jax.random.key(5)))
-    truth = exact_loss(task, np.asarray(law, np.float64))
+    truth = exact_loss(task, np.asarray(policy, np.float64))
     assert abs(losses.mean() - truth) <= 5 * losses.std() / np.sqrt(losses.size)
     assert abs(returns.mean() - truth) <= 5 * returns.std() / np.sqrt(returns.size)
     assert losses.std() < returns.std()
-    planned = finite_policy_evaluation(task.world, law, HORIZON).value[0] @ task.world.initial
+    planned = finite_policy_evaluation(task.world, policy, HORIZON).value[0] @ task.world.initial
     assert float(task.model_value[0] - planned) == pytest.approx(truth, abs=1e-5)
 
 
@@ -205,10 +214,13 @@ def test_oracle_and_random_play_are_the_ends_of_the_scale(kind):
 
     @jax.jit
     def play(key, pool, exploration):
-        inform = lambda task, demos: experts.as_graph_policy(task, task.expert, exploration)
+        def inform(task, shown):
+            return experts.as_graph_policy(task, task.expert, exploration)
 
         def one(key, task):
-            show = lambda key: data.demonstrations(key, setting, task, 1)
+            def show(key):
+                return data.demonstrations(key, setting, task, 1)
+
             return evaluation.trial(
                 key, setting, task, graph_policy.graph_agent(), inform, show=show, episodes=episodes
             )
@@ -218,22 +230,22 @@ def test_oracle_and_random_play_are_the_ends_of_the_scale(kind):
 
     best, gap = play(jax.random.key(6), pool(kind), 0.0)
     np.testing.assert_allclose(best.loss, pool(kind).model_value - pool(kind).oracle_value, atol=1e-5)
-    np.testing.assert_allclose(best.agreed, 1)
+    np.testing.assert_allclose(best.accuracy, 1)
     np.testing.assert_allclose(gap.of_random, 0, atol=1e-5)
     worst, _ = play(jax.random.key(6), pool(kind), 1.0)
     room = np.asarray(pool(kind).model_value - pool(kind).random_value).mean(axis=0)
     # 2400 episodes in each model, whose losses, the control's included, have a spread below the horizon
     np.testing.assert_allclose(worst.loss.mean(axis=0), room, atol=5 * HORIZON / np.sqrt(12 * episodes))
-    np.testing.assert_allclose(worst.met.sum(axis=-1), 1, rtol=1e-6)
+    np.testing.assert_allclose(worst.visit_share.sum(axis=-1), 1, rtol=1e-6)
 
 
-def test_decision_pretraining_shows_behaviour_and_is_labelled_by_the_oracle():
+def test_decision_pretraining_shows_behaviour_and_is_labelled_by_the_expert():
     task, other = one(0), one(0)._replace(expert=experts.adversarial(one(0)))
     make = jax.jit(lambda key, task: data.dpt_prompt(key, MDP, task, 2))
     item, asked = make(jax.random.key(1), task), make(jax.random.key(1), other)
     np.testing.assert_array_equal(
         item.tokens[: 2 * HORIZON], asked.tokens[: 2 * HORIZON]
-    )  # no teacher in what is shown
+    )  # what is shown does not depend on the expert
     time = np.tile(np.arange(HORIZON), 3)
     seen = np.asarray(item.tokens[:, : SPACES.observations]).argmax(-1)
     np.testing.assert_allclose(item.label, np.asarray(tasks.label_probabilities(task.expert))[time, seen], rtol=1e-6)

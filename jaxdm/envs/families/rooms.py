@@ -1,12 +1,16 @@
-"""Rooms with moods: where one stands is seen, but in one of two hidden moods every control does the opposite.
+"""Hidden-mode rooms: the cell is observed, but in one of two hidden modes every control does the opposite.
 
 Dimensions: `M` models, `X = side^2` cells, `S = 4 X` states, `A = 4` actions, `O = 2 X` observations.
 
 The room is a torus with a hidden goal and unlabelled controls; the goal pays 1 for every step that starts in it. The
-mood of an episode is drawn at its start and stays. A sign, drawn with it and shown all along, tells it with chance q,
-and how one's moves turn out tells more. State `(x, mood, sign)` is `4 x + 2 mood + sign`, observation `(x, sign)` is
-`2 x + sign`; rewards say nothing that the cell does not. Models differ about the sign, the slip and the mood. After the
-dark room of `jaxdm.envs.families.mdp`; the moods are ours.
+mode is drawn at the start of an episode and stays. A cue, drawn with it and shown all along, equals the mode with
+probability `cue_accuracy` (the quality q of observations); how moves turn out tells more. State `(x, mode, cue)` has
+index `4 x + 2 mode + cue`, observation `(x, cue)` index `2 x + cue`; rewards tell nothing that the cell does not.
+Models differ in slip, cue accuracy and prior of the mode. The room extends the dark room of `jaxdm.envs.families.mdp`;
+the modes are ours.
+
+Reference: Choi, Yeung and Zhang, Hidden-mode Markov decision processes for nonstationary sequential decision making,
+Sequence Learning, 2001.
 """
 
 from typing import Any, NamedTuple
@@ -23,13 +27,13 @@ from jaxdm.validation import is_concrete
 
 
 class Room(NamedTuple):
-    """A room's models, and the numbers from which beliefs follow by counting."""
+    """The models of a room, and the numbers from which beliefs follow by counting moves."""
 
     world: APOMDP
-    target: jax.Array  # [2, X, A] int32, where a control leads in either mood
+    target: jax.Array  # [2, X, A] int32, where a control leads in either mode
     slip: jax.Array  # [M]
-    quality: jax.Array  # [M]
-    bright: jax.Array  # [M] chance of mood 0
+    cue_accuracy: jax.Array  # [M]
+    mode_prior: jax.Array  # [M] chance of mode 0
 
 
 def hidden_mode_room(
@@ -37,8 +41,8 @@ def hidden_mode_room(
     *,
     side: int,
     slip: Any,
-    quality: Any,
-    bright: Any,
+    cue_accuracy: Any,
+    mode_prior: Any,
     attitude: Any = 1.0,
     extent: Any = None,
     dtype: Any = None,
@@ -46,14 +50,17 @@ def hidden_mode_room(
     """A random goal and a random order of controls; everything but the size is data.
 
     Args:
-        key: random key.
+        key: random key of the goal and the order of controls.
         side: cells along a wall, at least 3.
         slip: [M] in [0, 1], chance of a random move; above 0 where there are several models, so that none is ruled out.
-        quality: [M] q in [1/2, 1], chance that the sign tells the mood; below 1 likewise.
-        bright: [M] in [0, 1], chance of mood 0.
+        cue_accuracy: [M] in [1/2, 1], chance that the cue equals the mode; below 1 likewise.
+        mode_prior: [M] in [0, 1], chance of mode 0.
         attitude: alpha, [] in [0, 1].
         extent: [] cells along a wall that are in use, 3..side; all when left out.
-        dtype: float type.
+        dtype: float type; jax's default when left out.
+
+    Returns:
+        Room of M models.
 
     Raises:
         ValueError: side below 3, numbers outside their range (where they are concrete), or as
@@ -61,11 +68,11 @@ def hidden_mode_room(
     """
     if side < 3:
         raise ValueError(f"side: {side}; expected at least 3, so that four moves lead to four cells")
-    for name, value, low in (("slip", slip, 0.0), ("quality", quality, 0.5), ("bright", bright, 0.0)):
+    for name, value, low in (("slip", slip, 0.0), ("cue_accuracy", cue_accuracy, 0.5), ("mode_prior", mode_prior, 0.0)):
         if is_concrete(value) and not all(low <= x <= 1 for x in np.ravel(value)):
             raise ValueError(f"{name}: {value}; expected numbers in [{low:g}, 1]")
     dtype = dtype or jnp.result_type(float)
-    slip, quality, bright = (jnp.atleast_1d(jnp.asarray(x, dtype)) for x in (slip, quality, bright))
+    slip, cue_accuracy, mode_prior = (jnp.atleast_1d(jnp.asarray(x, dtype)) for x in (slip, cue_accuracy, mode_prior))
     key_goal, key_controls = random.split(key)
     wide = side if extent is None else extent
     cell = np.stack(np.divmod(np.arange(side * side), side), axis=-1)
@@ -75,8 +82,8 @@ def hidden_mode_room(
     used = jnp.all(jnp.asarray(cell) < wide, axis=-1)
     row, column = jnp.divmod(jax.random.randint(key_goal, (), 0, wide * wide), wide)
     goal = jnp.arange(side * side) == row * side + column
-    world = make(_members(target, used, goal, slip, quality, bright), attitude)
-    return Room(world=world, target=target, slip=slip, quality=quality, bright=bright)
+    world = make(_members(target, used, goal, slip, cue_accuracy, mode_prior), attitude)
+    return Room(world=world, target=target, slip=slip, cue_accuracy=cue_accuracy, mode_prior=mode_prior)
 
 
 def member(world: APOMDP, model: int) -> POMDP:
@@ -85,17 +92,17 @@ def member(world: APOMDP, model: int) -> POMDP:
 
 
 def _members(
-    target: jax.Array, used: jax.Array, goal: jax.Array, slip: jax.Array, quality: jax.Array, bright: jax.Array
+    target: jax.Array, used: jax.Array, goal: jax.Array, slip: jax.Array, cue_accuracy: jax.Array, mode_prior: jax.Array
 ) -> POMDP:
     """The M models from where controls lead [2, X, A], the cells in use and the goal [X]."""
     (_, cells, actions), models, dtype = target.shape, slip.shape[0], slip.dtype
     reach = jax.nn.one_hot(target, cells, dtype=dtype)
     slip = slip[:, None, None, None, None]
-    moves = (1 - slip) * reach[None] + slip * jnp.mean(reach, axis=2, keepdims=True)[None]  # [M, mood, x, a, x']
+    moves = (1 - slip) * reach[None] + slip * jnp.mean(reach, axis=2, keepdims=True)[None]  # [M, mode, x, a, x']
     same = jnp.eye(2, dtype=dtype)
     transition = jnp.einsum("mgxay,gh,zw->mxgzayhw", moves, same, same)
-    mood = jnp.stack([bright, 1 - bright], axis=-1)
-    sign = jnp.where(jnp.eye(2, dtype=bool), quality[:, None, None], 1 - quality[:, None, None])
+    mode = jnp.stack([mode_prior, 1 - mode_prior], axis=-1)
+    cue = jnp.where(jnp.eye(2, dtype=bool), cue_accuracy[:, None, None], 1 - cue_accuracy[:, None, None])
     start = used.astype(dtype) / jnp.sum(used)
     seen = jnp.einsum("xy,zw->xzyw", jnp.eye(cells, dtype=dtype), same)[:, None]
     seen = jnp.broadcast_to(seen, (cells, 2, 2, cells, 2)).reshape(4 * cells, 2 * cells)
@@ -103,7 +110,7 @@ def _members(
     return POMDP(
         transition=transition.reshape(models, 4 * cells, actions, 4 * cells),
         reward=jnp.broadcast_to(reward[None, :, None], (models, 4 * cells, actions)),
-        initial=jnp.einsum("x,mg,mgz->mxgz", start, mood, sign).reshape(models, -1),
+        initial=jnp.einsum("x,mg,mgz->mxgz", start, mode, cue).reshape(models, -1),
         discount=jnp.ones(models, dtype),
         observation=jnp.broadcast_to(seen, (models, actions, *seen.shape)),
         initial_observation=jnp.broadcast_to(seen, (models, *seen.shape)),
