@@ -10,7 +10,7 @@ Expectation: Thompson and KL-UCB lowest where means stand still; a window below 
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from experiments import cli, findings
+from experiments import cli
 from jaxdm.analysis import exploration, storage
-from jaxdm.analysis.claims import write_claims
+from jaxdm.analysis.claims import Claim, ordered, write_claims
 from jaxdm.analysis.statistics import exponent_interval
 from jaxdm.envs import bandit, families
 from jaxdm.envs.bandit import Bandit, bernoulli
@@ -31,8 +31,13 @@ from jaxdm.learners import exp3, thompson
 from jaxdm.oracles.bandit import pseudo_regret
 from jaxdm.rollout import rollout
 from jaxdm.types import Agent
+from jaxdm.validation import InvalidInput
 
 LAWS = ("uniform means", "one gap of 0.2", "switching", "wandering")
+
+
+FIT = ("exponent", "low", "high")
+"""Of a fitted exponent and its interval."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,15 +107,15 @@ def worlds(config: Config, law: int) -> bandit.Bandit:
     return made._replace(mean=jnp.broadcast_to(made.mean, rows))
 
 
-def main(config: Config) -> Path:
+def main(config: Config, command: str) -> Path:
     """Play all, store regrets, exponents and how the players explored; returns the result's folder.
 
     Raises:
-        ValueError: a field out of range.
+        InvalidInput: a field out of range.
     """
     for field, least in {"arms": 2, "rounds": 20, "seeds": 2, "runs": 1}.items():
         if getattr(config, field) < least:
-            raise ValueError(f"{field}: {getattr(config, field)}; expected at least {least}")
+            raise InvalidInput(f"{field}: {getattr(config, field)}; expected at least {least}")
     times = np.unique(np.geomspace(1, config.rounds, 60).astype(int))
     key = jax.random.fold_in(jax.random.key(config.seed), len(LAWS))
     keys = jax.random.split(key, (config.seeds, config.runs))
@@ -132,9 +137,24 @@ def main(config: Config) -> Path:
     metrics = {name: np.reshape(value, split + np.shape(value)[1:]) for name, value in rows.items()}
     metrics |= {"times": times, "players": np.asarray(list(table)), "laws": np.asarray(LAWS)}
     metrics["seconds"] = np.asarray(time.perf_counter() - start)
-    path = storage.write_result(config.results, "bandit", config, metrics)
-    write_claims(path, claims(config, metrics))
+    path = storage.write_result(config.results, "bandit", config, named_metrics(metrics), command)
+    write_claims(path, claims(config, metrics), command)
     return path
+
+
+def named_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with names and coordinates of every axis, as stored."""
+    axes = {"agent": metrics["players"], "distribution": metrics["laws"], "seed": None}
+    named_axes = {
+        "regret": {**axes, "round": metrics["times"]},
+        "exponent": {"agent": metrics["players"], "distribution": metrics["laws"], "fit": FIT},
+        **dict.fromkeys(("never_best", "min_fraction", "greedy"), axes),
+        "times": {"round": None},
+        "players": {"agent": None},
+        "laws": {"distribution": None},
+        "seconds": {},
+    }
+    return {name: storage.named(value, **named_axes[name]) for name, value in metrics.items()}
 
 
 def player_run(agent: Agent, rates: Any, rounds: int) -> Callable[..., tuple]:
@@ -147,15 +167,17 @@ def player_run(agent: Agent, rates: Any, rounds: int) -> Callable[..., tuple]:
     return run
 
 
-def claims(config: Config, metrics: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+def claims(config: Config, metrics: dict[str, np.ndarray]) -> list[Claim]:
     """What is worth a row of the claims table: final regrets of one seed's average run, player against player."""
     final = dict(zip(metrics["players"], metrics["regret"][..., -1], strict=True))
     size = f"K={config.arms}, T={config.rounds}"
-    command = f"python -m experiments.bandit {config.name}"
     still = {name: final[name][0] for name in ("Thompson", "UCB1", "Exp3")}
     moved = {name: final[name][LAWS.index("switching")] for name in ("sliding window", "Thompson", "UCB1")}
     window = moved["sliding window"]
-    row = lambda id, statement, groups: findings.ordered(id, "ours", f"{statement}, {size}", groups, command)
+
+    def row(id: str, statement: str, groups: dict[str, Any]) -> Claim:
+        return ordered(id, f"{statement}, {size}", "ours", groups)
+
     return [
         row("B-still", "Regret: Thompson < UCB1 < Exp3 for uniform means", still),
         row("B-moving", "Regret when means switch: SW-UCB < Thompson", {"w": window, "t": moved["Thompson"]}),

@@ -1,7 +1,7 @@
 """Draw all figures and the report from stored results: `python -m figures [--results DIR]`.
 
 Writes `figures/*.pdf`, `figures/*.png`, `claims.json` and `report.html` in the results folder. The exit code is 1
-when a figure could not be drawn.
+when a figure could not be drawn, and 2 when a stored file is damaged or of another format.
 """
 
 import dataclasses
@@ -37,4 +37,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main(tyro.cli(Config, description=__doc__)))
     except ValueError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -12,11 +12,11 @@ def draw(results: Path) -> list[Drawn]:
 
     `times [X]`, `players [P]`, `laws [W]`, `regret [P, W, seeds, X]`.
     """
-    stored = storage.read_results(results, "bandit")
+    stored = [style.plain(result) for result in storage.read_results(results, "bandit")]
     return [regret(stored[-1])] if stored else []
 
 
-def regret(result: storage.Result) -> Drawn:
+def regret(result: style.Plain) -> Drawn:
     """One panel per law, one line per player, with seed intervals."""
     times, regrets = result.metrics["times"], result.metrics["regret"]
     names, laws = [str(name) for name in result.metrics["players"]], [str(law) for law in result.metrics["laws"]]

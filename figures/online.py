@@ -20,13 +20,13 @@ def draw(results: Path) -> list[Drawn]:
     `horizons [H]`, `attack_learners [A]`, `attack_regret [A, seeds, H]`, `attack_progress [A, H, steps]`,
     `attack_bound [A, H]` with NaN where there is none, and `attack_exponent [A, 3]`.
     """
-    stored = storage.read_results(results, "online")
+    stored = [style.plain(result) for result in storage.read_results(results, "online")]
     if not stored:
         return []
     return [courses(stored[-1], "simplex"), courses(stored[-1], "ball"), attack(stored[-1])]
 
 
-def courses(result: storage.Result, arena: str) -> Drawn:
+def courses(result: style.Plain, arena: str) -> Drawn:
     """Regret against rounds, one panel a law, with seed intervals and a line of slope one half."""
     learners, kinds = ([str(name) for name in result.metrics[f"{what}_{arena}"]] for what in ("learners", "laws"))
     colours = [str(name) for name in result.metrics["learners_simplex"]]  # a learner keeps its colour on the ball
@@ -65,7 +65,7 @@ def courses(result: storage.Result, arena: str) -> Drawn:
     return Drawn(name=f"online_regret_{arena}", figure=figure, caption=caption)
 
 
-def attack(result: storage.Result) -> Drawn:
+def attack(result: style.Plain) -> Drawn:
     """The worst regret found against T beside its bound, and how near the bound each attack came, step by step."""
     metrics = result.metrics
     learners, horizons = [str(name) for name in metrics["attack_learners"]], metrics["horizons"]

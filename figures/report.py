@@ -7,6 +7,7 @@ import base64
 import importlib
 import io
 import json
+import math
 import pkgutil
 import re
 from pathlib import Path
@@ -19,7 +20,7 @@ import figures
 from figures import style
 from figures.style import Drawn
 from jaxdm.analysis import storage
-from jaxdm.analysis.claims import VERDICTS, read_claims, write_claims
+from jaxdm.analysis.claims import VERDICTS, Claim, read_claims, write_rows
 
 SPEED_FIELDS = ("work", "ours", "peer", "peer_name", "units", "ratio")
 
@@ -76,7 +77,7 @@ def save_figures(results: Path, drawn: list[Drawn]) -> None:
         figure.savefig(folder / f"{name}.png")
 
 
-def collect_claims(results: Path) -> list[Row]:
+def collect_claims(results: Path) -> list[Claim]:
     """All stored claims, theorems first; of two with the same id the newer one.
 
     Raises:
@@ -87,7 +88,7 @@ def collect_claims(results: Path) -> list[Row]:
     claims = {}
     theory = [path for path in theory if path.name != MUTATIONS]
     for path in [*theory, *(path for path in empirical if not path.parent.name.startswith("."))]:
-        claims.update({claim["id"]: claim for claim in read_claims(path)})
+        claims.update({claim.id: claim for claim in read_claims(path)})
     return list(claims.values())
 
 
@@ -123,7 +124,7 @@ def collect_speed(results: Path) -> list[Row]:
         raise ValueError(f"path: {path} is no speed table ({error}); expected rows of {SPEED_FIELDS}") from error
 
 
-def missing_tables(claims: list[Row], speed: list[Row], results: Path) -> list[Missing]:
+def missing_tables(claims: list[Claim], speed: list[Row], results: Path) -> list[Missing]:
     """Which tables are empty."""
     missing = []
     if not any((results / "theory").glob("*.json")):
@@ -136,7 +137,7 @@ def missing_tables(claims: list[Row], speed: list[Row], results: Path) -> list[M
 
 
 def render(
-    claims: list[Row], mutations: list[Row], speed: list[Row], drawn: list[Drawn], missing: list[Missing]
+    claims: list[Claim], mutations: list[Row], speed: list[Row], drawn: list[Drawn], missing: list[Missing]
 ) -> str:
     """The page, with every figure inside it."""
     environment = jinja2.Environment(
@@ -148,8 +149,8 @@ def render(
     )
     environment.filters["number"] = number
     shown = [{"name": item.name, "caption": item.caption, "source": as_data_uri(item)} for item in drawn]
-    counts = {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in VERDICTS}
-    unrefuted = [claim["id"] for claim in claims if claim["refuted"] is False]
+    counts = {verdict: sum(claim.verdict == verdict for claim in claims) for verdict in VERDICTS}
+    unrefuted = [claim.id for claim in claims if claim.refuted is False]
     template = environment.get_template("report.html.j2")
     return template.render(
         claims=claims,
@@ -176,7 +177,7 @@ def write_report(results: Path) -> list[Missing]:
         drawn, missing = draw_all(results)
         missing = missing_tables(claims, speed, results) + missing
         save_figures(results, drawn)
-        write_claims(results, claims)
+        write_rows(results / "claims.json", claims)
         storage.write_text(results / "report.html", render(claims, collect_mutations(results), speed, drawn, missing))
     return missing
 
@@ -190,7 +191,7 @@ def as_data_uri(item: Drawn) -> str:
 
 def number(value: Any) -> str:
     """A number with four significant digits, a dash where there is none."""
-    return "\N{EN DASH}" if value is None else f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
+    return "\N{EN DASH}" if value is None or math.isnan(value) else f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _natural(text: str) -> list[Any]:

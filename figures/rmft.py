@@ -15,7 +15,7 @@ from jaxdm.analysis import storage
 
 def draw(results: Path) -> list[Drawn]:
     """The figures of the newest stored run; metrics are named as the parts of `experiments.rmft` write them."""
-    stored = storage.read_results(results, "rmft")
+    stored = [style.plain(result) for result in storage.read_results(results, "rmft")]
     if not stored:
         return []
     metrics, drawn = stored[-1].metrics, [training(stored[-1])]
@@ -45,7 +45,7 @@ CURVES = {
 }
 
 
-def training(result: storage.Result) -> Drawn:
+def training(result: style.Plain) -> Drawn:
     """Regret of the rollouts of every round, one panel a kind of world."""
     shown = {name: value for name, value in CURVES.items() if name in result.metrics}
     titles = list(dict.fromkeys(title for title, _ in shown.values()))
@@ -68,7 +68,7 @@ def training(result: storage.Result) -> Drawn:
     return Drawn(name="rmft_training", figure=figure, caption=caption)
 
 
-def regret(result: storage.Result) -> Drawn:
+def regret(result: style.Plain) -> Drawn:
     """Regret against rounds on the training law and two standard tasks."""
     metrics = result.metrics
     methods, laws = [str(x) for x in metrics["bandit_methods"]], [str(x) for x in metrics["bandit_laws"]]
@@ -92,7 +92,7 @@ def regret(result: storage.Result) -> Drawn:
     return Drawn(name="rmft_regret", figure=figure, caption=caption)
 
 
-def transfer(result: storage.Result) -> Drawn:
+def transfer(result: style.Plain) -> Drawn:
     """Before and after fine-tuning where it was not trained, as a share of UCB1's regret."""
     metrics = result.metrics
     methods, laws = [str(x) for x in metrics["bandit_methods"]], [str(x) for x in metrics["bandit_laws"]]
@@ -125,7 +125,7 @@ def transfer(result: storage.Result) -> Drawn:
     return Drawn(name="rmft_transfer", figure=figure, caption=caption)
 
 
-def drift(result: storage.Result) -> Drawn:
+def drift(result: style.Plain) -> Drawn:
     """Dynamic regret where means switch, and how soon the new best arm is played after a change."""
     metrics = result.metrics
     methods, course = [str(x) for x in metrics["drift_methods"]], metrics["drift_course"]
@@ -149,7 +149,7 @@ def drift(result: storage.Result) -> Drawn:
     return Drawn(name="rmft_drift", figure=figure, caption=caption)
 
 
-def online(result: storage.Result) -> Drawn:
+def online(result: style.Plain) -> Drawn:
     """Final regret on every law of losses, on the simplex and on the ball, as far as they were studied."""
     metrics = result.metrics
     places = [place for place in ("simplex", "ball") if f"{place}_course" in metrics]
@@ -185,7 +185,7 @@ def online(result: storage.Result) -> Drawn:
     return Drawn(name="rmft_online", figure=figure, caption=caption)
 
 
-def switches(result: storage.Result) -> Drawn:
+def switches(result: style.Plain) -> Drawn:
     """The share of rollouts kept, round by round; and every other switch."""
     metrics = result.metrics
     names, start = [str(x) for x in metrics["ablation_names"]], metrics["ablation_start"].mean()

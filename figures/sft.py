@@ -38,7 +38,8 @@ SHOWN = ("SFT", "ICL-only", "demonstration vote")
 
 def draw(results: Path) -> list[Drawn]:
     """The figures of the newest stored run of each setting."""
-    newest = {str(result.config.get("setting", "mdp")): result for result in storage.read_results(results, "sft")}
+    every = [style.plain(result) for result in storage.read_results(results, "sft")]
+    newest = {str(result.config.get("setting", "mdp")): result for result in every}
     stored = [newest[name] for name in SETTINGS if name in newest]
     if not stored:
         return []
@@ -55,12 +56,12 @@ def draw(results: Path) -> list[Drawn]:
     return drawn
 
 
-def title(result: storage.Result) -> str:
+def title(result: style.Plain) -> str:
     """The name of a result's setting."""
     return SETTINGS[str(result.config.get("setting", "mdp"))]
 
 
-def gap(stored: list[storage.Result]) -> Drawn:
+def gap(stored: list[style.Plain]) -> Drawn:
     """What each method loses against the oracle, one panel a setting, with seed intervals."""
     figure, panels = style.panels(len(stored), width=style.PAGE, height=2.7)
     ends = []
@@ -86,7 +87,7 @@ def gap(stored: list[storage.Result]) -> Drawn:
     return Drawn(name="sft_gap", figure=figure, caption=caption)
 
 
-def axes_of(stored: list[storage.Result]) -> Drawn:
+def axes_of(stored: list[style.Plain]) -> Drawn:
     """Gaps along every axis: a row a setting, a column an axis that it has."""
     columns = [name for name in LABELS if any(f"axis_{name}" in result.metrics for result in stored)]
     figure, grid = style.grid(len(stored), len(columns), width=style.PAGE, height=0.7 + 1.5 * len(stored))
@@ -116,7 +117,7 @@ def axes_of(stored: list[storage.Result]) -> Drawn:
     return Drawn(name="sft_axes", figure=figure, caption=caption)
 
 
-def imitation(stored: list[storage.Result]) -> Drawn:
+def imitation(stored: list[style.Plain]) -> Drawn:
     """Which teacher each network plays like, a matrix a setting."""
     figure, panels = style.panels(len(stored), width=style.PAGE, height=2.7)
     for axes, result in zip(panels, stored, strict=True):
@@ -141,7 +142,7 @@ def imitation(stored: list[storage.Result]) -> Drawn:
     return Drawn(name="sft_imitation", figure=figure, caption=caption)
 
 
-def learnt(stored: list[storage.Result]) -> Drawn:
+def learnt(stored: list[style.Plain]) -> Drawn:
     """Agreement with the oracle by step above; below, where demonstrations have been and where not."""
     figure, grid = style.grid(2, len(stored), width=style.PAGE, height=4.2)
     for column, result in enumerate(stored):
@@ -168,7 +169,7 @@ def learnt(stored: list[storage.Result]) -> Drawn:
     return Drawn(name="sft_learnt", figure=figure, caption=caption)
 
 
-def probes(stored: list[storage.Result]) -> str:
+def probes(stored: list[style.Plain]) -> str:
     """A sentence about the belief probe of every setting that has one; nothing without."""
     lines = []
     for result in stored:
@@ -179,7 +180,7 @@ def probes(stored: list[storage.Result]) -> str:
     return start + "; ".join(lines) + "." if lines else ""
 
 
-def curves(stored: list[storage.Result]) -> Drawn:
+def curves(stored: list[style.Plain]) -> Drawn:
     """Training loss of every stage, a row a setting, with seed intervals."""
     stages = [name.removeprefix(CURVE) for name in stored[0].metrics if name.startswith(CURVE)]
     figure, grid = style.grid(len(stored), len(stages), width=style.PAGE, height=0.4 + 1.4 * len(stored))

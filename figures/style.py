@@ -1,12 +1,15 @@
 """One look for all figures: sizes of a paper's column, colours that colour-blind readers tell apart, vector fonts."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.special import stdtrit
+
+from jaxdm.analysis.storage import Result
 
 
 class Drawn(NamedTuple):
@@ -15,6 +18,20 @@ class Drawn(NamedTuple):
     name: str
     figure: Figure
     caption: str
+
+
+class Plain(NamedTuple):
+    """A result whose arrays have lost the names of their axes."""
+
+    path: Path
+    config: dict[str, Any]
+    metrics: dict[str, np.ndarray]
+
+
+def plain(result: Result) -> Plain:
+    """A result without the names of its axes."""
+    metrics = {name: array.values for name, array in result.metrics.items()}
+    return Plain(path=result.path, config=result.config, metrics=metrics)
 
 
 COLUMN, PAGE = 3.4, 6.9

@@ -18,7 +18,8 @@ WIDTH = 5.0
 
 def draw(results: Path) -> list[Drawn]:
     """The figures whose curves are stored; of two runs of a claim the newer one counts."""
-    stored = {str(result.config.get("id")): result for result in storage.read_results(results, "theory")}
+    every = [style.plain(result) for result in storage.read_results(results, "theory")]
+    stored = {str(result.config.get("id")): result for result in every}
     drawn = []
     if {"L5-M", "L5-N"} <= stored.keys():
         drawn.append(rates(stored["L5-M"], stored["L5-N"]))
@@ -27,7 +28,7 @@ def draw(results: Path) -> list[Drawn]:
     return drawn + [make(stored[id]) for id, make in makers.items() if id in stored]
 
 
-def rates(context: storage.Result, length: storage.Result) -> Drawn:
+def rates(context: style.Plain, length: style.Plain) -> Drawn:
     """The error's two parts against M and N, in log-log scale, with fitted exponents.
 
     Metrics `lengths [X]`, `errors [X, curves]`, `exact [X]`.
@@ -61,7 +62,7 @@ def fitted(x: np.ndarray, errors: np.ndarray) -> tuple[float, float, tuple[float
     return mean, error, (mean - WIDTH * error, mean + WIDTH * error)
 
 
-def two_terms(result: storage.Result) -> Drawn:
+def two_terms(result: style.Plain) -> Drawn:
     """Closed-form layers in random linear MDPs."""
     caption = (
         "Loss of greedy play on the layer's estimates in random linear MDPs, and the two terms that bound it, against "
@@ -71,7 +72,7 @@ def two_terms(result: storage.Result) -> Drawn:
     return _terms(result, "theory_two_terms", caption)
 
 
-def deployed(result: storage.Result) -> Drawn:
+def deployed(result: style.Plain) -> Drawn:
     """Trained layers in new linear MDPs, beside least squares."""
     caption = (
         "The same for layers trained by gradient steps on contexts of N pairs, in new linear MDPs with the features of "
@@ -81,7 +82,7 @@ def deployed(result: storage.Result) -> Drawn:
     return _terms(result, "theory_trained_play", caption)
 
 
-def _terms(result: storage.Result, name: str, caption: str) -> Drawn:
+def _terms(result: style.Plain, name: str, caption: str) -> Drawn:
     """Metrics `lengths [N]`, `contexts [M]`, `gap` and `estimation [N, M, runs]`, `bias [N, runs]`, `squares`."""
     metrics = result.metrics
     x, lengths = metrics["contexts"], metrics["lengths"]
@@ -112,7 +113,7 @@ def _terms(result: storage.Result, name: str, caption: str) -> Drawn:
     return Drawn(name=name, figure=figure, caption=caption)
 
 
-def preconditioner(result: storage.Result) -> Drawn:
+def preconditioner(result: style.Plain) -> Drawn:
     """Trained and closed-form matrices, and the excess risk over training.
 
     Metrics `pools [P]`, `steps [X]`, `excess [P, seeds, X]`, `trained [P, seeds, d, d]`, `closed [P, d, d]`.
@@ -145,7 +146,7 @@ def preconditioner(result: storage.Result) -> Drawn:
     return Drawn(name="theory_preconditioner", figure=figure, caption=caption)
 
 
-def shift(result: storage.Result) -> Drawn:
+def shift(result: style.Plain) -> Drawn:
     """Error against the scale of the test features. Metrics `scales [X]`, `errors [X, methods]`, `methods`."""
     scales, errors, names = (result.metrics[field] for field in ("scales", "errors", "methods"))
     figure, (axes,) = style.panels(1)
@@ -164,7 +165,7 @@ def shift(result: storage.Result) -> Drawn:
     return Drawn(name="theory_shift", figure=figure, caption=caption)
 
 
-def on_policy(result: storage.Result) -> Drawn:
+def on_policy(result: style.Plain) -> Drawn:
     """By how much the error on contexts of optimal play differs from L5's. Metrics `factors [MDPs]`."""
     factors = np.sort(result.metrics["factors"])
     figure, (axes,) = style.panels(1)
@@ -182,7 +183,7 @@ def on_policy(result: storage.Result) -> Drawn:
     return Drawn(name="theory_on_policy", figure=figure, caption=caption)
 
 
-def softmax(result: storage.Result) -> Drawn:
+def softmax(result: style.Plain) -> Drawn:
     """Softmax layers beside linear ones, against M and against the scale of test features.
 
     Metrics `lengths [N]`, `contexts [M]`, `softmax [N, M, seeds]`, `linear [N, M]`, `softmax_limit [N, seeds]`,
@@ -222,7 +223,7 @@ def _ends(metrics: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return metrics["softmax_limit"].mean(axis=1), metrics["softmax"].mean(axis=2).min(axis=1)
 
 
-def actions(result: storage.Result) -> Drawn:
+def actions(result: style.Plain) -> Drawn:
     """What training on actions makes of the preconditioner.
 
     Metrics `steps [X]`, `labels [2]`, `norms [2, seeds, X]`, `trained [2, seeds, d, d]`, `closed [d, d]`.

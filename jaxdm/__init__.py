@@ -6,10 +6,10 @@ Ground
     validation              how bad input is refused
     numerics                masked means, batched maps, casts
 
-After a run (numpy and scipy only)
+After a run (numpy, scipy and xarray only)
     analysis.storage        results on disk, whole or not at all
-    analysis.claims         the record of a claim, and every way it can hold
     analysis.statistics     intervals over seeds, exponents, the trend test, anytime-valid intervals
+    analysis.claims         the record of a claim, and every way it can hold
     analysis.exploration    how a bandit player explored: SuffFailFreq, MinFrac, GreedyFrac
 
 Worlds: a record, its check, its simulator

@@ -1,9 +1,17 @@
-"""How bad input is refused: on the host, before tracing, by a `ValueError` that names the field."""
+"""How bad input is refused: on the host, before tracing, by an error that names the field."""
 
 from typing import Any
 
 import jax.core
 import numpy as np
+
+
+class InvalidInput(ValueError):
+    """A value that the user gave is refused before any work; its text is one line for the user.
+
+    Command lines show that line alone, where any other error, also jax's own `ValueError`s, shows its trace.
+    """
+
 
 ROW_SUM_TOLERANCE = float(np.finfo(np.float32).eps)
 """Times S: how far a stored row may be from one, so that kernels which passed through float32 are accepted."""
@@ -13,7 +21,7 @@ def check_law(name: str, law: Any) -> None:
     """Check that every row (last axis) of a concrete array is a probability law.
 
     Raises:
-        ValueError: names `name`, the first bad entry or row sum, and what was expected.
+        InvalidInput: names `name`, the first bad entry or row sum, and what was expected.
     """
     law = np.asarray(law, np.float64)
     require(name, law >= 0, law, "probabilities >= 0")
@@ -22,18 +30,18 @@ def check_law(name: str, law: Any) -> None:
 
 
 def require(name: str, good: np.ndarray, value: Any, expected: str) -> None:
-    """Raise a ValueError that names the first entry of `value` where `good` is false, unless it is true everywhere."""
+    """Raise `InvalidInput` that names the first entry of `value` where `good` is false, if it is anywhere."""
     if not np.all(good):
         where = tuple(int(i) for i in np.argwhere(~np.asarray(good))[0])
         at = f" at index {where}" if where else ""
-        raise ValueError(f"{name}: {np.asarray(value)[where]:.8g}{at}; expected {expected}")
+        raise InvalidInput(f"{name}: {np.asarray(value)[where]:.8g}{at}; expected {expected}")
 
 
 def check_sizes(**sizes: int) -> None:
-    """Raise a ValueError that names the first size below one."""
+    """Raise `InvalidInput` that names the first size below one."""
     for name, value in sizes.items():
         if value < 1:
-            raise ValueError(f"{name}: {value}; expected at least 1")
+            raise InvalidInput(f"{name}: {value}; expected at least 1")
 
 
 def is_concrete(*arrays: Any) -> bool:

@@ -5,14 +5,60 @@ Dimensions are those of each module's `curves(key, samples)`, if it has one: arr
 
 import inspect
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
 from jaxdm.analysis import storage
-from jaxdm.analysis.claims import HOLDS, Claim
+from jaxdm.analysis.claims import HOLDS, Claim, write_rows
+
+AXES: dict[str, tuple[str, ...]] = {
+    "errors": ("length", "run"),
+    "exact": ("length",),
+    "gap": ("length", "context", "run"),
+    "estimation": ("length", "context", "run"),
+    "bias": ("length", "run"),
+    "squares": ("context", "run"),
+    "excess": ("features", "seed", "step"),
+    "factors": ("instance",),
+    "softmax": ("length", "context", "seed"),
+    "linear": ("length", "context"),
+    "softmax_limit": ("length", "seed"),
+    "linear_limit": ("length",),
+    "softmax_scaled": ("scale", "seed"),
+    "linear_scaled": ("scale",),
+    "norms": ("label", "seed", "step"),
+    "L7 trained": ("features", "seed", "row", "column"),
+    "L7 closed": ("features", "row", "column"),
+    "L8 errors": ("scale", "estimator"),
+    "L8d trained": ("label", "seed", "row", "column"),
+    "L8d closed": ("row", "column"),
+}
+"""Of the arrays of `curves`, some of one claim alone."""
+
+
+COORDINATES = {
+    "lengths": "length",
+    "contexts": "context",
+    "pools": "features",
+    "labels": "label",
+    "steps": "step",
+    "scales": "scale",
+    "methods": "estimator",
+}
+"""Arrays of `curves` that hold the coordinates of an axis."""
+
+
+def named_curves(id: str, curves: Mapping[str, Any]) -> dict[str, Any]:
+    """Curves with names and coordinates of every axis, as stored."""
+    known = {axis: curves[name] for name, axis in COORDINATES.items() if name in curves}
+    axes = {name: {axis: None} for name, axis in COORDINATES.items()}
+    for name in curves.keys() - axes.keys():
+        axes[name] = {axis: known.get(axis) for axis in AXES.get(f"{id} {name}", AXES.get(name, ()))}
+    return {name: storage.named(value, **axes[name]) for name, value in curves.items()}
 
 
 class Mutation(NamedTuple):
@@ -78,12 +124,14 @@ def store_claim(results: Path, claim: Claim, module: ModuleType, key: jax.Array,
     Returns:
         The wrong versions.
     """
-    storage.write_json(results / "theory" / f"{claim.id}.json", claim._asdict())
+    write_rows(results / "theory" / f"{claim.id}.json", [claim])
     table = run_mutations(claim.id, module, key, **options)
     store_mutations(results / "theory" / "mutations.json", table)
     if hasattr(module, "curves"):
         with jax.enable_x64(True):
             curves = module.curves(key, **options)
         words = jax.random.key_data(key).tolist()
-        storage.write_result(results, "theory", {"id": claim.id, "key": words, **options}, curves)
+        storage.write_result(
+            results, "theory", {"id": claim.id, "key": words, **options}, named_curves(claim.id, curves), claim.command
+        )
     return table

@@ -22,45 +22,58 @@ from experiments import cli
 from experiments.online.games import attacked, contenders, course, targets
 from experiments.progress import bar
 from jaxdm.analysis import storage
-from jaxdm.analysis.claims import write_claims
-from jaxdm.analysis.statistics import exponent_interval
+from jaxdm.analysis.claims import Claim, within, write_claims
+from jaxdm.analysis.statistics import Interval, exponent_interval
 from jaxdm.envs import families, online
 from jaxdm.oracles.attack import ATTACK_SPACES
+from jaxdm.validation import InvalidInput
 
 EXPECTED = {"Hedge": (0.4, 0.6), "FTRL, ball": (0.4, 0.6), "follow the leader": (0.9, 1.1)}
 """Targets of the attacks, and where the exponent of the worst regret must lie."""
 
 
-def claims(preset: str, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+FIT = ("exponent", "low", "high")
+"""Of a fitted exponent and its interval."""
+
+
+def claims(metrics: Mapping[str, Any]) -> list[Claim]:
     """How the worst regret that attacks found grows with the number of rounds; holds when the whole interval fits.
 
     Args:
-        preset: name of the configuration.
-        metrics: as `experiments.online` stores them.
-
-    Returns:
-        Records for `storage.write_claims`.
+        metrics: as the parts of the study give them.
     """
     fits = dict(zip(metrics["attack_learners"], metrics["attack_exponent"], strict=True))
-    horizons = metrics["horizons"]
-    rows = []
+    horizons, rows = metrics["horizons"], []
     for name, (least, most) in EXPECTED.items():
-        estimate, low, high = (float(number) for number in fits[name])
-        rows.append(
-            {
-                "id": f"online {name}",
-                "source": "classical",
-                "statement": f"worst regret of {name} found by attack grows as T^x, T = {horizons[0]}..{horizons[-1]}",
-                "measured": estimate,
-                "low": low,
-                "high": high,
-                "target": f"in [{least:g}, {most:g}]",
-                "verdict": "holds" if least <= low and high <= most else "differs",
-                "refuted": None,
-                "command": f"python -m experiments.online {preset}",
-            }
-        )
+        estimate, low, high = fits[name]
+        statement = f"worst regret of {name} found by attack grows as T^x, T = {horizons[0]}..{horizons[-1]}"
+        interval = Interval(estimate=estimate, low=low, high=high)
+        rows.append(within(f"online {name}", statement, "classical", interval, least, most))
     return rows
+
+
+def named_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with names and coordinates of every axis, as stored."""
+    attacked = {"agent": metrics["attack_learners"]}
+    horizon = {"horizon": metrics["horizons"]}
+    axes: dict[str, dict[str, Any]] = {
+        "rounds": {"round": None},
+        "horizons": {"horizon": None},
+        "attack_learners": {"agent": None},
+        "attack_regret": {**attacked, "seed": None, **horizon},
+        "attack_progress": {**attacked, **horizon, "step": None},
+        "attack_bound": {**attacked, **horizon},
+        "attack_exponent": {**attacked, "fit": FIT},
+    }
+    for arena in ATTACK_SPACES:
+        curve = {"agent": metrics[f"learners_{arena}"], "distribution": metrics[f"laws_{arena}"]}
+        axes |= {
+            f"learners_{arena}": {"agent": None},
+            f"laws_{arena}": {"distribution": None},
+            f"regret_{arena}": {**curve, "seed": None, "round": metrics["rounds"]},
+            f"exponent_{arena}": {**curve, "fit": FIT},
+        }
+    return {name: storage.named(value, **axes[name]) for name, value in metrics.items()}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,14 +117,14 @@ PRESETS = {
 }
 
 
-def main(config: Config) -> Path:
+def main(config: Config, command: str) -> Path:
     """Play all curves and attacks, store them, and return the result's folder.
 
     Raises:
-        ValueError: a field out of range.
+        InvalidInput: a field out of range.
     """
     if config.seeds < 2 or len(config.horizons) < 3:
-        raise ValueError(f"seeds, horizons: {config.seeds}, {config.horizons}; expected at least 2 and 3 of them")
+        raise InvalidInput(f"seeds, horizons: {config.seeds}, {config.horizons}; expected at least 2 and 3 of them")
     key_plan, key_curves, key_attack = jax.random.split(jax.random.key(config.seed), 3)
     metrics: dict[str, Any] = {"rounds": np.arange(1, config.length + 1), "horizons": np.asarray(config.horizons)}
     draw = lambda law: lambda key: law(key, length=config.length, dimension=config.dimension)
@@ -120,8 +133,8 @@ def main(config: Config) -> Path:
     for arena in ATTACK_SPACES:
         metrics |= curves(config, key_curves, arena, plans)
     metrics |= attacks(config, key_attack)
-    path = storage.write_result(config.results, "online", config, metrics)
-    write_claims(path, claims(config.name, metrics))
+    path = storage.write_result(config.results, "online", config, named_metrics(metrics), command)
+    write_claims(path, claims(metrics), command)
     return path
 
 

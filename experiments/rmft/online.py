@@ -225,4 +225,5 @@ def others(config: Config, decisions: Decisions, how: Distillation, trained_on: 
         where, laws = everywhere(decisions, config.online_length), len(evaluation_suite(decisions).names)
         judged = judge_networks(config, where, net, {"RMFT": fit.state.params}, laws)
         regret.append(judged.course[0, ..., -1])
-    return {"others": np.asarray(regret), "other_networks": names}
+    shape = (len(names), len(evaluation_suite(decisions).names), config.seeds)
+    return {"others": np.reshape(regret, shape), "other_networks": np.asarray(names, np.str_)}

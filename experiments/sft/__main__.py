@@ -11,7 +11,9 @@ vote) stays far from optimal, and so does planning on what they count.
 """
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -35,17 +37,17 @@ EVERY = 50
 """Steps of a chunk, a divisor of every stage's, so that a stage is one compiled program."""
 
 
-def main(config: Config) -> Path:
+def main(config: Config, command: str) -> Path:
     """Every setting, a result each; returns the folder that holds them.
 
     Raises:
-        ValueError: a field out of range, or a checkpoint of another run.
+        InvalidInput: a field out of range, or a checkpoint of another run.
     """
-    cli.at_once(functools.partial(run, config), config.settings, config.workers)
+    cli.at_once(functools.partial(run, config, command), config.settings, config.workers)
     return config.results / "sft"
 
 
-def run(config: Config, kind: Kind) -> Path:
+def run(config: Config, command: str, kind: Kind) -> Path:
     """Pretrain, fine-tune, compare and store, in one setting."""
     study = prepare(config, kind)
     fresh = jax.jit(jax.vmap(study.network.init))(jax.random.split(key_of(config, "initial weights"), config.seeds))
@@ -70,9 +72,40 @@ def run(config: Config, kind: Kind) -> Path:
     for stage, fit in {"pretrain": pretrained, "sft": tuned, "scratch": scratch, "dpt": dpt}.items():
         steps, curve = windows(fit.losses)
         metrics |= {f"curve_{stage}": curve, f"curve_steps_{stage}": steps, f"seconds_{stage}": fit.seconds}
-    path = storage.write_result(config.results, "sft", {"setting": kind, "config": config}, metrics)
-    write_claims(path, claims.claims(config, kind, metrics))
+    path = storage.write_result(
+        config.results, "sft", {"setting": kind, "config": config}, named_metrics(metrics), command
+    )
+    write_claims(path, claims.claims(config, kind, metrics), command)
     return path
+
+
+def named_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with names and coordinates of every axis, as stored."""
+    compared = {"agent": metrics["methods"], "demonstrations": metrics["demonstrations"], "seed": None}
+    places = {**compared, "observation": ("never demonstrated", "demonstrated")}
+    teachers, seeds = metrics.get("teachers"), {"seed": None}
+    named_axes: dict[str, dict[str, Any]] = {
+        "methods": {"agent": None},
+        "demonstrations": {"demonstrations": None},
+        **dict.fromkeys(("gap", "gap_of_value", "slip"), compared),
+        "agreed": {**compared, "step": None},
+        **dict.fromkeys(("copied", "met"), places),
+        "swapped": seeds,
+        "teachers": {"taught_by": None},
+        "imitation": {"taught_by": teachers, "shown": teachers, **seeds},
+        "probed": {"network": None},
+        "probe": {"network": metrics.get("probed"), **seeds},
+    }
+    for name, values in metrics.items():
+        if name.startswith("axis_"):
+            points = metrics[name.removesuffix("_gap")]
+            along = {"agent": axes.SHOWN[: len(values)], "point": points, **seeds}
+            named_axes[name] = along if name.endswith("_gap") else {"point": None}
+        elif name.startswith("curve_steps_"):
+            named_axes[name] = {"step": None}
+        elif name.startswith("curve_"):
+            named_axes[name] = {**seeds, "step": metrics[name.replace("curve_", "curve_steps_")]}
+    return {name: storage.named(value, **named_axes.get(name, {})) for name, value in metrics.items()}
 
 
 def pretrainer(study: Study) -> trainer.Trainer:

@@ -12,6 +12,7 @@ from jaxdm.sft import experts, tasks
 from jaxdm.sft.data import Kind, Setting
 from jaxdm.sft.tasks import Task
 from jaxdm.types import Network
+from jaxdm.validation import InvalidInput
 
 USES = ("initial weights", "training", "pool", "held out", "test", "probe")
 """Of randomness; none shares a key with another."""
@@ -35,12 +36,12 @@ def prepare(config: Config, kind: Kind) -> Study:
         ValueError: an unknown setting, a single seed, or no test at the training number of demonstrations.
     """
     if kind not in get_args(Kind):
-        raise ValueError(f"settings: {kind!r}; expected one of {', '.join(get_args(Kind))}")
+        raise InvalidInput(f"settings: {kind!r}; expected one of {', '.join(get_args(Kind))}")
     if config.seeds < 2:
-        raise ValueError(f"seeds: {config.seeds}; expected at least 2, the unit of every interval")
+        raise InvalidInput(f"seeds: {config.seeds}; expected at least 2, the unit of every interval")
     if config.supports >= 0 and config.supports not in config.demonstrations:
         shown = config.demonstrations
-        raise ValueError(f"demonstrations: {shown}; expected the training number {config.supports} among them")
+        raise InvalidInput(f"demonstrations: {shown}; expected the training number {config.supports} among them")
     experts.soft_oracle(config.visit_exploration)
     setting, side = setting_of(config, kind, config.horizon), side_of(config, kind)
     draw, about = rooms.family(kind, side, config.horizon), rooms.training_ranges(kind, side)

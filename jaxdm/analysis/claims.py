@@ -1,25 +1,35 @@
-"""The record of one checked statement, and the three ways in which a statement can hold.
+"""The record of one checked statement, and every way in which a statement can hold.
 
-A theory module has `check(key, samples) -> Claim`, which must hold, and `refute(key, samples) -> Claim`, the same
-measurement of a statement made wrong on purpose, which must fail: a check that cannot fail proves nothing.
+A theorem holds, or fails: `at_most`, `exactly`, `near`, `covers`. An empirical statement, measured over training seeds,
+holds here, or differs: `below`, `above`, `within`, `ordered`, `smaller`, `rising`; there a whole interval decides.
+All begin with the same three arguments: a short name, one sentence, and whose statement it is.
+
+Dimensions: `N` training seeds, the unit of every interval.
 """
 
+import itertools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from jaxdm.analysis.statistics import Interval, mean_interval
 from jaxdm.analysis.storage import write_json
 
 HOLDS, DIFFERS, FAILS = "holds", "differs", "fails"
+
+
+VERDICTS = (HOLDS, DIFFERS, FAILS)
 
 
 class Claim(NamedTuple):
     """One row of the claims table.
 
     `verdict` is "holds", "fails" (a theorem violated) or "differs" (an empirical statement that came out otherwise
-    here). `refuted` says whether the deliberately wrong version failed, as it must.
+    here). `refuted` says whether the deliberately wrong version failed, as it must. `command` runs it again.
     """
 
     id: str
@@ -75,49 +85,154 @@ def covers(id: str, statement: str, source: str, measured: float, low: float, hi
     return claim._replace(low=float(low), high=float(high), verdict=HOLDS if low <= target <= high else FAILS)
 
 
-CLAIM_FIELDS = ("id", "source", "statement", "measured", "low", "high", "target", "verdict", "refuted", "command")
+def below(id: str, statement: str, source: str, values: Any, target: float) -> Claim:
+    """Holds when the whole interval of the mean lies at or below the target.
+
+    Args:
+        id: short name.
+        statement: one sentence that names what is measured.
+        source: whose statement it is.
+        values: [N] one number per seed.
+        target: largest acceptable number.
+    """
+    interval = mean_interval(values)
+    return _empirical(id, statement, source, interval, f"<= {target:g}", bool(interval.high <= target))
 
 
-VERDICTS = ("holds", "differs", "fails")
+def above(id: str, statement: str, source: str, values: Any, target: float) -> Claim:
+    """As `below`, for the whole interval at or above the target."""
+    interval = mean_interval(values)
+    return _empirical(id, statement, source, interval, f">= {target:g}", bool(interval.low >= target))
 
 
-def write_claims(path: Path, claims: Sequence[Any]) -> Path:
-    """Write `claims.json` in a folder, e.g. that of a result: a list of records with the fields `CLAIM_FIELDS`.
+def within(id: str, statement: str, source: str, interval: Interval, least: float, most: float) -> Claim:
+    """Holds when the whole interval, e.g. of a fitted exponent, lies in [least, most]."""
+    inside = bool(least <= interval.low and interval.high <= most)
+    return _empirical(id, statement, source, interval, f"in [{least:g}, {most:g}]", inside)
+
+
+def ordered(id: str, statement: str, source: str, groups: Mapping[str, Any]) -> Claim:
+    """Holds when the intervals of the groups, in the order given, follow each other without touching.
+
+    The number shown is the smallest distance between neighbouring intervals, and its interval that of the pair's
+    difference, seed by seed.
+
+    Args:
+        id: short name.
+        statement: one sentence.
+        source: whose statement it is.
+        groups: name to [N], from the group claimed smallest to the one claimed largest.
+    """
+    pairs = list(itertools.pairwise(np.asarray(values) for values in groups.values()))
+    distances = [float(mean_interval(high).low - mean_interval(low).high) for low, high in pairs]
+    closest = int(np.argmin(distances))
+    difference = mean_interval(pairs[closest][1] - pairs[closest][0])
+    shown = Interval(estimate=np.asarray(distances[closest]), low=difference.low, high=difference.high)
+    return _empirical(id, statement, source, shown, "> 0 between intervals", distances[closest] > 0)
+
+
+def smaller(id: str, statement: str, source: str, ours: Any, theirs: Any) -> Claim:
+    """Holds when the whole interval of `theirs - ours`, seed by seed, is positive: both were judged in the same worlds.
+
+    Args:
+        id: short name.
+        statement: one sentence that says which is smaller; the means of both are added to it.
+        source: whose statement it is.
+        ours: [N] the numbers claimed smaller.
+        theirs: [N] of the same seeds.
+    """
+    interval = mean_interval(np.asarray(theirs) - np.asarray(ours))
+    shown = f"{statement} ({float(np.mean(ours)):.3g}, {float(np.mean(theirs)):.3g})"
+    return _empirical(id, shown, source, interval, "difference > 0", bool(interval.low > 0))
+
+
+def rising(id: str, statement: str, source: str, points: Any, values: Any) -> Claim:
+    """Holds when the whole interval of the least-squares slope, one slope a seed, is positive.
+
+    Args:
+        id: short name.
+        statement: one sentence.
+        source: whose statement it is.
+        points: [X] the axis, at least two different points.
+        values: [X, N].
+    """
+    deviation = np.asarray(points, np.float64) - np.mean(points)
+    interval = mean_interval(deviation @ np.asarray(values, np.float64) / (deviation @ deviation))
+    return _empirical(id, statement, source, interval, "slope > 0", bool(interval.low > 0))
+
+
+def _empirical(id: str, statement: str, source: str, interval: Interval, target: str, holds: bool) -> Claim:
+    return Claim(
+        id=id,
+        statement=statement,
+        source=source,
+        measured=float(interval.estimate),
+        low=float(interval.low),
+        high=float(interval.high),
+        target=target,
+        verdict=HOLDS if holds else DIFFERS,
+    )
+
+
+def write_claims(path: Path, claims: Sequence[Claim], command: str) -> Path:
+    """Write `claims.json` in a folder, e.g. that of a result.
 
     Args:
         path: the folder.
-        claims: mappings or NamedTuples; other fields are dropped, numbers that are not finite become null.
+        claims: rows of the claims table.
+        command: what found them, and finds them again.
 
     Returns:
         The file.
 
     Raises:
-        ValueError: a field is missing, or a verdict is none of `VERDICTS`.
+        ValueError: a verdict is none of `VERDICTS`.
     """
-    return write_json(Path(path) / "claims.json", [_as_claim(claim) for claim in claims])
+    return write_rows(Path(path) / "claims.json", [claim._replace(command=command) for claim in claims])
 
 
-def read_claims(path: Path) -> list[dict[str, Any]]:
-    """The claims in a JSON file that holds one record or a list of them.
+def write_rows(path: Path, claims: Sequence[Claim]) -> Path:
+    """Write claims to a JSON file, each with its own command; numbers that are not finite become null."""
+    return write_json(path, [as_row(claim) for claim in claims])
+
+
+def as_row(claim: Claim) -> dict[str, Any]:
+    """A claim as JSON types.
 
     Raises:
-        ValueError: the file is no JSON, or a record is no claim (see `write_claims`).
+        ValueError: a verdict is none of `VERDICTS`.
+    """
+    if claim.verdict not in VERDICTS:
+        raise ValueError(f"verdict: {claim.verdict!r} of claim {claim.id!r}; expected one of {VERDICTS}")
+    finite = {name: _finite(getattr(claim, name)) for name in ("measured", "low", "high")}
+    refuted = None if claim.refuted is None else bool(claim.refuted)
+    return claim._asdict() | finite | {"refuted": refuted}
+
+
+def read_claims(path: Path) -> list[Claim]:
+    """The claims in a JSON file that holds one record or a list of them; a number that was not finite is NaN.
+
+    Raises:
+        ValueError: the file is no JSON, or a record is no claim.
     """
     try:
         stored = json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
         raise ValueError(f"path: {path} cannot be read as JSON ({error}); expected claims") from error
-    return [_as_claim(claim) for claim in (stored if isinstance(stored, list) else [stored])]
+    return [_as_claim(row) for row in (stored if isinstance(stored, list) else [stored])]
 
 
-def _as_claim(claim: Any) -> dict[str, Any]:
-    fields = claim._asdict() if hasattr(claim, "_asdict") else dict(claim)
-    missing = [name for name in CLAIM_FIELDS if name not in fields]
+def _as_claim(row: Any) -> Claim:
+    missing = [name for name in Claim._fields if name not in row]
     if missing:
-        raise ValueError(f"claim: {fields.get('id')!r} has no {missing[0]!r}; expected {', '.join(CLAIM_FIELDS)}")
-    if fields["verdict"] not in VERDICTS:
-        raise ValueError(f"verdict: {fields['verdict']!r} of claim {fields['id']!r}; expected one of {VERDICTS}")
-    numbers = {name: None if fields[name] is None else float(fields[name]) for name in ("measured", "low", "high")}
-    finite = {name: None if x is None or not math.isfinite(x) else x for name, x in numbers.items()}
-    refuted = None if fields["refuted"] is None else bool(fields["refuted"])
-    return {name: fields[name] for name in CLAIM_FIELDS} | finite | {"refuted": refuted}
+        raise ValueError(f"claim: {row.get('id')!r} has no {missing[0]!r}; expected {', '.join(Claim._fields)}")
+    numbers: dict[str, Any] = {
+        name: math.nan if row[name] is None else row[name] for name in ("measured", "low", "high")
+    }
+    claim = Claim(**{name: row[name] for name in Claim._fields} | numbers)
+    as_row(claim)
+    return claim
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -14,19 +14,22 @@ from jaxdm.analysis.claims import read_claims
 TOY = PRESETS["toy"]
 
 
+COMMAND = "python -m experiments.bandit toy"
+
+
 def test_a_toy_run_is_stored_whole(tmp_path, monkeypatch):
     some = {
         name: player for name, player in players(TOY).items() if name in ("UCB1", "Thompson", "Exp3", "sliding window")
     }
     monkeypatch.setattr(bandit, "players", lambda config: some)
-    path = bandit.main(dataclasses.replace(TOY, results=tmp_path))
+    path = bandit.main(dataclasses.replace(TOY, results=tmp_path), COMMAND)
     metrics = storage.read_result(path).metrics
-    names, points = metrics["players"].tolist(), len(metrics["times"])
+    names, points = metrics["players"].values.tolist(), len(metrics["times"])
     assert metrics["regret"].shape == (len(names), len(LAWS), 2, points)
-    assert np.all(np.diff(metrics["regret"], axis=-1) >= -1e-4)
+    assert np.all(np.diff(metrics["regret"].values, axis=-1) >= -1e-4)
     assert np.all((metrics["greedy"] >= 0) & (metrics["greedy"] <= 1))
     assert metrics["times"][-1] == TOY.rounds
-    assert {row["id"] for row in read_claims(path / "claims.json")} == {"B-still", "B-moving", "B-window"}
+    assert {row.id for row in read_claims(path / "claims.json")} == {"B-still", "B-moving", "B-window"}
     drawn = figure.draw(tmp_path)[0]
     assert [line.get_label() for line in drawn.figure.axes[0].lines] == names
 
@@ -36,7 +39,7 @@ def test_the_figure_shows_what_is_stored(tmp_path):
     regret[2] /= 100
     names = [f"player {i}" for i in range(9)]
     metrics = {"times": [1, 2, 4, 8], "players": names, "laws": ["a", "b"], "regret": regret}
-    storage.write_result(tmp_path, "bandit", {}, metrics)
+    storage.write_result(tmp_path, "bandit", {}, bandit.named_metrics(metrics), COMMAND)
     drawn = figure.draw(tmp_path)[0]
     for column, axes in enumerate(drawn.figure.axes):
         for line, values in zip(axes.lines, regret[:, column], strict=True):
@@ -60,4 +63,4 @@ def test_worlds_are_those_of_their_laws():
 )
 def test_bad_sizes_are_named(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
-        bandit.main(dataclasses.replace(TOY, results=tmp_path, **change))
+        bandit.main(dataclasses.replace(TOY, results=tmp_path, **change), COMMAND)

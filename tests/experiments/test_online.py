@@ -16,6 +16,9 @@ from jaxdm.oracles.attack import ATTACK_SPACES
 T, STEPS = 12, 3
 
 
+COMMAND = "python -m experiments.online quick"
+
+
 HORIZONS = np.asarray([16, 32, 64])
 
 
@@ -39,7 +42,7 @@ def test_an_attack_stays_in_its_rounds_and_within_what_is_allowed(name):
 def test_too_few_seeds_or_horizons_are_refused_before_work():
     for config in (Config(seeds=1), Config(horizons=(8, 16))):
         with pytest.raises(ValueError, match="seeds, horizons"):
-            study.main(config)
+            study.main(config, COMMAND)
 
 
 def test_exponents_are_fitted_and_missing_where_regret_is_not_positive():
@@ -67,17 +70,17 @@ def synthetic():
 
 def test_claims_follow_the_fitted_exponents(tmp_path):
     metrics = synthetic()
-    rows = claims("quick", metrics)
-    assert [claim["verdict"] for claim in rows] == ["holds"] * 3
+    rows = claims(metrics)
+    assert [claim.verdict for claim in rows] == ["holds"] * 3
     metrics["attack_exponent"] = metrics["attack_exponent"] + 0.3
-    assert [claim["verdict"] for claim in claims("quick", metrics)] == ["differs"] * 3
-    write_claims(tmp_path, rows)
-    assert read_claims(tmp_path / "claims.json")[0]["command"] == "python -m experiments.online quick"
+    assert [claim.verdict for claim in claims(metrics)] == ["differs"] * 3
+    write_claims(tmp_path, rows, COMMAND)
+    assert read_claims(tmp_path / "claims.json")[0].command == COMMAND
 
 
 def test_figures_show_every_law_and_target(tmp_path):
     assert figure.draw(tmp_path) == []
-    storage.write_result(tmp_path, "online", {"seed": 0}, synthetic())
+    storage.write_result(tmp_path, "online", {"seed": 0}, study.named_metrics(synthetic()), COMMAND)
     simplex, ball, attack = figure.draw(tmp_path)
     assert [axes.get_title() for axes in simplex.figure.axes] == [f"law {i}" for i in range(5)]
     colours = [{line.get_label(): line.get_color() for line in drawn.figure.axes[0].lines} for drawn in (simplex, ball)]

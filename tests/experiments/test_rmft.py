@@ -26,16 +26,19 @@ from jaxdm.rmft import distillation
 TOY = PRESETS["toy"]
 
 
+COMMAND = "python -m experiments.rmft toy"
+
+
 def test_a_toy_run_is_stored_whole(tmp_path):
-    path = rmft_study.main(dataclasses.replace(TOY, parts=("bandit",), results=tmp_path))
+    path = rmft_study.main(dataclasses.replace(TOY, parts=("bandit",), results=tmp_path), COMMAND)
     metrics = storage.read_result(path).metrics
-    methods = metrics["bandit_methods"].tolist()
+    methods = metrics["bandit_methods"].values.tolist()
     assert methods == ["round 0", "RMFT", "UCB1", "Thompson"]
     assert metrics["bandit_course"].shape == (4, len(bandit.LAWS), TOY.seeds, TOY.length)
-    assert np.all(np.diff(metrics["bandit_course"], axis=-1) >= -1e-5)
+    assert np.all(np.diff(metrics["bandit_course"].values, axis=-1) >= -1e-5)
     assert metrics["bandit_rounds"].shape == (TOY.seeds, TOY.bandit.rounds)
     rows = read_claims(path / "claims.json")
-    assert {"RMFT-bandit", "RMFT-Thompson", "RMFT-explore-1"} <= {row["id"] for row in rows}
+    assert {"RMFT-bandit", "RMFT-Thompson", "RMFT-explore-1"} <= {row.id for row in rows}
     assert [drawn.name for drawn in figure.draw(tmp_path)] == ["rmft_training", "rmft_regret"]
 
 
@@ -100,18 +103,18 @@ FULL = dataclasses.replace(Config(), name="quick")
 def test_findings_follow_the_numbers():
     metrics = synthetic()
     rows = claims(FULL, metrics)
-    assert {row["verdict"] for row in rows} == {"holds"}
-    assert len({row["id"] for row in rows}) == len(rows)
+    assert {row.verdict for row in rows} == {"holds"}
+    assert len({row.id for row in rows}) == len(rows)
     metrics["bandit_course"][1] *= 10
     metrics["simplex_longer"][1] = np.arange(1, 17.0) ** 1.2
-    worse = {row["id"]: row["verdict"] for row in claims(FULL, metrics)}
+    worse = {row.id: row.verdict for row in claims(FULL, metrics)}
     assert worse["RMFT-bandit"] == worse["RMFT-simplex-longer-exponent"] == "differs"
     assert worse["RMFT-drift"] == "holds"
 
 
 def test_figures_show_every_part(tmp_path):
     assert figure.draw(tmp_path) == []
-    storage.write_result(tmp_path, "rmft", {"seed": 0}, synthetic())
+    storage.write_result(tmp_path, "rmft", {"seed": 0}, rmft_study.named_metrics(synthetic()), COMMAND)
     drawn = {item.name: item for item in figure.draw(tmp_path)}
     assert len(drawn) == 6
     assert [axes.get_title() for axes in drawn["rmft_regret"].figure.axes] == list(bandit.LAWS[:3])
@@ -205,4 +208,4 @@ def test_every_variant_is_a_valid_configuration():
 )
 def test_bad_configurations_are_refused_before_work(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
-        rmft_study.main(dataclasses.replace(TOY, results=tmp_path, **change))
+        rmft_study.main(dataclasses.replace(TOY, results=tmp_path, **change), COMMAND)

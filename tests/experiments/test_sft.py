@@ -10,28 +10,31 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import cli, findings
+from experiments import cli
 from experiments.sft import __main__ as sft_study
 from experiments.sft.config import PRESETS
 from experiments.sft.methods import NETWORKS, RIVALS
 from experiments.sft.tasks import key_of, prepare
-from jaxdm.analysis import storage
+from jaxdm.analysis import claims, storage
 from jaxdm.analysis.claims import read_claims
 
 TOY = dataclasses.replace(PRESETS["toy"], settings=("pomdp",))
 """One setting: all take the same path, and `make reproduce PRESET=toy` takes it with each."""
 
 
+COMMAND = "python -m experiments.sft toy --settings pomdp"
+
+
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    folder = sft_study.main(dataclasses.replace(TOY, results=tmp_path_factory.mktemp("results")))
+    folder = sft_study.main(dataclasses.replace(TOY, results=tmp_path_factory.mktemp("results")), COMMAND)
     return storage.read_results(folder.parent, "sft")[0].path
 
 
 def test_the_study_stores_gaps_of_all_methods(stored):
     metrics = storage.read_result(stored).metrics
-    assert [str(name) for name in metrics["methods"]] == [*NETWORKS, *RIVALS]
-    gap = dict(zip([*NETWORKS, *RIVALS], metrics["gap"], strict=True))
+    assert metrics["methods"].values.tolist() == [*NETWORKS, *RIVALS]
+    gap = dict(zip([*NETWORKS, *RIVALS], metrics["gap"].values, strict=True))
     assert metrics["gap"].shape == (len(NETWORKS + RIVALS), len(TOY.demonstrations), TOY.seeds)
     needy = np.isnan(gap["demonstration vote"])
     assert np.all(needy[0])
@@ -63,7 +66,7 @@ def test_training_and_held_out_tasks_are_disjoint_by_their_keys():
 
 
 def test_the_study_states_its_claims(stored):
-    claims = read_claims(stored / "claims.json")
+    rows = read_claims(stored / "claims.json")
     names = [
         "order",
         "half",
@@ -77,10 +80,10 @@ def test_the_study_states_its_claims(stored):
         "beyond",
         "belief",
     ]
-    assert {claim["id"] for claim in claims} <= {f"SFT-POMDP-{name}" for name in names}
-    assert {"SFT-POMDP-order", "SFT-POMDP-quality", "SFT-POMDP-belief"} <= {claim["id"] for claim in claims}
-    assert {claim["verdict"] for claim in claims} <= {"holds", "differs"}
-    assert all(claim["low"] <= claim["high"] for claim in claims)
+    assert {row.id for row in rows} <= {f"SFT-POMDP-{name}" for name in names}
+    assert {"SFT-POMDP-order", "SFT-POMDP-quality", "SFT-POMDP-belief"} <= {row.id for row in rows}
+    assert {row.verdict for row in rows} <= {"holds", "differs"}
+    assert all(row.low <= row.high for row in rows)
 
 
 def test_a_finished_stage_is_read_from_its_checkpoint(stored):
@@ -100,25 +103,25 @@ def test_where_results_go_is_no_part_of_what_they_are():
 
 def test_findings_hold_and_differ_by_their_intervals():
     good, bad = np.array([0.1, 0.11, 0.12]), np.array([0.5, 0.52, 0.54])
-    assert findings.below("a", "s", "t", good, 0.5, "c")["verdict"] == "holds"
-    assert findings.below("a", "s", "t", bad, 0.5, "c")["verdict"] == "differs"
-    assert findings.ordered("a", "s", "t", {"x": good, "y": bad}, "c")["verdict"] == "holds"
-    assert findings.ordered("a", "s", "t", {"x": bad, "y": good}, "c")["verdict"] == "differs"
-    assert findings.ordered("a", "s", "t", {"x": good, "y": good + 0.001}, "c")["verdict"] == "differs"
-    assert findings.smaller("a", "s", "t", good, good + 0.001, "c")["verdict"] == "holds"  # worlds in common
-    assert findings.smaller("a", "s", "t", good, good, "c")["verdict"] == "differs"
-    assert findings.smaller("a", "s", "t", good, good[::-1], "c")["verdict"] == "differs"
-    assert findings.above("a", "s", "t", bad, 0.4, "c")["verdict"] == "holds"
-    assert findings.above("a", "s", "t", good, 0.1, "c")["verdict"] == "differs"
+    assert claims.below("a", "s", "t", good, 0.5).verdict == "holds"
+    assert claims.below("a", "s", "t", bad, 0.5).verdict == "differs"
+    assert claims.ordered("a", "s", "t", {"x": good, "y": bad}).verdict == "holds"
+    assert claims.ordered("a", "s", "t", {"x": bad, "y": good}).verdict == "differs"
+    assert claims.ordered("a", "s", "t", {"x": good, "y": good + 0.001}).verdict == "differs"
+    assert claims.smaller("a", "s", "t", good, good + 0.001).verdict == "holds"  # worlds in common
+    assert claims.smaller("a", "s", "t", good, good).verdict == "differs"
+    assert claims.smaller("a", "s", "t", good, good[::-1]).verdict == "differs"
+    assert claims.above("a", "s", "t", bad, 0.4).verdict == "holds"
+    assert claims.above("a", "s", "t", good, 0.1).verdict == "differs"
 
 
 def test_a_trend_is_the_slope_of_each_seed():
     points, slopes = np.array([1.0, 2.0, 4.0]), np.array([0.9, 1.0, 1.1])
-    row = findings.rising("a", "s", "t", points, 3 + slopes * points[:, None], "c")
-    assert row["measured"] == pytest.approx(1.0)
-    assert row["verdict"] == "holds"
-    assert row["low"] == pytest.approx(1 - 4.302652729911275 * 0.1 / np.sqrt(3))  # t_{0.975}, 2 degrees of freedom
-    assert findings.rising("a", "s", "t", points, -slopes * points[:, None], "c")["verdict"] == "differs"
+    row = claims.rising("a", "s", "t", points, 3 + slopes * points[:, None])
+    assert row.measured == pytest.approx(1.0)
+    assert row.verdict == "holds"
+    assert row.low == pytest.approx(1 - 4.302652729911275 * 0.1 / np.sqrt(3))  # t_{0.975}, 2 degrees of freedom
+    assert claims.rising("a", "s", "t", points, -slopes * points[:, None]).verdict == "differs"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +137,7 @@ def test_a_trend_is_the_slope_of_each_seed():
 )
 def test_wrong_values_are_refused_before_training(tmp_path, change, message):
     with pytest.raises(ValueError, match=f"^{message}"):
-        sft_study.main(dataclasses.replace(TOY, results=tmp_path, **change))
+        sft_study.main(dataclasses.replace(TOY, results=tmp_path, **change), COMMAND)
 
 
 def test_an_unknown_preset_is_named():
@@ -144,7 +147,7 @@ def test_an_unknown_preset_is_named():
 
 def test_the_command_line_answers_wrong_words_in_one_line():
     command = [sys.executable, "-m", "experiments.sft", "fast"]
-    answer = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False)
+    answer = subprocess.run(command, cwd=Path(cli.__file__).parent.parent, capture_output=True, text=True, check=False)
     assert answer.returncode == 2
     assert answer.stderr.strip() == "error: preset: 'fast'; expected one of quick, paper, toy"
 
@@ -165,14 +168,14 @@ def part(number):
     threading.Event().wait(60)
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-cli.command_line(config.PRESETS, lambda _: cli.at_once(part, [0], 1), None)
+cli.command_line(config.PRESETS, lambda *_: cli.at_once(part, [0], 1), None)
 """
 
 
 def test_an_interruption_does_not_wait_for_parts_at_work():
     command = [sys.executable, "-c", WAITING, "toy"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    child = subprocess.Popen(command, cwd=Path(__file__).parent.parent, **pipes)
+    child = subprocess.Popen(command, cwd=Path(cli.__file__).parent.parent, **pipes)
     assert child.stdout is not None
     child.stdout.readline()
     child.send_signal(signal.SIGINT)

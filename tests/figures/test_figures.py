@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,13 +14,17 @@ from matplotlib.figure import Figure
 from figures import __main__ as runner
 from figures import report, sft, style, theory
 from jaxdm.analysis import storage
-from jaxdm.analysis.claims import CLAIM_FIELDS, write_claims
+from jaxdm.analysis.claims import Claim, write_claims, write_rows
+from jaxdm.analysis.storage import named
 
 ROOT = Path(runner.__file__).parent.parent
 
 
+COMMAND = "python -m experiments.sft"
+
+
 def claim(id, verdict="holds", **changes):
-    record = {
+    record: dict[str, Any] = {
         "id": id,
         "source": "A & B 1999",
         "statement": f"<{id}> is so",
@@ -31,7 +36,14 @@ def claim(id, verdict="holds", **changes):
         "refuted": True,
         "command": f"python -m theory {id}",
     }
-    return record | changes
+    return Claim(**record | changes)
+
+
+def store(root, experiment, config, metrics):
+    made = {}
+    for name, value in metrics.items():
+        made[name] = named(value, **{f"{name}_{axis}": None for axis in range(np.ndim(value))})
+    return storage.write_result(root, experiment, config, made, COMMAND)
 
 
 def synthetic_sft(root, seeds=4, setting="pomdp", axes=()):
@@ -53,15 +65,15 @@ def synthetic_sft(root, seeds=4, setting="pomdp", axes=()):
         metrics |= {"teachers": np.array(["oracle", "contrarian"]), "imitation": overlap}
         metrics |= {"probed": np.array(["SFT", "untrained"]), "probe": np.array([[0.9] * seeds, [0.1] * seeds])}
     config = {"setting": setting, "config": {"supports": 2}}
-    return storage.write_result(root, "sft", config, metrics | curves)
+    return store(root, "sft", config, metrics | curves)
 
 
 def full_results(root):
     path = synthetic_sft(root)
-    write_claims(path, [claim("E1", "differs", refuted=None, command="python -m experiments.sft")])
+    write_claims(path, [claim("E1", "differs", refuted=None)], COMMAND)
     for id in ("L2", "L10"):
-        storage.write_json(root / "theory" / f"{id}.json", claim(id))
-    storage.write_json(root / "theory" / "N1.json", claim("N1", "fails", refuted=False, measured=float("nan")))
+        write_rows(root / "theory" / f"{id}.json", [claim(id)])
+    write_rows(root / "theory" / "N1.json", [claim("N1", "fails", refuted=False, measured=float("nan"))])
     wrong = [{"id": "L2", "wrong": "x 2", "rejected": True}, {"id": "L2", "wrong": "<x 3>", "rejected": False}]
     storage.write_json(root / "theory" / "mutations.json", wrong)
     row = {"work": "1000 MDPs", "ours": 0.5, "peer": 5.0, "peer_name": "other", "units": "s", "ratio": 10.0}
@@ -149,9 +161,9 @@ def test_claims_are_data_in_natural_order_and_strict_json(written):
 
     claims = json.loads((root / "claims.json").read_text(), parse_constant=refuse)
     assert [item["id"] for item in claims] == ["L2", "L10", "N1", "E1"]
-    assert all(tuple(item) == CLAIM_FIELDS for item in claims)
+    assert all(tuple(item) == Claim._fields for item in claims)
     assert claims[2]["measured"] is None
-    assert claims[3] == claim("E1", "differs", refuted=None, command="python -m experiments.sft")
+    assert claims[3] == claim("E1", "differs", refuted=None, command=COMMAND)._asdict()
 
 
 def test_figures_are_stored_for_papers_and_inlined(written):
@@ -201,8 +213,12 @@ def test_a_figure_that_breaks_is_named_and_the_rest_is_drawn(tmp_path, monkeypat
     ("file", "content", "message"),
     [
         ("theory/L1.json", "{", "L1.json cannot be read as JSON"),
-        ("theory/L1.json", json.dumps({"id": "L1"}), "claim: 'L1' has no 'source'"),
-        ("theory/L1.json", json.dumps(claim("L1", "maybe")), "verdict: 'maybe' of claim 'L1'; expected one of"),
+        ("theory/L1.json", json.dumps({"id": "L1"}), "claim: 'L1' has no 'statement'"),
+        (
+            "theory/L1.json",
+            json.dumps(claim("L1", "maybe")._asdict()),
+            "verdict: 'maybe' of claim 'L1'; expected one of",
+        ),
         ("speed.json", "[{}]", "speed.json is no speed table"),
         ("theory/mutations.json", "[{}]", "mutations.json is no table of mutations"),
     ],
@@ -215,14 +231,14 @@ def test_damaged_records_are_named(tmp_path, file, content, message):
 
 def test_of_two_results_with_the_same_claim_the_newer_one_counts(tmp_path):
     for seed, verdict in enumerate(["holds", "differs"]):
-        path = storage.write_result(tmp_path, "sft", {"seed": seed}, {})
-        write_claims(path, [claim("E1", verdict)])
-    assert [item["verdict"] for item in report.collect_claims(tmp_path)] == ["differs"]
+        path = storage.write_result(tmp_path, "sft", {"seed": seed}, {}, COMMAND)
+        write_claims(path, [claim("E1", verdict)], COMMAND)
+    assert [item.verdict for item in report.collect_claims(tmp_path)] == ["differs"]
 
 
 def test_sft_figure_shows_what_is_stored(tmp_path):
     synthetic_sft(tmp_path)
-    stored = storage.read_results(tmp_path, "sft")[0].metrics
+    stored = style.plain(storage.read_results(tmp_path, "sft")[0]).metrics
     drawn = {item.name: item for item in sft.draw(tmp_path)}
     (panel,) = drawn["sft_gap"].figure.axes
     assert panel.get_title() == "POMDP"
@@ -239,26 +255,26 @@ def synthetic_theory(root):
     rng, x, runs = np.random.default_rng(0), 2.0 ** np.arange(3, 8), 40
     for id, power in (("L5-M", -1), ("L5-N", -2)):
         errors = 3 * x[:, None] ** power * np.exp(0.05 * rng.normal(size=(5, runs)))
-        storage.write_result(root, "theory", {"id": id}, {"lengths": x, "errors": errors, "exact": 3 * x**power})
+        store(root, "theory", {"id": id}, {"lengths": x, "errors": errors, "exact": 3 * x**power})
     terms = {"lengths": np.array([1, 8]), "contexts": x, "bias": np.ones((2, 5)), "gap": np.full((2, 5, 5), 0.25)}
     terms["estimation"] = np.broadcast_to(1 / np.sqrt(x)[:, None], (2, 5, 5))
     for id, more in (("L6b", {}), ("L7b", {"squares": np.zeros((5, 5))})):
-        storage.write_result(root, "theory", {"id": id}, terms | more)
+        store(root, "theory", {"id": id}, terms | more)
     matrices = np.stack([np.eye(3), 2 * np.eye(3)])
     excess = np.full((2, 5, 4), 1e-3)
     metrics = {"pools": np.array(["a", "b"]), "steps": np.arange(1, 5), "excess": excess, "closed": matrices}
-    storage.write_result(root, "theory", {"id": "L7"}, metrics | {"trained": np.stack([matrices] * 5, axis=1)})
+    store(root, "theory", {"id": "L7"}, metrics | {"trained": np.stack([matrices] * 5, axis=1)})
     errors = np.array([[1.0, 0.0], [4.0, 0.0]])
     metrics = {"scales": np.array([1.0, 2.0]), "errors": errors, "methods": np.array(["layer", "least squares"])}
-    storage.write_result(root, "theory", {"id": "L8"}, metrics)
-    storage.write_result(root, "theory", {"id": "L8b"}, {"factors": np.array([2.0, 0.5, 1.0])})
+    store(root, "theory", {"id": "L8"}, metrics)
+    store(root, "theory", {"id": "L8b"}, {"factors": np.array([2.0, 0.5, 1.0])})
     metrics = {"lengths": np.array([4, 16]), "contexts": x, "softmax": np.full((2, 5, 5), 0.5)}
     metrics |= {"linear": np.full((2, 5), 0.25), "softmax_limit": np.stack([np.full(5, 0.75), np.ones(5)])}
     metrics |= {"scales": np.array([1.0, 2.0]), "softmax_scaled": np.ones((2, 5)), "linear_scaled": np.ones(2)}
-    storage.write_result(root, "theory", {"id": "L8c"}, metrics)
+    store(root, "theory", {"id": "L8c"}, metrics)
     metrics = {"labels": np.array(["a", "b"]), "steps": np.arange(1, 5), "closed": np.eye(3)}
     metrics |= {"norms": np.stack([np.ones((5, 4)), np.full((5, 4), 6.0)]), "trained": np.ones((2, 5, 3, 3))}
-    storage.write_result(root, "theory", {"id": "L8d"}, metrics)
+    store(root, "theory", {"id": "L8d"}, metrics)
 
 
 def test_theory_figures_show_what_is_stored(tmp_path):
@@ -286,7 +302,7 @@ def test_theory_figures_show_what_is_stored(tmp_path):
 
 
 def by_id(root):
-    return {result.config["id"]: result for result in storage.read_results(root, "theory")}
+    return {result.config["id"]: style.plain(result) for result in storage.read_results(root, "theory")}
 
 
 def test_settings_stand_side_by_side_and_axes_where_they_apply(tmp_path):
@@ -337,7 +353,7 @@ def test_figures_stand_alone(tmp_path):
     assert (tmp_path / "report.html").exists()
     storage.write_text(tmp_path / "speed.json", "{")
     done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "error: path:" in done.stderr
     assert "Traceback" not in done.stderr
 
