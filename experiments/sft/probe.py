@@ -48,8 +48,8 @@ def probe(study: Study, weights: dict[str, Tree]) -> dict[str, Any]:
             episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), shown, query)
             features = hidden.apply(exposed(params, config.network.width), tokens.encode(episodes, setting.spaces))
             one = jax.tree.map(lambda x: x[0], query)
-            node = graph_policy.nodes_along(task, one)
-            own = jnp.mean(task.belief, axis=0)[node, one.observation % 2]
+            node = graph_policy.nodes_along(task.graph, one)
+            own = jnp.mean(task.graph.belief, axis=0)[node, one.observation % 2]
             return features[-setting.horizon :], own
 
         keys = jax.random.split(key_of(config, "probe"), (config.test_tasks, PROMPTS))

@@ -1,25 +1,50 @@
-"""One agent that follows a policy on a graph of histories, and the nodes along an episode.
+"""Graphs of histories: one record, the agent that follows a policy on it, and the nodes along an episode.
 
-Dimensions: `H` horizon, `N` nodes of the graph, `A` actions, `O` observations, `T` steps of an episode.
+Dimensions: `H` horizon, `N` nodes, `E <= N` of them with successors, `A` actions, `O` observations, `M` models, `S`
+states of the world, `K` states that are possible at once, `T` steps of an episode.
+
+A node stands for all histories that need not be told apart: a single one in a tree, those with the same belief where
+they are merged, those with the same value of a sufficient statistic. Who builds such graphs:
+
+    oracles.pomdp.belief_graph.reachable    reachable beliefs of a POMDP, equal ones merged
+    oracles.pomdp.history_tree.plan_tree    the whole tree of a POMDP's histories
+    oracles.apomdp.history_tree.plan        the whole tree of an ambiguous POMDP's histories
+    oracles.apomdp.history_graph.merged     the same with histories merged that leave every model with the same belief
+    anybody else                            a sufficient statistic, e.g. `jaxdm.sft.tasks.room_information`
+
+What is said of nodes, such as a policy, is a table with a row for each node, [N, ...], or one for each step and node,
+[H, N, ...], where the same node can be met at several steps.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdm.random import inverse_cdf, sample_index, uniform_from
 from jaxdm.rollout import epsilon_soft, uniform_draws
 from jaxdm.types import Agent, Episode, Transition
 
+Table = jax.Array | np.ndarray
+"""Oracles that run on the host give numpy's arrays, in float64; the others jax's."""
+
+
+class HistoryGraph(NamedTuple):
+    """Where histories lead, and what is believed there: `belief[m, n, k]` of state `support[n, k]` under model m."""
+
+    root: Table  # [O] int32, the node after the first observation
+    child: Table  # [E, A, O] int32, the node after one more action and observation; any where that is impossible
+    belief: Table  # [M, N, K] sums to one, or is zero where the model rules the node out
+    support: Table | None = None  # [N, K] int32, no state twice; without it K = S, every state in its place
+
 
 class GraphPolicy(NamedTuple):
-    """A policy of information states, and how to follow them."""
+    """A policy on a graph of histories, played with a chance of a uniformly random action instead."""
 
-    root: jax.Array  # [O] int32
-    child: jax.Array  # [N, A, O] int32
-    policy: jax.Array  # [H, N] int32
-    exploration: jax.Array  # [] chance of a uniform action instead
+    graph: HistoryGraph
+    policy: Table  # [N] or [H, N] int32; after the last step its last row goes on
+    exploration: jax.Array | float = 0.0  # []
 
 
 class GraphMemory(NamedTuple):
@@ -30,35 +55,42 @@ class GraphMemory(NamedTuple):
 
 
 def graph_agent() -> Agent:
-    """The agent that plays a `GraphPolicy`: the oracle, or any teacher that knows what the oracle knows."""
+    """The agent that plays a `GraphPolicy`: an oracle's plan, or an expert that knows what the oracle knows."""
 
     def init(key: jax.Array, params: GraphPolicy) -> GraphMemory:
         return GraphMemory(node=jnp.int32(0), time=jnp.int32(0))
 
     def act(draw: jax.Array, memory: GraphMemory, observation: jax.Array, params: GraphPolicy) -> tuple:
-        node = jnp.where(memory.time == 0, params.root[observation], memory.node)
-        own = params.policy[jnp.minimum(memory.time, params.policy.shape[0] - 1), node]
-        law = epsilon_soft(own, params.child.shape[1], params.exploration)
-        action = sample_index(inverse_cdf(law), uniform_from(draw, dtype=law.dtype))
+        node = jnp.where(memory.time == 0, jnp.asarray(params.graph.root)[observation], memory.node)
+        policy = jnp.atleast_2d(jnp.asarray(params.policy))
+        planned = policy[jnp.minimum(memory.time, policy.shape[0] - 1), node]
+        probabilities = epsilon_soft(planned, params.graph.child.shape[1], params.exploration)
+        action = sample_index(inverse_cdf(probabilities), uniform_from(draw, dtype=probabilities.dtype))
         return action, memory._replace(node=node)
 
     def observe(memory: GraphMemory, transition: Transition, params: GraphPolicy) -> GraphMemory:
-        node = params.child[memory.node, transition.action, transition.next_observation]
+        node = successor(params.graph, memory.node, transition.action, transition.next_observation)
         return GraphMemory(node=node, time=memory.time + 1)
 
     return Agent(init=init, act=act, observe=observe, draws=uniform_draws)
 
 
-def nodes_along(graph: Any, episode: Episode) -> jax.Array:
-    """The nodes in which an episode's decisions were taken, [T] int32.
+def nodes_along(graph: HistoryGraph, episode: Episode) -> jax.Array:
+    """The nodes in which an episode's decisions were taken, [T] int32: where its labels are.
 
     Args:
-        graph: a record with `root` [O] and `child` [N, A, O].
-        episode: T steps.
+        graph: of the episode's world.
+        episode: T steps from time 0, a possible history; T is at most the horizon of the graph.
     """
 
     def step(node: jax.Array, seen: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        return graph.child[node, seen[0], seen[1]], node
+        return successor(graph, node, *seen), node
 
-    start = graph.root[episode.observation[0]]
+    start = jnp.asarray(graph.root)[episode.observation[0]]
     return jax.lax.scan(step, start, (episode.action, episode.next_observation))[1]
+
+
+def successor(graph: HistoryGraph, node: jax.Array, action: jax.Array, observation: jax.Array) -> jax.Array:
+    """The node after one more action and observation; of no meaning where a node has no successors."""
+    child = jnp.asarray(graph.child)
+    return child[jnp.minimum(node, child.shape[0] - 1), action, observation]

@@ -65,7 +65,7 @@ def oracle_game(setting: Setting, demonstrations: int) -> Game:
             best=flat(best),
             available=jnp.ones((episodes.reward.size, spaces.actions), bool),
             mask=(episodes.mask & own).reshape(-1),
-            course=loss_along(task.q, task.world.discount, nodes_along(task, played), played)[None],
+            course=loss_along(task.q, task.world.discount, nodes_along(task.graph, played), played)[None],
             reward=jnp.sum(jnp.where(played.mask, played.reward, 0)),
         )
 

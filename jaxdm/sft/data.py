@@ -106,7 +106,7 @@ def behaviour_episodes(key: jax.Array, setting: Setting, task: Task, count: int)
 def label(task: Task, episode: Episode) -> jax.Array:
     """The expert's action probabilities at every step of an episode, [T, A]."""
     time = jnp.arange(episode.reward.shape[0])
-    node = nodes_along(task, episode)
+    node = nodes_along(task.graph, episode)
     expert = task.expert
     return label_probabilities(expert._replace(policy=expert.policy[time, node], good=expert.good[time, node]))
 

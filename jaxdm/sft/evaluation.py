@@ -76,7 +76,7 @@ def trial(
     def one(key: jax.Array, model: jax.Array) -> Trial:
         world = setting.member(task.world, model)
         episode = rollout(key, setting.env, world, agent, agent_params, setting.horizon)
-        node = nodes_along(task, episode)
+        node = nodes_along(task.graph, episode)
         loss = loss_along(task.model_q[model], discount, node, episode)
         correct = jnp.take_along_axis(task.optimal[time, node], episode.action[:, None], axis=-1)[:, 0]
         correct = correct.astype(loss.dtype)
@@ -101,7 +101,7 @@ def _control(key: jax.Array, setting: Setting, task: Task, model: jax.Array) -> 
         return jnp.zeros(())
     policy = as_graph_policy(task, expert_policy(task.optimal))
     episode = rollout(key, setting.env, setting.member(task.world, model), graph_agent(), policy, setting.horizon)
-    lost = loss_along(task.model_q[model], task.world.discount, nodes_along(task, episode), episode)
+    lost = loss_along(task.model_q[model], task.world.discount, nodes_along(task.graph, episode), episode)
     return (task.model_value - task.oracle_value)[model] - lost
 
 

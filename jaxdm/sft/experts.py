@@ -21,7 +21,7 @@ def as_graph_policy(task: Task, expert: ExpertPolicy, exploration: Any = 0.0) ->
         exploration: [] in [0, 1].
     """
     mixed = 1 - (1 - exploration) * (1 - expert.exploration)
-    return GraphPolicy(root=task.root, child=task.child, policy=expert.policy, exploration=mixed)
+    return GraphPolicy(graph=task.graph, policy=expert.policy, exploration=mixed)
 
 
 Expert = Callable[[Task], ExpertPolicy]

@@ -20,7 +20,7 @@ from jaxdm.envs.families.rooms import Room, member
 from jaxdm.envs.mdp import MDP
 from jaxdm.numerics import cast_floats
 from jaxdm.oracles.apomdp import information_states
-from jaxdm.oracles.apomdp.information_states import Information
+from jaxdm.oracles.graph_policy import HistoryGraph
 from jaxdm.oracles.mdp.evaluation import finite_policy_evaluation
 from jaxdm.oracles.mdp.planning import backward_induction
 from jaxdm.rollout import epsilon_soft
@@ -50,10 +50,7 @@ class Task(NamedTuple):
     """
 
     world: Tree  # parameters of the Env
-    root: jax.Array  # [O] int32, the information state after the first observation
-    child: jax.Array  # [N, A, O] int32, and after one more action and observation
-    support: jax.Array  # [N, K] int32, the states of the world that may be the true one
-    belief: jax.Array  # [M, N, K] the belief of each model over them
+    graph: HistoryGraph  # where histories lead, and what each model believes there
     q: jax.Array  # [H, N, A] optimal action values
     optimal: jax.Array  # [H, N, A] bool, actions that cannot be told from the best
     model_q: jax.Array  # [M, H, N, A] optimal action values in each model
@@ -83,10 +80,12 @@ def solve_mdp(mdp: MDP, horizon: int) -> Task:
     seen = jnp.arange(states, dtype=jnp.int32)
     return Task(
         world=mdp,
-        root=seen,
-        child=jnp.broadcast_to(seen, (states, actions, states)),
-        support=seen[:, None],
-        belief=jnp.ones((1, states, 1), mdp.reward.dtype),
+        graph=HistoryGraph(
+            root=seen,
+            child=jnp.broadcast_to(seen, (states, actions, states)),
+            support=seen[:, None],
+            belief=jnp.ones((1, states, 1), mdp.reward.dtype),
+        ),
         q=plan.q,
         optimal=plan.ties,
         model_q=plan.q[None],
@@ -99,7 +98,7 @@ def solve_mdp(mdp: MDP, horizon: int) -> Task:
     )
 
 
-def solve_apomdp(apomdp: APOMDP, graph: Information, horizon: int) -> Task:
+def solve_apomdp(apomdp: APOMDP, graph: HistoryGraph, horizon: int) -> Task:
     """Solve an ambiguous POMDP on the graph of a sufficient statistic; with one model this is the POMDP.
 
     Args:
@@ -118,10 +117,7 @@ def solve_apomdp(apomdp: APOMDP, graph: Information, horizon: int) -> Task:
 
     solved = Task(
         world=apomdp,
-        root=graph.root,
-        child=graph.child,
-        support=graph.support,
-        belief=graph.weight,
+        graph=graph,
         q=plan.q,
         optimal=plan.ties,
         model_q=plan.own,
@@ -211,7 +207,7 @@ def loss_along(q: jax.Array, discount: jax.Array, node: jax.Array, episode: Epis
     return jnp.sum(jnp.where(episode.mask, lost, 0))
 
 
-def room_information(room: Room, horizon: int) -> Information:
+def room_information(room: Room, horizon: int) -> HistoryGraph:
     """The sufficient statistic of a hidden-mode room: cell, cue, and the surplus of moves as in mode 0 over mode 1.
 
     With surplus d, `b_m(mode 0) / b_m(mode 1) = [prior odds given the cue] ((1 - 3 slip / 4) / (slip / 4))^d`, since
@@ -243,9 +239,9 @@ def room_information(room: Room, horizon: int) -> Information:
     mode_1 = (1 - prior) * (1 - cue_in_mode_0) * likely**down * unlikely**up
     total = mode_0 + mode_1
     modes = jnp.arange(0, 4, 2, dtype=jnp.int32)[None, :]
-    return Information(
+    return HistoryGraph(
         root=after * width + most,
         child=after[None, None, :] * width + moved + most,
         support=(4 * cell + cue)[:, None] + modes,
-        weight=jnp.stack([mode_0, mode_1], axis=-1) / jnp.where(total > 0, total, 1)[..., None],
+        belief=jnp.stack([mode_0, mode_1], axis=-1) / jnp.where(total > 0, total, 1)[..., None],
     )

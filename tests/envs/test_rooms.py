@@ -11,6 +11,7 @@ import pytest
 
 from jaxdm.envs import apomdp, families, pomdp
 from jaxdm.oracles.apomdp import evaluation, history_tree, information_states
+from jaxdm.oracles.graph_policy import HistoryGraph
 from jaxdm.oracles.pomdp import belief, exact
 from jaxdm.sft import tasks
 from tests.references.apomdp import Ambiguous
@@ -41,7 +42,7 @@ def replan(world, graph):
 
 
 @cache
-def solved(models: int = 2) -> tuple[information_states.Information, information_states.InformationPlan]:
+def solved(models: int = 2) -> tuple[HistoryGraph, information_states.InformationPlan]:
     with jax.enable_x64(True):
         graph = jax.jit(lambda room: tasks.room_information(room, HORIZON))(room(models))
         return graph, replan(room(models).world, graph)
@@ -127,7 +128,7 @@ def test_counting_is_bayes_rule(double):
         for action, observation in zip(actions, observations[1:], strict=True):
             node = graph.child[node, action, observation]
         weight = np.zeros(4 * SIDE**2)
-        weight[np.asarray(graph.support[node])] = np.asarray(graph.weight[1, node])
+        weight[np.asarray(graph.support[node])] = np.asarray(graph.belief[1, node])
         np.testing.assert_allclose(weight, path.belief[-1], atol=1e-13)
 
 
@@ -135,7 +136,7 @@ def test_a_wrong_graph_is_no_certificate(double):
     """Summaries that merge unequal histories, or that weigh them wrongly, make the bound large."""
     graph, plan = solved(2)
     forgetful = graph._replace(child=jnp.broadcast_to(graph.root, graph.child.shape))
-    skewed = graph._replace(weight=graph.weight**1.01 / jnp.sum(graph.weight**1.01, axis=-1, keepdims=True))
+    skewed = graph._replace(belief=graph.belief**1.01 / jnp.sum(graph.belief**1.01, axis=-1, keepdims=True))
     for wrong in (forgetful, skewed):
         assert float(replan(room().world, wrong).bound) > 1e9 * float(plan.bound)
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from jaxdm.envs import apomdp as apomdps
-from jaxdm.oracles.apomdp import evaluation, history_tree, lookahead
+from jaxdm.oracles.apomdp import evaluation, lookahead
 from jaxdm.oracles.apomdp.bounds import window_bounds
 from jaxdm.oracles.apomdp.lookahead import Guide
+from jaxdm.oracles.graph_policy import GraphPolicy, graph_agent
 from tests.oracles.test_apomdp_exact import ACTIONS, HORIZON, STATES, solve, sparse, world
 from tests.references.apomdp import Ambiguous
 
@@ -56,7 +57,7 @@ def test_the_optimal_policy_is_worth_the_optimal_value(double, instance):
     law = jax.nn.one_hot(plan.policy, ACTIONS, dtype=jnp.float64)
     np.testing.assert_allclose(judge(built, law, HORIZON).recursive, plan.root_value, atol=bound)
     sizes = SIZES | {"observations": built.observation.shape[-1]}
-    acted = play(jax.random.key(0), history_tree.agent(), plan, **sizes)
+    acted = play(jax.random.key(0), graph_agent(), GraphPolicy(graph=plan.graph, policy=plan.policy), **sizes)
     np.testing.assert_array_equal(acted, law)
     assert judge(built, random_law(len(law)), HORIZON).recursive <= plan.root_value + bound
 
@@ -88,7 +89,7 @@ def test_simulation_agrees_with_enumeration(double):
     exact = judge(built, jax.nn.one_hot(plan.policy, ACTIONS), HORIZON)
     run = jax.jit(
         lambda key, built, plan: evaluation.simulate(
-            key, built, history_tree.agent(), plan, horizon=HORIZON, episodes=4000
+            key, built, graph_agent(), GraphPolicy(graph=plan.graph, policy=plan.policy), horizon=HORIZON, episodes=4000
         )
     )
     found = run(jax.random.key(1), built, plan)
@@ -106,4 +107,4 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"^memory: "):
         evaluation.evaluate(built, jnp.full((129, 2), 0.5), HORIZON, memory=100)
     with pytest.raises(ValueError, match=r"^episodes: 1; expected at least 2"):
-        evaluation.simulate(jax.random.key(0), built, history_tree.agent(), None, horizon=3, episodes=1)
+        evaluation.simulate(jax.random.key(0), built, graph_agent(), None, horizon=3, episodes=1)

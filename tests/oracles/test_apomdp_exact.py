@@ -12,10 +12,12 @@ from jaxdm.envs import pomdp
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.envs.pomdp import POMDP
 from jaxdm.oracles.apomdp import history_graph, history_tree
+from jaxdm.oracles.graph_policy import GraphPolicy, graph_agent, nodes_along
 from jaxdm.oracles.pomdp import history_tree as pomdp_tree
 from jaxdm.types import Transition
 from tests.envs.test_apomdp import tiger, tigers
 from tests.references.apomdp import Ambiguous
+from tests.references.histories import as_episode
 
 STATES, ACTIONS, MODELS, HORIZON = 3, 2, 3, 3
 
@@ -76,8 +78,8 @@ def test_value_equals_the_slow_twin(double, seed, attitude):
         laws, node = twin.next(laws, action, observation), (node * ACTIONS + action) * STATES + observation
         close(plan.q[plan.start[t] + node], twin.q(laws, HORIZON - t), plan.certificate.bound)
         belief = np.stack(laws) / np.stack(laws).sum(-1, keepdims=True)
-        np.testing.assert_allclose(plan.belief[:, plan.start[t] + node], belief, rtol=1e-13)
-    walked = history_tree.rows(plan, jnp.array([1, 0]), jnp.array([1, 2, 0]))
+        np.testing.assert_allclose(plan.graph.belief[:, plan.start[t] + node], belief, rtol=1e-13)
+    walked = nodes_along(plan.graph, as_episode([1, 0], [1, 2, 0]))
     assert walked[-1] == plan.start[2] + node
 
 
@@ -164,8 +166,7 @@ def test_merging_histories_changes_nothing(double):
         slack = float(tree.certificate.bound + graph.certificate.bound)
         assert slack < 1e-10
         close(graph.root_value, tree.root_value, slack)
-        actions, seen = jnp.array([1, 0]), jnp.array([1, 0, 1])
-        here, there = history_tree.rows(tree, actions, seen), history_tree.rows(graph, actions, seen)
+        here, there = (nodes_along(plan.graph, as_episode([1, 0], [1, 0, 1])) for plan in (tree, graph))
         possible = np.asarray(tree.alive[:, here].any(axis=0))
         close(graph.q[there][possible], tree.q[here][possible], slack)
         np.testing.assert_array_equal(graph.policy[there][possible], tree.policy[here][possible])
@@ -185,21 +186,22 @@ def test_long_horizons_are_exact_where_beliefs_come_back(double):
 
 def test_the_agent_follows_the_plan(double):
     """Along a simulated episode, the actions are those of the rows that the history leads to."""
-    built, simulator, agent = world(7, 0.8), apomdps.env(HORIZON), history_tree.agent()
+    built, simulator, agent = world(7, 0.8), apomdps.env(HORIZON), graph_agent()
     for make in (solve, history_graph.plan):
         plan = make(built, HORIZON)
         seen, state = simulator.reset(jnp.array([0.2, 0.5, 0.8]), built)
-        memory, actions, history = agent.init(jax.random.key(1), plan), [], [seen]
+        params = GraphPolicy(graph=plan.graph, policy=plan.policy)
+        memory, actions, observations = agent.init(jax.random.key(1), params), [], [seen]
         for draw in jnp.array([[0.3, 0.6], [0.9, 0.1], [0.5, 0.5]]):
-            action, memory = agent.act(jnp.zeros(()), memory, seen, plan)
+            action, memory = agent.act(jnp.zeros(()), memory, seen, params)
             after, state, reward, ended, cut, _ = simulator.step(draw, state, action, built)
             step = Transition(
                 observation=seen, action=action, reward=reward, next_observation=after, terminated=ended, truncated=cut
             )
-            memory, seen = agent.observe(memory, step, plan), after
+            memory, seen = agent.observe(memory, step, params), after
             actions.append(action)
-            history.append(after)
-        rows = history_tree.rows(plan, jnp.stack(actions[:-1]), jnp.stack(history[:-1]))
+            observations.append(after)
+        rows = nodes_along(plan.graph, as_episode(jnp.stack(actions[:-1]), jnp.stack(observations[:-1])))
         np.testing.assert_array_equal(jnp.stack(actions), plan.policy[np.asarray(rows)])
 
 

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from jaxdm.envs import families, pomdp
+from jaxdm.oracles.graph_policy import nodes_along
 from jaxdm.oracles.mdp.planning import backward_induction
 from jaxdm.oracles.pomdp import belief, belief_graph, history_tree
 from jaxdm.oracles.pomdp import exact as exact_planning
 from tests.references import pomdp as reference_pomdp
+from tests.references.histories import as_episode
 
 EPS = float(np.finfo(np.float32).eps)
 
@@ -26,7 +28,7 @@ PLAN_TREE = jax.jit(history_tree.plan_tree, static_argnums=1)
 TREE_VALUE = jax.jit(history_tree.tree_value, static_argnums=1)
 
 
-ROWS = jax.jit(exact_planning.rows)
+NODES = jax.jit(nodes_along)
 
 
 FOLLOW = jax.jit(belief.follow)
@@ -89,12 +91,14 @@ def test_every_history_has_its_value_action_and_belief(double):
                 number += (actions[step] * 2 + observations[step + 1]) * width[step]
             row = int(tree.start[t]) + number
             np.testing.assert_allclose(tree.q[row], q, atol=float(tree.certificate.bound), rtol=0)
-            np.testing.assert_allclose(tree.belief[row], weights / weights.sum(), rtol=1e-13)
+            np.testing.assert_allclose(tree.graph.belief[0, row], weights / weights.sum(), rtol=1e-13)
             assert int(tree.policy[row]) == int(q.argmax())
-            label = int(ROWS(graph, jnp.asarray(actions, jnp.int32), jnp.asarray(observations))[-1])
-            np.testing.assert_allclose(graph.q[label], q, atol=float(graph.certificate.bound), rtol=0)
-            np.testing.assert_allclose(graph.graph.belief[label - graph.start[t]], tree.belief[row], rtol=1e-12)
-            assert int(graph.policy[label]) == int(q.argmax())
+            episode = as_episode(actions, observations)
+            assert int(NODES(tree.graph, episode)[-1]) == row
+            node = int(NODES(graph.graph, episode)[-1])
+            np.testing.assert_allclose(graph.q[t, node], q, atol=float(graph.certificate.bound), rtol=0)
+            np.testing.assert_allclose(graph.graph.belief[0, node], tree.graph.belief[0, row], rtol=1e-12)
+            assert int(graph.policy[t, node]) == int(q.argmax())
 
 
 @pytest.mark.parametrize("horizon", TIGER)
@@ -112,7 +116,7 @@ def test_endless_tiger_closes_on_37_beliefs(double):
     solved = exact_planning.plan_endless(families.pomdp.tiger(), tolerance=1e-8)
     assert abs(solved.root_value - 19.371368) <= 0.5e-6 + 1e-8
     assert float(solved.certificate.bound) <= 1e-8
-    assert len(solved.graph.belief) == 37
+    assert solved.graph.belief.shape[1] == 37
 
 
 def test_tiger_has_as_many_vectors_as_exact_pruning_finds(double):
@@ -133,12 +137,12 @@ def test_full_observation_gives_the_mdp(double):
     hidden = reference_pomdp.random_mdp(0, states=4, actions=3)
     solved = exact_planning.plan(pomdp.from_mdp(hidden, 1.0), 6)
     plan = backward_induction(hidden, 6)
-    assert len(solved.graph.belief) == 4
+    assert solved.graph.belief.shape[1] == 4
     for t in range(6):
-        rows = solved.start[t] + solved.graph.root
+        nodes = solved.graph.root
         bound = float(solved.certificate.bound + plan.certificate.bound)
-        np.testing.assert_allclose(solved.q[rows], plan.q[t], atol=bound, rtol=0)
-        np.testing.assert_array_equal(solved.policy[rows], plan.policy[t])
+        np.testing.assert_allclose(solved.q[t, nodes], plan.q[t], atol=bound, rtol=0)
+        np.testing.assert_array_equal(solved.policy[t, nodes], plan.policy[t])
 
 
 def test_no_observation_gives_the_best_plan_made_beforehand(double):
@@ -185,8 +189,8 @@ def test_ties_are_reported_and_broken_by_the_lowest_action(double):
     """Where listening is too dear, either door is best, and nothing tells them apart."""
     tiger = families.pomdp.tiger(listen=-100.0)
     solved = exact_planning.plan(tiger, 2)
-    np.testing.assert_array_equal(solved.ties[solved.graph.root[0]], [False, True, True])
-    assert solved.policy[solved.graph.root[0]] == families.pomdp.OPEN_LEFT
+    np.testing.assert_array_equal(solved.ties[0, solved.graph.root[0]], [False, True, True])
+    assert solved.policy[0, solved.graph.root[0]] == families.pomdp.OPEN_LEFT
     tree = PLAN_TREE(tiger, 2)
     np.testing.assert_array_equal(tree.ties[0], [False, True, True])
 
@@ -196,12 +200,12 @@ def test_policy_value_is_the_recursion_without_a_maximum(double):
     solved = exact_planning.plan(random, 3)
     uniform = np.full(solved.q.shape, 0.5)
     value = exact_planning.policy_value(random, solved, uniform)
-    mean = solved.graph.root_probability @ value[solved.graph.root]
+    mean = solved.reachable.root_probability @ value[0, solved.graph.root]
     exact = reference_pomdp.value(reference_pomdp.as_numpy(random), 3, np.asarray([0.5, 0.5]))
     assert abs(mean - exact) <= solved.certificate.bound
     best = exact_planning.policy_value(random, solved, np.eye(2)[solved.policy])
     np.testing.assert_allclose(best, solved.value, atol=float(solved.certificate.bound), rtol=0)
-    with pytest.raises(ValueError, match="law"):
+    with pytest.raises(ValueError, match="probabilities"):
         exact_planning.policy_value(random, solved, uniform[1:])
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxdm.envs import families, pomdp
+from jaxdm.oracles.graph_policy import GraphPolicy, graph_agent
 from jaxdm.oracles.pomdp import alpha_vectors, history_tree, point_based
 from jaxdm.oracles.pomdp import bounds as value_bounds
 from jaxdm.oracles.pomdp import exact as exact_planning
@@ -200,12 +201,16 @@ def returns(agent, params, world, horizon, count):
     return jax.jit(jax.vmap(episode))(jax.random.split(KEY, count))
 
 
+def follow(plan):
+    return GraphPolicy(graph=plan.graph, policy=plan.policy)
+
+
 def agents(world, horizon):
     """Every optimal agent of this part, with its parameters."""
     search = point_based.solve(world, horizon, tolerance=1e-3, relative=0.0, capacity=32)
     return {
-        "graph": (exact_planning.agent(), exact_planning.plan(world, horizon)),
-        "tree": (history_tree.agent(), PLAN_TREE(world, horizon)),
+        "graph": (graph_agent(), follow(exact_planning.plan(world, horizon))),
+        "tree": (graph_agent(), follow(PLAN_TREE(world, horizon))),
         "search": (alpha_vectors.agent(), search.policy),
     }
 
@@ -225,8 +230,8 @@ def test_agents_work_outside_jit_too():
     tiger = families.pomdp.tiger()
     for agent, params in (
         (alpha_vectors.agent(), alpha_vectors.qmdp(tiger)),
-        (exact_planning.agent(), exact_planning.plan(tiger, 1)),
-        (history_tree.agent(), PLAN_TREE(tiger, 2)),
+        (graph_agent(), follow(exact_planning.plan(tiger, 1))),
+        (graph_agent(), follow(PLAN_TREE(tiger, 2))),
     ):
         action, memory = agent.act(KEY, agent.init(KEY, params), jnp.int32(0), params)
         assert int(action) == families.pomdp.LISTEN

@@ -193,7 +193,7 @@ def test_the_gap_estimator_is_exact_in_mean_and_beats_returns():
         returns = jnp.sum(episodes.reward, axis=-1)
 
         def loss(episode):
-            node = graph_policy.nodes_along(task, episode)
+            node = graph_policy.nodes_along(task.graph, episode)
             return tasks.loss_along(task.q, task.world.discount, node, episode)
 
         return jax.vmap(loss)(episodes), task.model_value[0] - returns

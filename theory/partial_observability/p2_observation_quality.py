@@ -35,11 +35,9 @@ def refute(key: jax.Array, samples: int = 96) -> Claim:
     for index in np.ndindex(value.shape):
         world = jax.tree.map(lambda x, index=index: x[index], worlds)
         solved = exact.plan(world, HORIZON)
-        step = np.repeat(np.arange(HORIZON), np.diff([*solved.start, len(solved.q)]))
-        now = solved.graph.reward[np.arange(len(solved.q)) - solved.start[step]]
-        law = np.eye(ACTIONS)[now.argmax(axis=-1)]
-        earned = exact.policy_value(world, solved, law)
-        value[index] = solved.graph.root_probability @ earned[solved.graph.root]
+        myopic = np.eye(ACTIONS)[solved.reachable.reward.argmax(axis=-1)]
+        earned = exact.policy_value(world, solved, np.broadcast_to(myopic, solved.q.shape))
+        value[index] = solved.reachable.root_probability @ earned[0, solved.graph.root]
         error = max(error, float(solved.certificate.bound))
     return _claim(value, error)
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.oracles.apomdp.history_tree import MEMORY, AmbiguityPlan, require_memory, validate_one
+from jaxdm.oracles.graph_policy import HistoryGraph
 from jaxdm.oracles.mdp.bellman import certificate
 
 RESOLUTION = 1e-11
@@ -37,7 +38,7 @@ def plan(apomdp: APOMDP, horizon: int, memory: float = MEMORY, resolution: float
         resolution: see this module's docstring.
 
     Returns:
-        AmbiguityPlan in numpy arrays; the rows of a step follow each other, and `child` is to be followed. The row of
+        AmbiguityPlan in numpy arrays; the rows of a step follow each other, and `graph` is to be followed. The row of
         an impossible history is any. The bound covers merging and rounding.
 
     Raises:
@@ -68,13 +69,15 @@ def plan(apomdp: APOMDP, horizon: int, memory: float = MEMORY, resolution: float
     weighed = world.weigh((reached.root_probability * value[reached.root]).sum(axis=-1), np.ones(len(every), bool))
     return AmbiguityPlan(
         root_value=weighed,
-        root=reached.root.astype(np.int32),
-        child=np.concatenate(child[: max(horizon - 1, 1)]).astype(np.int32),
         q=q,
         value=value,
         policy=policy,
         ties=ties,
-        belief=every,
+        graph=HistoryGraph(
+            root=reached.root.astype(np.int32),
+            child=np.concatenate(child[: max(horizon - 1, 1)]).astype(np.int32),
+            belief=every,
+        ),
         alive=np.any(every > 0, axis=-1),
         start=np.asarray([0, *ends[:-1]], np.int32),
         certificate=certificate(jnp.zeros(()), jnp.asarray(bound), horizon),

@@ -19,11 +19,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxdm.envs.apomdp import APOMDP, validate
+from jaxdm.oracles.graph_policy import HistoryGraph, Table
 from jaxdm.oracles.mdp.bellman import certificate, greedy
-from jaxdm.types import Agent, Certificate, Transition
+from jaxdm.types import Certificate
 
 HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -145,10 +145,6 @@ MEMORY = 2**30
 """Bytes that one plan may take unless told otherwise."""
 
 
-Numbers = jax.Array | np.ndarray
-"""Arrays of `plan` are jax's, those of `jaxdm.oracles.apomdp.history_graph.plan` numpy's in float64."""
-
-
 class AmbiguityPlan(NamedTuple):
     """What is optimal after every history; row `start[t] + n` is history n of t steps.
 
@@ -156,24 +152,15 @@ class AmbiguityPlan(NamedTuple):
     Histories that no model allows have value zero.
     """
 
-    root_value: Numbers  # [] before the first observation
-    root: Numbers  # [O] int32, the row after each first observation
-    child: Numbers  # [E, A, O] int32, the row one step on
-    q: Numbers  # [R, A]
-    value: Numbers  # [R]
-    policy: Numbers  # [R] int32
-    ties: Numbers  # [R, A] bool
-    belief: Numbers  # [M, R, S], zero for a model that is dropped
-    alive: Numbers  # [M, R] bool
-    start: Numbers  # [H] int32
+    root_value: Table  # [] before the first observation
+    q: Table  # [R, A]
+    value: Table  # [R]
+    policy: Table  # [R] int32
+    ties: Table  # [R, A] bool
+    graph: HistoryGraph  # its nodes are the rows; belief [M, R, S], zero for a model that is dropped
+    alive: Table  # [M, R] bool
+    start: Table  # [H] int32
     certificate: Certificate
-
-
-class Held(NamedTuple):
-    """Memory of an agent that walks down the tree."""
-
-    row: jax.Array  # [] int32
-    time: jax.Array  # [] int32
 
 
 def plan(apomdp: APOMDP, horizon: int, memory: float = MEMORY) -> AmbiguityPlan:
@@ -197,7 +184,7 @@ def plan(apomdp: APOMDP, horizon: int, memory: float = MEMORY) -> AmbiguityPlan:
     branches = actions * observations
     begin = [sum(observations * branches**i for i in range(t)) for t in range(horizon)]
     needed = tree_memory(apomdp, observations, horizon)
-    require_memory(needed, memory, "shorten the horizon, raise the limit, or use ambiguity_graph or ambiguity_bounds")
+    require_memory(needed, memory, "shorten the horizon, raise the limit, or use history_graph or bounds")
     belief, mass = first(apomdp)
     layers = grow(apomdp, belief, horizon)
     ahead, error, found = jnp.zeros(0, apomdp.reward.dtype), jnp.zeros((), apomdp.reward.dtype), []
@@ -212,13 +199,15 @@ def plan(apomdp: APOMDP, horizon: int, memory: float = MEMORY) -> AmbiguityPlan:
     bound = error + rounding_error(apomdp, 0, jnp.max(jnp.abs(ahead)))
     return AmbiguityPlan(
         root_value=root_value(apomdp, mass, ahead),
-        root=jnp.arange(observations, dtype=jnp.int32),
-        child=observations + jnp.arange(max(begin[-1], 1) * branches, dtype=jnp.int32).reshape(-1, *shape),
         q=q,
         value=value,
         policy=policy,
         ties=ties,
-        belief=jnp.concatenate([here.belief for here in layers], axis=1),
+        graph=HistoryGraph(
+            root=jnp.arange(observations, dtype=jnp.int32),
+            child=observations + jnp.arange(max(begin[-1], 1) * branches, dtype=jnp.int32).reshape(-1, *shape),
+            belief=jnp.concatenate([here.belief for here in layers], axis=1),
+        ),
         alive=jnp.concatenate([here.alive for here in layers], axis=1),
         start=jnp.asarray(begin, jnp.int32),
         certificate=certificate(jnp.zeros_like(bound), bound, horizon),
@@ -255,42 +244,3 @@ def root_value(apomdp: APOMDP, mass: jax.Array, value: jax.Array) -> jax.Array:
     """
     g = jnp.einsum("mo,o->m", mass, value, precision=jax.lax.Precision.HIGHEST)
     return weigh(g, jnp.ones_like(g, bool), apomdp.attitude)
-
-
-def rows(solved: AmbiguityPlan, actions: jax.Array, observations: jax.Array) -> jax.Array:
-    """The rows of a plan along a history: an episode's labels.
-
-    Args:
-        solved: from `plan`, or from `jaxdm.oracles.apomdp.history_graph.plan`.
-        actions: [T - 1] indices, T <= H.
-        observations: [T] indices; the first is seen before any action.
-
-    Returns:
-        [T] int32.
-    """
-    child, root = jnp.asarray(solved.child), jnp.asarray(solved.root)[observations[0]]
-
-    def step(row: jax.Array, seen: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        row = child[row, seen[0], seen[1]]
-        return row, row
-
-    _, later = jax.lax.scan(step, root, (actions, observations[1:]))
-    return jnp.concatenate([root[None], later])
-
-
-def agent() -> Agent:
-    """The optimal agent; its `params` are an `AmbiguityPlan`, and it only looks up where the history leads."""
-
-    def init(key: jax.Array, params: AmbiguityPlan) -> Held:
-        return Held(row=jnp.int32(0), time=jnp.int32(0))
-
-    def act(draw: jax.Array, memory: Held, observation: jax.Array, params: AmbiguityPlan) -> tuple[jax.Array, Held]:
-        row = jnp.where(memory.time == 0, jnp.asarray(params.root)[observation], memory.row)
-        return jnp.asarray(params.policy)[row], memory._replace(row=row)
-
-    def observe(memory: Held, transition: Transition, params: AmbiguityPlan) -> Held:
-        child = jnp.asarray(params.child)
-        row = child[jnp.minimum(memory.row, child.shape[0] - 1), transition.action, transition.next_observation]
-        return Held(row=row, time=memory.time + 1)
-
-    return Agent(init=init, act=act, observe=observe, draws=lambda key, length: jnp.zeros(length))

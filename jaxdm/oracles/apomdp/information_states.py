@@ -15,15 +15,7 @@ import jax.numpy as jnp
 
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.oracles.apomdp.history_tree import HIGHEST, contraction, rounding_error, weigh
-
-
-class Information(NamedTuple):
-    """The summaries of histories, and what the models believe at each: `weight[m, n, k]` of state `support[n, k]`."""
-
-    root: jax.Array  # [O] int32, after the first observation
-    child: jax.Array  # [N, A, O] int32, after one more action and observation
-    support: jax.Array  # [N, K] int32, no state twice
-    weight: jax.Array  # [M, N, K] sums to one
+from jaxdm.oracles.graph_policy import HistoryGraph
 
 
 class InformationPlan(NamedTuple):
@@ -43,12 +35,12 @@ class _Step(NamedTuple):
     probability: jax.Array  # [M, N, A, O] of what is seen next
 
 
-def plan(apomdp: APOMDP, information: Information, horizon: int) -> InformationPlan:
+def plan(apomdp: APOMDP, graph: HistoryGraph, horizon: int) -> InformationPlan:
     """Alpha-maxmin planning for H steps on a graph of summaries, `V = 0` after the last.
 
     Args:
         apomdp: the world; no batch axis.
-        information: its graph.
+        graph: its graph.
         horizon: H >= 1.
 
     Raises:
@@ -56,11 +48,11 @@ def plan(apomdp: APOMDP, information: Information, horizon: int) -> InformationP
     """
     if horizon < 1:
         raise ValueError(f"horizon: {horizon}; expected at least 1")
-    child = information.child.reshape(-1)
-    here = _step(apomdp, information)
-    reached = _reached(information, here, _first(apomdp), horizon)
-    slack = 2 * horizon * _missed(apomdp, information, here, jnp.any(reached[: horizon - 1], axis=0))
-    alive = jnp.any(information.weight > 0, axis=-1, keepdims=True)
+    child = graph.child.reshape(-1)
+    here = _step(apomdp, graph)
+    reached = _reached(graph, here, _first(apomdp), horizon)
+    slack = 2 * horizon * _missed(apomdp, graph, here, jnp.any(reached[: horizon - 1], axis=0))
+    alive = jnp.any(graph.belief > 0, axis=-1, keepdims=True)
 
     def step(later: tuple, at: tuple) -> tuple:
         value, values, error = later
@@ -77,7 +69,7 @@ def plan(apomdp: APOMDP, information: Information, horizon: int) -> InformationP
         ahead = (jnp.where(now, jnp.max(x, axis=-1), 0) for x in (q, own))
         return (*ahead, error), (q, own, jnp.max(q, axis=-1, keepdims=True) - q <= 2 * error)
 
-    end = (jnp.zeros(reached.shape[1:], slack.dtype), jnp.zeros(information.weight.shape[:2], slack.dtype))
+    end = (jnp.zeros(reached.shape[1:], slack.dtype), jnp.zeros(graph.belief.shape[:2], slack.dtype))
     steps = (jnp.arange(horizon), reached)
     (_, _, error), (q, own, ties) = jax.lax.scan(step, (*end, jnp.zeros_like(slack)), steps, reverse=True)
     return InformationPlan(
@@ -89,23 +81,23 @@ def plan(apomdp: APOMDP, information: Information, horizon: int) -> InformationP
     )
 
 
-def evaluate(apomdp: APOMDP, information: Information, law: jax.Array) -> jax.Array:
+def evaluate(apomdp: APOMDP, graph: HistoryGraph, law: jax.Array) -> jax.Array:
     """What a policy of summaries is worth in each model, before the first observation, [M].
 
     Args:
         apomdp: the world.
-        information: its graph.
+        graph: its graph.
         law: [H, N, A] probabilities of actions.
     """
-    here = _step(apomdp, information)
-    child = information.child.reshape(-1)
+    here = _step(apomdp, graph)
+    child = graph.child.reshape(-1)
 
     def step(value: jax.Array, choice: jax.Array) -> tuple[jax.Array, None]:
         return jnp.sum(choice[None] * _each(here, value[:, child], apomdp.discount), axis=-1), None
 
-    end = jnp.zeros(information.weight.shape[:2], law.dtype)
+    end = jnp.zeros(graph.belief.shape[:2], law.dtype)
     value, _ = jax.lax.scan(step, end, law, reverse=True)
-    return jnp.sum(_first(apomdp) * value[:, information.root], axis=-1)
+    return jnp.sum(_first(apomdp) * value[:, graph.root], axis=-1)
 
 
 def _each(here: _Step, ahead: jax.Array, discount: jax.Array) -> jax.Array:
@@ -113,24 +105,24 @@ def _each(here: _Step, ahead: jax.Array, discount: jax.Array) -> jax.Array:
     return here.reward + discount * jnp.sum(here.probability * ahead.reshape(here.probability.shape), axis=-1)
 
 
-def _reached(information: Information, here: _Step, mass: jax.Array, horizon: int) -> jax.Array:
+def _reached(graph: HistoryGraph, here: _Step, mass: jax.Array, horizon: int) -> jax.Array:
     """Which summaries some history of t steps has that some model allows, [H, N]."""
-    states = information.child.shape[0]
+    states = graph.child.shape[0]
     possible = jnp.any(here.probability > 0, axis=0)
-    root = jnp.zeros(states, bool).at[information.root].max(jnp.any(mass > 0, axis=0))
+    root = jnp.zeros(states, bool).at[graph.root].max(jnp.any(mass > 0, axis=0))
 
     def step(now: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
         leads = (possible & now[:, None, None]).reshape(-1)
-        return jnp.zeros(states, bool).at[information.child.reshape(-1)].max(leads), now
+        return jnp.zeros(states, bool).at[graph.child.reshape(-1)].max(leads), now
 
     return jax.lax.scan(step, root, length=horizon)[1]
 
 
-def _step(apomdp: APOMDP, information: Information) -> _Step:
+def _step(apomdp: APOMDP, graph: HistoryGraph) -> _Step:
     seen = jnp.einsum("msat,mato->msao", apomdp.transition, apomdp.observation, precision=HIGHEST)
-    expect = lambda table: jnp.einsum("mnk,mnk...->mn...", information.weight, table, precision=HIGHEST)
+    expect = lambda table: jnp.einsum("mnk,mnk...->mn...", graph.belief, table, precision=HIGHEST)
     reward = jnp.broadcast_to(apomdp.reward, (seen.shape[0], *apomdp.reward.shape))
-    return _Step(reward=expect(reward[:, information.support]), probability=expect(seen[:, information.support]))
+    return _Step(reward=expect(reward[:, graph.support]), probability=expect(seen[:, graph.support]))
 
 
 def _first(apomdp: APOMDP) -> jax.Array:
@@ -138,25 +130,25 @@ def _first(apomdp: APOMDP) -> jax.Array:
     return jnp.einsum("ms,mso->mo", apomdp.initial, apomdp.initial_observation, precision=HIGHEST)
 
 
-def _missed(apomdp: APOMDP, information: Information, here: _Step, counts: jax.Array) -> jax.Array:
+def _missed(apomdp: APOMDP, graph: HistoryGraph, here: _Step, counts: jax.Array) -> jax.Array:
     """By how much Bayes' rule differs from the graph, relatively, at worst, where `counts` [N]; [].
 
     A belief that has weight elsewhere than in the graph's support is too small there, so that it shows.
     """
-    actions, observations = information.child.shape[1:]
+    actions, observations = graph.child.shape[1:]
     whole = lambda x, axis: jnp.broadcast_to(jnp.expand_dims(x, [i for i in range(4) if i != axis]), support.shape)
-    support = information.support[information.child]  # [N, A, O, K]
+    support = graph.support[graph.child]  # [N, A, O, K]
     action, seen = whole(jnp.arange(actions), 1), whole(jnp.arange(observations), 2)
 
     def of_model(transition: jax.Array, observation: jax.Array, weight: jax.Array, chance: jax.Array) -> jax.Array:
         moves = (
             whole(w, 0) * transition[whole(s, 0), action, support]
-            for s, w in zip(information.support.T, weight.T, strict=True)
+            for s, w in zip(graph.support.T, weight.T, strict=True)
         )
         joint = sum(moves, jnp.zeros(support.shape, weight.dtype)) * observation[action, support, seen]
-        claimed = weight[information.child] * chance[..., None]
+        claimed = weight[graph.child] * chance[..., None]
         scale = jnp.where(joint > 0, joint, jnp.where(claimed > 0, claimed, 1))
         relevant = ((chance > 0) & counts[:, None, None])[..., None]
         return jnp.max(jnp.where(relevant, jnp.abs(joint - claimed) / scale, 0))
 
-    return jnp.max(jax.vmap(of_model)(apomdp.transition, apomdp.observation, information.weight, here.probability))
+    return jnp.max(jax.vmap(of_model)(apomdp.transition, apomdp.observation, graph.belief, here.probability))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxdm.envs.pomdp import POMDP, validate
+from jaxdm.oracles.graph_policy import HistoryGraph
 
 RESOLUTION = 1e-13
 """Side of the cells in which beliefs are merged: above float64 rounding, below what a value can show."""
@@ -24,15 +25,16 @@ MEMORY = 2**30
 """Bytes that a graph may take unless told otherwise."""
 
 
-class BeliefGraph(NamedTuple):
-    """Reachable beliefs in the order in which they were found: those within t steps are the first `within[t]`."""
+class ReachableBeliefs(NamedTuple):
+    """Beliefs in the order in which they were found, those within t steps the first `within[t]`, and what comes next.
 
-    belief: np.ndarray  # [N, S]
-    reward: np.ndarray  # [N, A]
-    child: np.ndarray  # [E, A, O] int32, the next belief; 0 where the observation is impossible
-    probability: np.ndarray  # [E, A, O] of the observation
-    root: np.ndarray  # [O] int32, the belief after each first observation; 0 where that is impossible
-    root_probability: np.ndarray  # [O]
+    In the graph, impossible observations lead to node 0; where no belief has successors, `child` has one row of zeros.
+    """
+
+    graph: HistoryGraph  # of one model; belief [1, N, S]
+    reward: np.ndarray  # [N, A] expected
+    probability: np.ndarray  # [E, A, O] of what is seen next
+    root_probability: np.ndarray  # [O] of what is seen first
     within: np.ndarray  # [depth + 1], shorter where nothing new is found
     closed: bool  # every belief has its successors: E = N
     distance: float  # largest L1 distance between beliefs that were merged
@@ -40,7 +42,7 @@ class BeliefGraph(NamedTuple):
 
 def reachable(
     pomdp: POMDP, depth: int | None = None, memory: float = MEMORY, resolution: float = RESOLUTION
-) -> BeliefGraph:
+) -> ReachableBeliefs:
     """The beliefs that any policy can reach within `depth` steps.
 
     Args:
@@ -50,7 +52,7 @@ def reachable(
         resolution: beliefs in the same cell of this side are merged.
 
     Returns:
-        BeliefGraph.
+        ReachableBeliefs.
 
     Raises:
         ValueError: a bad POMDP, or a layer that would take more than `memory`, known before it is made.
@@ -73,12 +75,11 @@ def reachable(
         children.append(child)
         probabilities.append(probability)
         count.append(len(beliefs.belief))
-    return BeliefGraph(
-        belief=beliefs.belief,
+    child = np.concatenate(children) if len(children) > 1 else np.zeros((1, actions, observations), np.int32)
+    return ReachableBeliefs(
+        graph=HistoryGraph(root=root, child=child, belief=beliefs.belief[None]),
         reward=beliefs.belief @ fields["reward"],
-        child=np.concatenate(children),
         probability=np.concatenate(probabilities),
-        root=root,
         root_probability=root_probability,
         within=np.asarray(count[1:]),
         closed=count[-1] == count[-2],

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.envs.pomdp import POMDP, validate
+from jaxdm.oracles.graph_policy import HistoryGraph
 from jaxdm.oracles.pomdp.belief import horizon_errors, relative_error
 from jaxdm.oracles.pomdp.belief_graph import MEMORY
-from jaxdm.types import Agent, Certificate, Transition
+from jaxdm.types import Certificate
 
 EXACT = jax.lax.Precision.HIGHEST
 
@@ -31,16 +32,9 @@ class TreePlan(NamedTuple):
     q: jax.Array  # [N, A]
     policy: jax.Array  # [N] int32
     ties: jax.Array  # [N, A] bool
-    belief: jax.Array  # [N, S]; zero for impossible histories
+    graph: HistoryGraph  # belief [1, N, S], zero for impossible histories
     start: jax.Array  # [H + 1] int32
     certificate: Certificate
-
-
-class Walk(NamedTuple):
-    """Memory of an agent that walks down the tree: the number of the history among those of its length."""
-
-    history: jax.Array  # [] int32
-    time: jax.Array  # [] int32
 
 
 def tree_value(pomdp: POMDP, horizon: int, belief: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
@@ -84,7 +78,7 @@ def plan_tree(pomdp: POMDP, horizon: int, memory: float = MEMORY) -> TreePlan:
     _check(pomdp, horizon)
     (states, actions), observations = pomdp.reward.shape, pomdp.observation.shape[-1]
     widths = [observations * (actions * observations) ** t for t in range(horizon)]
-    needed = sum(widths) * pomdp.reward.dtype.itemsize * (2 * states + 3 * actions + 2)
+    needed = sum(widths) * (pomdp.reward.dtype.itemsize * (2 * states + 3 * actions + 2) + 4)
     if needed > memory:
         raise ValueError(
             f"horizon: {horizon} with A = {actions}, O = {observations} makes {sum(widths)} histories, which need "
@@ -102,31 +96,24 @@ def plan_tree(pomdp: POMDP, horizon: int, memory: float = MEMORY) -> TreePlan:
         q=q_rows,
         policy=policy,
         ties=ties,
-        belief=belief,
+        graph=HistoryGraph(
+            root=jnp.arange(observations, dtype=jnp.int32),
+            child=_child(widths, actions, observations),
+            belief=belief[None],
+        ),
         start=jnp.asarray([sum(widths[:t]) for t in range(horizon + 1)], jnp.int32),
         certificate=Certificate(residual=jnp.zeros_like(error[0]), bound=error[0], iterations=jnp.int32(horizon)),
     )
 
 
-def agent() -> Agent:
-    """The optimal agent; its `params` are a `TreePlan`, and it only counts where the history leads."""
-
-    def init(key: jax.Array, params: TreePlan) -> Walk:
-        return Walk(history=jnp.int32(0), time=jnp.int32(0))
-
-    def act(draw: jax.Array, memory: Walk, observation: jax.Array, params: TreePlan) -> tuple[jax.Array, Walk]:
-        history = jnp.where(memory.time == 0, observation, memory.history)
-        return params.policy[params.start[memory.time] + history], memory._replace(history=history)
-
-    def observe(memory: Walk, transition: Transition, params: TreePlan) -> Walk:
-        observations, width = params.start[1], params.start[memory.time + 1] - params.start[memory.time]
-        branch = transition.action * observations + transition.next_observation
-        return Walk(history=branch * width + memory.history, time=memory.time + 1)
-
-    def draws(key: jax.Array, length: int) -> jax.Array:
-        return jnp.zeros(length)
-
-    return Agent(init=init, act=act, observe=observe, draws=draws)
+def _child(widths: list[int], actions: int, observations: int) -> jax.Array:
+    """Where each history leads, [E, A, O], numbered as in this module's docstring; zeros where none leads anywhere."""
+    branch = jnp.arange(actions * observations, dtype=jnp.int32).reshape(1, actions, observations)
+    children, start = [jnp.zeros((1, actions, observations), jnp.int32)], 0
+    for width in widths[:-1]:
+        start += width
+        children.append(start + branch * width + jnp.arange(width, dtype=jnp.int32)[:, None, None])
+    return jnp.concatenate(children[1:] or children)
 
 
 def _check(pomdp: POMDP, horizon: int) -> None:
