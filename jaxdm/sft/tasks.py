@@ -218,7 +218,7 @@ def room_information(room: Room, horizon: int) -> HistoryGraph:
         horizon: H; the surplus d is in -(H - 1)..H - 1.
 
     Returns:
-        Information of `N = 2 X (2 H - 1)` nodes, each with two possible states: its cell and cue in either mode.
+        HistoryGraph of `N = 2 X (2 H - 1)` nodes, each with two possible states: its cell and cue in either mode.
     """
     cells = room.target.shape[1]
     most = horizon - 1
