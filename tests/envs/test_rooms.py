@@ -116,6 +116,7 @@ def test_a_policy_is_worth_what_enumeration_says(double):
 
 def test_counting_is_bayes_rule(double):
     graph, _ = solved(2)
+    assert graph.support is not None
     alone = families.rooms.member(room().world, 1)
     rng = np.random.default_rng(0)
     for _ in range(5):

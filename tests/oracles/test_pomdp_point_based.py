@@ -60,9 +60,9 @@ def test_bounds_hold_at_every_reachable_belief(double):
     bounds, gaps = START(random, HORIZON, 32), []
     both = jax.jit(lambda b, t, x: (value_bounds.lower_bound(b, t, x)[0], value_bounds.upper_bound(b, t, x)))
     for _ in range(2):
-        for t, ends in enumerate([*exact.start[1:], len(exact.q)]):
-            value = exact.value[exact.start[t] : ends]
-            lower, upper = both(bounds, t, exact.graph.belief)  # all beliefs at each step: one compilation
+        for t, within in enumerate(exact.reachable.within):
+            value = exact.value[t, :within]
+            lower, upper = both(bounds, t, exact.graph.belief[0])  # all beliefs at each step: one compilation
             assert np.all(lower[: len(value)] <= value + slack)
             assert np.all(upper[: len(value)] >= value - slack)
         low, high = point_based.root_bounds(random, bounds)
@@ -111,18 +111,18 @@ def test_lower_bound_is_kept_by_its_policy(double, tiger_plan):
     """Exactly evaluated on Tiger's 37 beliefs, the vectors' policy earns at least what they promise."""
     tiger = families.pomdp.tiger()
     exact = exact_planning.plan_endless(tiger, tolerance=1e-10)
-    graph, nodes = exact.graph, np.arange(37)
+    beliefs, graph, nodes = exact.reachable, exact.graph, np.arange(37)
     action = jax.vmap(alpha_vectors.best_action, in_axes=(None, 0, None))(
-        tiger_plan.policy, jnp.asarray(graph.belief), 0
+        tiger_plan.policy, jnp.asarray(graph.belief[0]), 0
     )
     kernel = np.zeros((37, 37))
     for seen in range(2):
-        np.add.at(kernel, (nodes, graph.child[nodes, action, seen]), graph.probability[nodes, action, seen])
-    value = np.linalg.solve(np.eye(37) - 0.95 * kernel, graph.reward[nodes, action])
+        np.add.at(kernel, (nodes, graph.child[nodes, action, seen]), beliefs.probability[nodes, action, seen])
+    value = np.linalg.solve(np.eye(37) - 0.95 * kernel, beliefs.reward[nodes, action])
     slack = 1e-8  # beliefs were merged, at distances that `plan_endless` certifies to cost less than this
     assert tiger_plan.lower <= value[graph.root[0]] + slack
     assert value[graph.root[0]] <= exact.root_value + slack
-    assert np.all(value_bounds.lower_bound(tiger_plan.bounds, 0, jnp.asarray(graph.belief))[0] <= value + slack)
+    assert np.all(value_bounds.lower_bound(tiger_plan.bounds, 0, jnp.asarray(graph.belief[0]))[0] <= value + slack)
 
 
 def test_a_hundred_states_and_twenty_observations():
@@ -159,13 +159,12 @@ def test_qmdp_is_optimal_when_the_state_is_seen(double):
     for quality in (1.0, 0.6):
         seen = pomdp.from_mdp(hidden, quality)
         exact = exact_planning.plan(seen, HORIZON)
-        step = np.repeat(np.arange(HORIZON), np.diff([*exact.start, len(exact.q)]))
-        node = np.arange(len(exact.q)) - exact.start[step]
+        step, node = (x.ravel() for x in np.indices(exact.policy.shape))
         for policy in (alpha_vectors.qmdp(seen, HORIZON), alpha_vectors.myopic(seen)):
             choose = jax.jit(jax.vmap(alpha_vectors.best_action, in_axes=(None, 0, 0)))
-            action = choose(policy, jnp.asarray(exact.graph.belief)[node], step)
-            value = exact_planning.policy_value(seen, exact, np.eye(2)[action])[exact.graph.root]
-            assert np.all(value <= exact.value[exact.graph.root] + exact.certificate.bound)
+            action = choose(policy, jnp.asarray(exact.graph.belief[0])[node], step).reshape(exact.policy.shape)
+            value = exact_planning.policy_value(seen, exact, np.eye(2)[action])[0, exact.graph.root]
+            assert np.all(value <= exact.value[0, exact.graph.root] + exact.certificate.bound)
             if quality == 1.0 and policy.action.shape[0] == HORIZON:
                 optimum = exact.value[exact.graph.root]
                 np.testing.assert_allclose(value, optimum, atol=float(exact.certificate.bound), rtol=0)

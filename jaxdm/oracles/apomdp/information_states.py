@@ -48,6 +48,7 @@ def plan(apomdp: APOMDP, graph: HistoryGraph, horizon: int) -> InformationPlan:
     """
     if horizon < 1:
         raise ValueError(f"horizon: {horizon}; expected at least 1")
+    graph = _padded(graph)
     child = graph.child.reshape(-1)
     here = _step(apomdp, graph)
     reached = _reached(graph, here, _first(apomdp), horizon)
@@ -89,6 +90,7 @@ def evaluate(apomdp: APOMDP, graph: HistoryGraph, law: jax.Array) -> jax.Array:
         graph: its graph.
         law: [H, N, A] probabilities of actions.
     """
+    graph = _padded(graph)
     here = _step(apomdp, graph)
     child = graph.child.reshape(-1)
 
@@ -120,9 +122,32 @@ def _reached(graph: HistoryGraph, here: _Step, mass: jax.Array, horizon: int) ->
 
 def _step(apomdp: APOMDP, graph: HistoryGraph) -> _Step:
     seen = jnp.einsum("msat,mato->msao", apomdp.transition, apomdp.observation, precision=HIGHEST)
-    expect = lambda table: jnp.einsum("mnk,mnk...->mn...", graph.belief, table, precision=HIGHEST)
     reward = jnp.broadcast_to(apomdp.reward, (seen.shape[0], *apomdp.reward.shape))
-    return _Step(reward=expect(reward[:, graph.support]), probability=expect(seen[:, graph.support]))
+    states = _states(graph)
+
+    def expect(table: jax.Array) -> jax.Array:
+        return jnp.einsum("mnk,mnk...->mn...", graph.belief, table, precision=HIGHEST)
+
+    return _Step(reward=expect(reward[:, states]), probability=expect(seen[:, states]))
+
+
+def _states(graph: HistoryGraph) -> jax.Array:
+    """The states that are possible at each node, [N, K]."""
+    if graph.support is None:
+        return jnp.broadcast_to(jnp.arange(graph.belief.shape[-1], dtype=jnp.int32), graph.belief.shape[1:])
+    return jnp.asarray(graph.support)
+
+
+def _padded(graph: HistoryGraph) -> HistoryGraph:
+    """The graph with a row of `child` for every node; those that are added are never followed."""
+    child = jnp.asarray(graph.child)[: graph.belief.shape[1]]
+    missing = graph.belief.shape[1] - child.shape[0]
+    return HistoryGraph(
+        root=jnp.asarray(graph.root),
+        child=jnp.pad(child, ((0, missing), (0, 0), (0, 0))),
+        belief=jnp.asarray(graph.belief),
+        support=graph.support,
+    )
 
 
 def _first(apomdp: APOMDP) -> jax.Array:
@@ -136,14 +161,17 @@ def _missed(apomdp: APOMDP, graph: HistoryGraph, here: _Step, counts: jax.Array)
     A belief that has weight elsewhere than in the graph's support is too small there, so that it shows.
     """
     actions, observations = graph.child.shape[1:]
-    whole = lambda x, axis: jnp.broadcast_to(jnp.expand_dims(x, [i for i in range(4) if i != axis]), support.shape)
-    support = graph.support[graph.child]  # [N, A, O, K]
+    states = _states(graph)
+    support = states[graph.child]  # [N, A, O, K]
+
+    def whole(x: jax.Array, axis: int) -> jax.Array:
+        return jnp.broadcast_to(jnp.expand_dims(x, [i for i in range(4) if i != axis]), support.shape)
+
     action, seen = whole(jnp.arange(actions), 1), whole(jnp.arange(observations), 2)
 
     def of_model(transition: jax.Array, observation: jax.Array, weight: jax.Array, chance: jax.Array) -> jax.Array:
         moves = (
-            whole(w, 0) * transition[whole(s, 0), action, support]
-            for s, w in zip(graph.support.T, weight.T, strict=True)
+            whole(w, 0) * transition[whole(s, 0), action, support] for s, w in zip(states.T, weight.T, strict=True)
         )
         joint = sum(moves, jnp.zeros(support.shape, weight.dtype)) * observation[action, support, seen]
         claimed = weight[graph.child] * chance[..., None]
@@ -151,4 +179,6 @@ def _missed(apomdp: APOMDP, graph: HistoryGraph, here: _Step, counts: jax.Array)
         relevant = ((chance > 0) & counts[:, None, None])[..., None]
         return jnp.max(jnp.where(relevant, jnp.abs(joint - claimed) / scale, 0))
 
-    return jnp.max(jax.vmap(of_model)(apomdp.transition, apomdp.observation, graph.belief, here.probability))
+    return jnp.max(
+        jax.vmap(of_model)(apomdp.transition, apomdp.observation, jnp.asarray(graph.belief), here.probability)
+    )
