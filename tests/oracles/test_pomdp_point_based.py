@@ -57,6 +57,7 @@ def test_bounds_hold_at_every_reachable_belief(double):
     random = world()
     exact = exact_planning.plan(random, HORIZON)
     slack = float(exact.certificate.bound)
+    assert len(exact.reachable.within) == HORIZON
     bounds, gaps = START(random, HORIZON, 32), []
     both = jax.jit(lambda b, t, x: (value_bounds.lower_bound(b, t, x)[0], value_bounds.upper_bound(b, t, x)))
     for _ in range(2):
@@ -166,7 +167,7 @@ def test_qmdp_is_optimal_when_the_state_is_seen(double):
             value = exact_planning.policy_value(seen, exact, np.eye(2)[action])[0, exact.graph.root]
             assert np.all(value <= exact.value[0, exact.graph.root] + exact.certificate.bound)
             if quality == 1.0 and policy.action.shape[0] == HORIZON:
-                optimum = exact.value[exact.graph.root]
+                optimum = exact.value[0, exact.graph.root]
                 np.testing.assert_allclose(value, optimum, atol=float(exact.certificate.bound), rtol=0)
 
 
