@@ -34,6 +34,7 @@ Evidence
     tokens                  episodes as tokens: tabular, bandit, online
 
 Truth
+    oracles.graph_policy    a graph of histories, the agent that follows a policy on it, the nodes along an episode
     oracles.mdp.bellman     one Bellman backup and its rounding: what certificates are made of
     oracles.mdp.planning    backward induction, value iteration, policy iteration
     oracles.mdp.evaluation  the value of a given policy, and where it goes
@@ -50,7 +51,6 @@ Truth
     oracles.apomdp.lookahead     a short exact tree with those bounds at its leaves, and its agent
     oracles.apomdp.evaluation    what a given policy is worth, by the recursion and model by model
     oracles.apomdp.information_states  planning on a given graph of what is worth remembering, for any horizon
-    oracles.graph_policy    one agent on a graph of histories, and the nodes along an episode
     oracles.regret          every regret and its comparators, as a course over rounds
     oracles.attack          worst losses by gradient ascent through the learner
     oracles.bandit          Gittins indices, Bayes-optimal play, regret

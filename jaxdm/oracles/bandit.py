@@ -148,7 +148,10 @@ def bayes_plan(prior: jax.Array, horizon: int, discount: Any = 1.0) -> BayesPlan
     shape = (horizon + 1,) * (2 * arms)
     chance = jnp.stack([jnp.broadcast_to(w / (w + x), shape) for w, x in zip(wins, losses, strict=True)])
     played = jnp.sum(jnp.stack([jnp.broadcast_to(axis, shape) for axis in axes]), axis=0)
-    after = lambda value, axis: jnp.roll(value, -1, axis)  # what wraps around belongs to more than T plays
+
+    def after(value: jax.Array, axis: int) -> jax.Array:
+        """The value with one more outcome; what wraps around belongs to more than T plays."""
+        return jnp.roll(value, -1, axis)
 
     def worth(value: jax.Array) -> jax.Array:
         won = jnp.stack([after(value, 2 * arm) for arm in range(arms)])

@@ -15,11 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm.envs import apomdp as apomdps
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.envs.families.rooms import Room, member
 from jaxdm.envs.mdp import MDP
+from jaxdm.envs.pomdp import POMDP
 from jaxdm.numerics import cast_floats
-from jaxdm.oracles.apomdp import information_states
+from jaxdm.oracles.apomdp import history_graph, information_states
 from jaxdm.oracles.graph_policy import HistoryGraph
 from jaxdm.oracles.mdp.evaluation import finite_policy_evaluation
 from jaxdm.oracles.mdp.planning import backward_induction
@@ -120,8 +122,8 @@ def solve_apomdp(apomdp: APOMDP, graph: HistoryGraph, horizon: int) -> Task:
         graph=graph,
         q=plan.q,
         optimal=plan.ties,
-        model_q=plan.own,
-        model_value=jnp.diagonal(jax.vmap(greedy_value)(plan.own)),
+        model_q=plan.model_q,
+        model_value=jnp.diagonal(jax.vmap(greedy_value)(plan.model_q)),
         oracle_value=apomdp.nature,
         random_value=value(jnp.full_like(plan.q, 1 / plan.q.shape[-1])),
         attitude=apomdp.attitude,
@@ -129,6 +131,31 @@ def solve_apomdp(apomdp: APOMDP, graph: HistoryGraph, horizon: int) -> Task:
         expert=expert_policy(plan.ties, plan.q.dtype),
     )
     return solved._replace(oracle_value=value(play_probabilities(solved.expert).astype(plan.q.dtype)))
+
+
+def solve_pomdp(pomdp: POMDP, horizon: int) -> Task:
+    """Solve any POMDP for a horizon, on its histories with equal beliefs merged, e.g. Tiger or a `.POMDP` file.
+
+    The graph's size depends on the data, so this runs on the host; `jax.jit` and `jax.vmap` cannot go through it.
+    Planned in float64, returned in float32.
+
+    Args:
+        pomdp: no batch axis.
+        horizon: H.
+
+    Raises:
+        ValueError: a bad POMDP, horizon < 1, or more histories than memory (`jaxdm.oracles.apomdp.history_graph`).
+    """
+    solved = solve_merged(apomdps.make(jax.tree.map(lambda x: x[None], pomdp), 1.0), horizon)
+    return solved._replace(world=cast_floats(pomdp, jnp.float32))
+
+
+def solve_merged(apomdp: APOMDP, horizon: int) -> Task:
+    """`solve_apomdp` on the histories themselves, merged where every model believes the same; as `solve_pomdp`."""
+    with jax.enable_x64(True):
+        wide = jax.device_put(cast_floats(jax.tree.map(np.asarray, apomdp), np.float64))
+        task = jax.jit(solve_apomdp, static_argnums=2)(wide, history_graph.merged(wide, horizon), horizon)
+    return cast_floats(task, jnp.float32)
 
 
 def solve_room(room: Room, horizon: int) -> Task:

@@ -97,7 +97,7 @@ def test_values_by_model_are_those_of_each_pomdp(double):
     for m in range(2):
         alone = families.rooms.member(room().world, m)
         mass = np.asarray(room().world.initial[m] @ room().world.initial_observation[m])
-        found = float(mass @ np.asarray(plan.own[m, 0][graph.root].max(axis=-1)))
+        found = float(mass @ np.asarray(plan.model_q[m, 0][graph.root].max(axis=-1)))
         assert found == pytest.approx(float(exact.plan(alone, HORIZON).root_value), abs=2 * float(plan.bound))
 
 

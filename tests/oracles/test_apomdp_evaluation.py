@@ -8,7 +8,7 @@ import pytest
 from jaxdm.envs import apomdp as apomdps
 from jaxdm.oracles.apomdp import evaluation, lookahead
 from jaxdm.oracles.apomdp.bounds import window_bounds
-from jaxdm.oracles.apomdp.lookahead import Guide
+from jaxdm.oracles.apomdp.lookahead import LookAheadParams
 from jaxdm.oracles.graph_policy import GraphPolicy, graph_agent
 from tests.oracles.test_apomdp_exact import ACTIONS, HORIZON, STATES, solve, sparse, world
 from tests.references.apomdp import Ambiguous
@@ -19,7 +19,7 @@ SIZES = {"horizon": HORIZON, "actions": ACTIONS, "observations": STATES}
 judge = jax.jit(evaluation.evaluate, static_argnums=2)
 
 
-play = jax.jit(evaluation.agent_law, static_argnames=("agent", *SIZES))
+play = jax.jit(evaluation.agent_probabilities, static_argnames=("agent", *SIZES))
 
 
 bound_windows = jax.jit(window_bounds, static_argnums=(1, 2))
@@ -76,7 +76,7 @@ def test_looking_ahead_earns_at_least_its_lower_bound(double):
     built = world(3, 0.7)
     bounds = bound_windows(built, HORIZON, 1)
     found = look(built, bounds, 1)
-    guide = Guide(apomdp=built, bounds=bounds)
+    guide = LookAheadParams(apomdp=built, bounds=bounds)
     law = play(jax.random.key(0), lookahead.agent(1), guide, **SIZES)
     earned = judge(built, law.astype(jnp.float64), HORIZON)
     slack = found.certificate.bound
@@ -100,9 +100,9 @@ def test_simulation_agrees_with_enumeration(double):
 
 def test_bad_input_is_refused():
     built = world(0, 0.5)
-    with pytest.raises(ValueError, match=r"^law: shape \(3, 2\); expected \(129, 2\)"):
+    with pytest.raises(ValueError, match=r"^probabilities: shape \(3, 2\); expected \(129, 2\)"):
         evaluation.evaluate(built, jnp.full((3, 2), 0.5), HORIZON)
-    with pytest.raises(ValueError, match=r"^law: 2 at index \(0,\); expected rows that sum to 1"):
+    with pytest.raises(ValueError, match=r"^probabilities: 2 at index \(0,\); expected rows that sum to 1"):
         evaluation.evaluate(built, jnp.ones((129, 2)), HORIZON)
     with pytest.raises(ValueError, match=r"^memory: "):
         evaluation.evaluate(built, jnp.full((129, 2), 0.5), HORIZON, memory=100)

@@ -12,6 +12,7 @@ from jaxdm.envs import apomdp, families, mdp, pomdp
 from jaxdm.models.transformer import TransformerConfig, network
 from jaxdm.oracles import graph_policy
 from jaxdm.oracles.mdp.evaluation import finite_policy_evaluation
+from jaxdm.oracles.pomdp import exact
 from jaxdm.rollout import epsilon_soft, rollouts
 from jaxdm.sft import data, evaluation, experts, losses, tasks
 from jaxdm.sft.data import Setting
@@ -283,3 +284,19 @@ def test_one_gradient_step_uses_every_parameter(kind):
 def test_bad_input_names_field_value_and_expectation(call, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         call()
+
+
+def test_any_pomdp_is_a_task(double):
+    """Tiger on its merged histories: the planner's value on beliefs, which the task's oracle earns by the identity."""
+    tiger = families.pomdp.tiger()
+    task, plan = tasks.solve_pomdp(tiger, 5), exact.plan(tiger, 5)
+    eps = float(np.finfo(np.float32).eps)
+    assert float(task.bound) < 1e-6
+    slack = float(task.bound + plan.certificate.bound) + 8 * eps * abs(plan.root_value)
+    for value in (task.model_value[0], task.oracle_value[0]):
+        assert abs(float(value) - plan.root_value) <= slack
+    policy = experts.as_graph_policy(task, task.expert)
+    episodes = rollouts(jax.random.key(0), pomdp.env(5), task.world, graph_policy.graph_agent(), policy, 5, 50)
+    node = jax.vmap(lambda e: graph_policy.nodes_along(task.graph, e))(episodes)
+    lost = jax.vmap(lambda n, e: tasks.loss_along(task.q, task.world.discount, n, e))(node, episodes)
+    assert float(jnp.max(lost)) <= 2 * 5 * slack

@@ -219,12 +219,16 @@ def _cells(apomdp: APOMDP, horizon: int, cells: int) -> tuple:
     image = joint / jnp.where(probability > 0, probability, 1)
     # Where one end makes the observation impossible the image is the same from all other beliefs of the cell.
     image = jnp.where(probability > 0, image, image[:, ::-1])
-    place = lambda x: jnp.moveaxis(x.reshape(*x.shape[:2], -1), 1, 2)  # [M, A O, C]
     low = jnp.floor((jnp.min(image, axis=1) - slack) * cells).astype(jnp.int32)
     high = jnp.ceil((jnp.max(image, axis=1) + slack) * cells).astype(jnp.int32) - 1
     low, high = jnp.clip(low, 0, cells - 1), jnp.clip(high, 0, cells - 1)
     can_die, can_live = jnp.any(probability == 0, axis=1), jnp.any(probability > 0, axis=1)
     reward = jnp.einsum("ecs,sa->eca", belief, apomdp.reward, precision=HIGHEST)
+
+    def place(x: jax.Array) -> jax.Array:
+        """[M, A O, C]."""
+        return jnp.moveaxis(x.reshape(*x.shape[:2], -1), 1, 2)
+
     return probability, reward, (place(low), place(jnp.maximum(low, high))), place(can_die), place(can_live)
 
 

@@ -55,12 +55,12 @@ class Estimate(NamedTuple):
     standard_error: jax.Array  # [M]
 
 
-def evaluate(apomdp: APOMDP, law: jax.Array, horizon: int, memory: float = MEMORY) -> Judgement:
+def evaluate(apomdp: APOMDP, probabilities: jax.Array, horizon: int, memory: float = MEMORY) -> Judgement:
     """Both verdicts on a policy of H steps, by enumeration of all histories.
 
     Args:
         apomdp: the world; no batch axis.
-        law: [R, A] probabilities of the actions, as `agent_law` gives, or `jax.nn.one_hot` of a plan's policy.
+        probabilities: [R, A] of the actions, as `agent_probabilities` gives, or `jax.nn.one_hot` of a plan's policy.
         horizon: H >= 1, static.
         memory: bytes that the tree may take.
 
@@ -68,29 +68,32 @@ def evaluate(apomdp: APOMDP, law: jax.Array, horizon: int, memory: float = MEMOR
         Judgement; the bound covers every number in it.
 
     Raises:
-        ValueError: a bad APOMDP, a law of another shape or none, or a tree that needs more than `memory`.
+        ValueError: a bad APOMDP, probabilities of another shape or that do not sum to one, or a tree that needs more
+            than `memory`.
     """
     validate_one(apomdp)
     actions, observations = apomdp.observation.shape[1], apomdp.observation.shape[-1]
     sizes = [observations * (actions * observations) ** t for t in range(horizon)]
-    if horizon < 1 or law.shape != (sum(sizes), actions):
-        raise ValueError(f"law: shape {law.shape}; expected {(sum(sizes), actions)} for horizon {horizon} >= 1")
-    if is_concrete(law):
-        check_law("law", law)
+    if horizon < 1 or probabilities.shape != (sum(sizes), actions):
+        raise ValueError(
+            f"probabilities: shape {probabilities.shape}; expected {(sum(sizes), actions)} for horizon {horizon} >= 1"
+        )
+    if is_concrete(probabilities):
+        check_law("probabilities", probabilities)
     require_memory(tree_memory(apomdp, observations, horizon), memory, "shorten the horizon, or simulate")
     belief, mass = first(apomdp)
     layers, end = grow(apomdp, belief, horizon), sum(sizes)
-    value, own = jnp.zeros(0, apomdp.reward.dtype), jnp.zeros((belief.shape[0], 0), apomdp.reward.dtype)
+    value, model_value = jnp.zeros(0, apomdp.reward.dtype), jnp.zeros((belief.shape[0], 0), apomdp.reward.dtype)
     size = error = jnp.zeros((), apomdp.reward.dtype)
     for t in reversed(range(horizon)):
-        here, choice = layers[t], law[end - sizes[t] : end].astype(error.dtype)
+        here, choice = layers[t], probabilities[end - sizes[t] : end].astype(error.dtype)
         end -= sizes[t]
         error = (1 + actions) * rounding_error(apomdp, t, size) + contraction(apomdp) * error
         q = weigh(backup(here, value, apomdp.discount), here.alive[..., None], apomdp.attitude)
         value = jnp.sum(choice * q, axis=-1)
-        own = jnp.sum(choice[None] * _backup_each(here, own, apomdp.discount), axis=-1)
-        size = jnp.maximum(jnp.max(jnp.abs(value)), jnp.max(jnp.abs(own)))
-    models = jnp.sum(mass * own, axis=-1)
+        model_value = jnp.sum(choice[None] * _backup_each(here, model_value, apomdp.discount), axis=-1)
+        size = jnp.maximum(jnp.max(jnp.abs(value)), jnp.max(jnp.abs(model_value)))
+    models = jnp.sum(mass * model_value, axis=-1)
     bound = error + rounding_error(apomdp, 0, size)
     return Judgement(
         recursive=root_value(apomdp, mass, value),
@@ -100,9 +103,9 @@ def evaluate(apomdp: APOMDP, law: jax.Array, horizon: int, memory: float = MEMOR
     )
 
 
-def _backup_each(here: Layer, own: jax.Array, discount: jax.Array) -> jax.Array:
+def _backup_each(here: Layer, model_value: jax.Array, discount: jax.Array) -> jax.Array:
     """As `backup`, where each model has values [M, N A O], or [M, 0], of its own."""
-    ahead = own.reshape(here.probability.shape)
+    ahead = model_value.reshape(here.probability.shape)
     return here.reward + discount * jnp.einsum("mnao,mnao->mna", here.probability, ahead, precision=HIGHEST)
 
 
@@ -111,11 +114,13 @@ def static_value(apomdp: APOMDP, models: jax.Array) -> jax.Array:
     return weigh(models, jnp.ones_like(models, bool), apomdp.attitude)
 
 
-def agent_law(key: jax.Array, agent: Agent, params: Any, *, horizon: int, actions: int, observations: int) -> jax.Array:
+def agent_probabilities(
+    key: jax.Array, agent: Agent, params: Any, *, horizon: int, actions: int, observations: int
+) -> jax.Array:
     """What an agent does after every history, with its randomness fixed by `key`.
 
     A history is made of actions and observations. The agent is shown reward zero: one that learns from rewards has
-    no such law, and is judged by `simulate`.
+    no such policy, and is judged by `simulate`.
 
     Args:
         key: random key; of no effect for a deterministic agent.
@@ -164,7 +169,7 @@ def simulate(key: jax.Array, apomdp: APOMDP, agent: Agent, params: Any, *, horiz
 
     Args:
         key: random key.
-        apomdp: the world; no batch axis. Its law of nature plays no part: every model has its turn.
+        apomdp: the world; no batch axis. Its `nature` plays no part: every model has its turn.
         agent: any Agent.
         params: its parameters.
         horizon: H >= 1, static.

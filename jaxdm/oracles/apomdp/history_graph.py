@@ -44,11 +44,7 @@ def plan(apomdp: APOMDP, horizon: int, memory: float = MEMORY, resolution: float
     Raises:
         ValueError: horizon < 1, a bad APOMDP, or a layer that would take more than `memory`, known before it is made.
     """
-    if horizon < 1:
-        raise ValueError(f"horizon: {horizon}; expected at least 1")
-    validate_one(apomdp)
-    world = _World(apomdp)
-    reached = _reach(world, horizon, memory, resolution)
+    world, reached = _reached(apomdp, horizon, memory, resolution)
     found, ahead, error, drift = [], np.zeros(1), 0.0, 0.0
     for t in reversed(range(horizon)):
         size, delta = world.size(ahead), world.rounding(t, ahead)
@@ -62,10 +58,9 @@ def plan(apomdp: APOMDP, horizon: int, memory: float = MEMORY, resolution: float
         found.append((q, ahead, np.argmax(loss <= 2 * delta, axis=-1).astype(np.int32), loss <= 2 * error))
     q, value, policy, ties = (np.concatenate(each) for each in zip(*reversed(found), strict=True))
     bound = error + drift + world.rounding(0, value)
-    every = np.concatenate(reached.belief, axis=1)
-    ends = np.cumsum([each.shape[1] for each in reached.belief])
-    # What the last step leads to is nowhere; its children are there only when there are no others.
-    child = [each + end for each, end in zip(reached.child, ends, strict=True)]
+    graph = _as_graph(reached)
+    every = graph.belief
+    sizes = [each.shape[1] for each in reached.belief]
     weighed = world.weigh((reached.root_probability * value[reached.root]).sum(axis=-1), np.ones(len(every), bool))
     return AmbiguityPlan(
         root_value=weighed,
@@ -73,15 +68,22 @@ def plan(apomdp: APOMDP, horizon: int, memory: float = MEMORY, resolution: float
         value=value,
         policy=policy,
         ties=ties,
-        graph=HistoryGraph(
-            root=reached.root.astype(np.int32),
-            child=np.concatenate(child[: max(horizon - 1, 1)]).astype(np.int32),
-            belief=every,
-        ),
+        graph=graph,
         alive=np.any(every > 0, axis=-1),
-        start=np.asarray([0, *ends[:-1]], np.int32),
+        start=np.cumsum([0, *sizes[:-1]]).astype(np.int32),
         certificate=certificate(jnp.zeros(()), jnp.asarray(bound), horizon),
     )
+
+
+def merged(apomdp: APOMDP, horizon: int, memory: float = MEMORY, resolution: float = RESOLUTION) -> HistoryGraph:
+    """The graph that `plan` plans on: histories of up to H - 1 steps, equal ones merged; a POMDP's with one model.
+
+    Args and Raises: as `plan`.
+
+    Returns:
+        HistoryGraph in numpy arrays, float64.
+    """
+    return _as_graph(_reached(apomdp, horizon, memory, resolution)[1])
 
 
 class _Reached(NamedTuple):
@@ -93,6 +95,26 @@ class _Reached(NamedTuple):
     root: np.ndarray  # [O]
     root_probability: np.ndarray  # [M, O]
     distance: float  # largest Hilbert distance of histories that were merged
+
+
+def _reached(apomdp: APOMDP, horizon: int, memory: float, resolution: float) -> tuple["_World", _Reached]:
+    """The world in float64 and its kinds of history, after all checks."""
+    if horizon < 1:
+        raise ValueError(f"horizon: {horizon}; expected at least 1")
+    validate_one(apomdp)
+    world = _World(apomdp)
+    return world, _reach(world, horizon, memory, resolution)
+
+
+def _as_graph(reached: _Reached) -> HistoryGraph:
+    ends = np.cumsum([each.shape[1] for each in reached.belief])
+    # What the last step leads to is nowhere; its children are there only when there are no others.
+    child = [each + end for each, end in zip(reached.child, ends, strict=True)]
+    return HistoryGraph(
+        root=reached.root.astype(np.int32),
+        child=np.concatenate(child[: max(len(child) - 1, 1)]).astype(np.int32),
+        belief=np.concatenate(reached.belief, axis=1),
+    )
 
 
 def _reach(world: "_World", horizon: int, memory: float, resolution: float) -> _Reached:

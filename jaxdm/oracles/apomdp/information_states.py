@@ -23,9 +23,9 @@ class InformationPlan(NamedTuple):
 
     q: jax.Array  # [H, N, A]
     ties: jax.Array  # [H, N, A] bool, actions that cannot be told from the best
-    own: jax.Array  # [M, H, N, A] each model's own optimal values, as if it were known to be true
+    model_q: jax.Array  # [M, H, N, A] each model's own optimal values, as if it were known to be true
     reached: jax.Array  # [H, N] bool
-    bound: jax.Array  # [] certified error of `q` and `own` where reached
+    bound: jax.Array  # [] certified error of `q` and `model_q` where reached
 
 
 class _Step(NamedTuple):
@@ -66,29 +66,29 @@ def plan(apomdp: APOMDP, graph: HistoryGraph, horizon: int) -> InformationPlan:
             alive,
             apomdp.attitude,
         )
-        own = _each(here, values[:, child], apomdp.discount)
-        ahead = (jnp.where(now, jnp.max(x, axis=-1), 0) for x in (q, own))
-        return (*ahead, error), (q, own, jnp.max(q, axis=-1, keepdims=True) - q <= 2 * error)
+        model_q = _each(here, values[:, child], apomdp.discount)
+        ahead = (jnp.where(now, jnp.max(x, axis=-1), 0) for x in (q, model_q))
+        return (*ahead, error), (q, model_q, jnp.max(q, axis=-1, keepdims=True) - q <= 2 * error)
 
     end = (jnp.zeros(reached.shape[1:], slack.dtype), jnp.zeros(graph.belief.shape[:2], slack.dtype))
     steps = (jnp.arange(horizon), reached)
-    (_, _, error), (q, own, ties) = jax.lax.scan(step, (*end, jnp.zeros_like(slack)), steps, reverse=True)
+    (_, _, error), (q, model_q, ties) = jax.lax.scan(step, (*end, jnp.zeros_like(slack)), steps, reverse=True)
     return InformationPlan(
         q=q,
         ties=ties,
-        own=jnp.moveaxis(own, 1, 0),
+        model_q=jnp.moveaxis(model_q, 1, 0),
         reached=reached,
         bound=error,
     )
 
 
-def evaluate(apomdp: APOMDP, graph: HistoryGraph, law: jax.Array) -> jax.Array:
+def evaluate(apomdp: APOMDP, graph: HistoryGraph, probabilities: jax.Array) -> jax.Array:
     """What a policy of summaries is worth in each model, before the first observation, [M].
 
     Args:
         apomdp: the world.
         graph: its graph.
-        law: [H, N, A] probabilities of actions.
+        probabilities: [H, N, A] probabilities of actions.
     """
     graph = _padded(graph)
     here = _step(apomdp, graph)
@@ -97,8 +97,8 @@ def evaluate(apomdp: APOMDP, graph: HistoryGraph, law: jax.Array) -> jax.Array:
     def step(value: jax.Array, choice: jax.Array) -> tuple[jax.Array, None]:
         return jnp.sum(choice[None] * _each(here, value[:, child], apomdp.discount), axis=-1), None
 
-    end = jnp.zeros(graph.belief.shape[:2], law.dtype)
-    value, _ = jax.lax.scan(step, end, law, reverse=True)
+    end = jnp.zeros(graph.belief.shape[:2], probabilities.dtype)
+    value, _ = jax.lax.scan(step, end, probabilities, reverse=True)
     return jnp.sum(_first(apomdp) * value[:, graph.root], axis=-1)
 
 

@@ -30,7 +30,7 @@ from jaxdm.oracles.apomdp.history_tree import (
 from jaxdm.oracles.mdp.bellman import certificate
 from jaxdm.types import Agent, Certificate, Transition
 
-Bounds = WindowBounds | GridBounds
+LeafBounds = WindowBounds | GridBounds
 
 
 class Bracket(NamedTuple):
@@ -54,21 +54,21 @@ class LookAhead(NamedTuple):
     certificate: Certificate
 
 
-class Guide(NamedTuple):
+class LookAheadParams(NamedTuple):
     """Parameters of the agent: the world, and bounds whose horizon is the agent's."""
 
     apomdp: APOMDP
-    bounds: Bounds
+    bounds: LeafBounds
 
 
-class Believed(NamedTuple):
+class ModelBeliefs(NamedTuple):
     """Memory of the agent: each model's belief, zero once it is dropped."""
 
     belief: jax.Array  # [M, S]
     time: jax.Array  # [] int32
 
 
-def look_ahead(apomdp: APOMDP, bounds: Bounds, depth: int, memory: float = MEMORY) -> LookAhead:
+def look_ahead(apomdp: APOMDP, bounds: LeafBounds, depth: int, memory: float = MEMORY) -> LookAhead:
     """Bounds on the value of all H steps for which `bounds` was made, exact for the first `depth` of them.
 
     Args:
@@ -101,7 +101,7 @@ def look_ahead(apomdp: APOMDP, bounds: Bounds, depth: int, memory: float = MEMOR
     )
 
 
-def bracket(apomdp: APOMDP, bounds: Bounds, belief: jax.Array, depth: int, remaining: jax.Array | int) -> Bracket:
+def bracket(apomdp: APOMDP, bounds: LeafBounds, belief: jax.Array, depth: int, remaining: jax.Array | int) -> Bracket:
     """Bounds on the values of the actions after N histories.
 
     Args:
@@ -135,34 +135,36 @@ def bracket(apomdp: APOMDP, bounds: Bounds, belief: jax.Array, depth: int, remai
 
 
 def agent(depth: int) -> Agent:
-    """An agent that looks `depth` steps ahead at every decision; its `params` are a `Guide`.
+    """An agent that looks `depth` steps ahead at every decision; its `params` are a `LookAheadParams`.
 
     Args:
         depth: D >= 1, at least the window of the guide's bounds.
     """
 
-    def init(key: jax.Array, params: Guide) -> Believed:
-        return Believed(belief=params.apomdp.initial, time=jnp.int32(0))
+    def init(key: jax.Array, params: LookAheadParams) -> ModelBeliefs:
+        return ModelBeliefs(belief=params.apomdp.initial, time=jnp.int32(0))
 
-    def act(draw: jax.Array, memory: Believed, observation: jax.Array, params: Guide) -> tuple[jax.Array, Believed]:
+    def act(
+        draw: jax.Array, memory: ModelBeliefs, observation: jax.Array, params: LookAheadParams
+    ) -> tuple[jax.Array, ModelBeliefs]:
         start, _ = condition(memory.belief * params.apomdp.initial_observation[:, :, observation])
         belief = jnp.where(memory.time == 0, start, memory.belief)
         remaining = jnp.maximum(_horizon(params.bounds) - memory.time, 1)
         found = bracket(params.apomdp, params.bounds, belief[:, None], depth, remaining)
         return _safest(found)[0], memory._replace(belief=belief)
 
-    def observe(memory: Believed, transition: Transition, params: Guide) -> Believed:
+    def observe(memory: ModelBeliefs, transition: Transition, params: LookAheadParams) -> ModelBeliefs:
         world, action, seen = params.apomdp, transition.action, transition.next_observation
         ahead = jnp.einsum(
             "ms,mst->mt", memory.belief, world.transition[:, :, action], precision=jax.lax.Precision.HIGHEST
         )
         belief, _ = condition(ahead * world.observation[:, action, :, seen])
-        return Believed(belief=belief, time=memory.time + 1)
+        return ModelBeliefs(belief=belief, time=memory.time + 1)
 
     return Agent(init=init, act=act, observe=observe, draws=lambda key, length: jnp.zeros(length))
 
 
-def _horizon(bounds: Bounds) -> int:
+def _horizon(bounds: LeafBounds) -> int:
     return bounds.lower.shape[0] - 1
 
 
@@ -170,7 +172,7 @@ def _safest(found: Bracket) -> jax.Array:
     return jnp.argmax(found.lower, axis=-1).astype(jnp.int32)
 
 
-def _at_leaves(bounds: Bounds, belief: jax.Array, remaining: jax.Array) -> jax.Array:
+def _at_leaves(bounds: LeafBounds, belief: jax.Array, remaining: jax.Array) -> jax.Array:
     """Lower and upper bounds on the values after the histories with these beliefs [M, N, S], [2, N]."""
     tables = jnp.stack([bounds.lower[remaining], bounds.upper[remaining]])
     if isinstance(bounds, WindowBounds):

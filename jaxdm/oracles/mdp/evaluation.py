@@ -44,12 +44,12 @@ def policy_evaluation(mdp: MDP, policy: jax.Array) -> Evaluation:
         ValueError: discount 1, a bad MDP, or a policy of another shape.
     """
     validate_discounted(mdp)
-    law = policy_law(policy, mdp)
-    kernel = jnp.einsum("sa,sat->st", law, mdp.transition, precision=jax.lax.Precision.HIGHEST)
-    value = solve_linear(kernel, jnp.sum(law * mdp.reward, axis=-1), mdp.discount)
+    probabilities = action_probabilities(policy, mdp)
+    kernel = jnp.einsum("sa,sat->st", probabilities, mdp.transition, precision=jax.lax.Precision.HIGHEST)
+    value = solve_linear(kernel, jnp.sum(probabilities * mdp.reward, axis=-1), mdp.discount)
     q = backup(mdp, value)
-    residual = jnp.max(jnp.abs(jnp.sum(law * q, axis=-1) - value))
-    delta = _mixing(law) * rounding_error(mdp, value)
+    residual = jnp.max(jnp.abs(jnp.sum(probabilities * q, axis=-1) - value))
+    delta = _mixing(probabilities) * rounding_error(mdp, value)
     bound = discounted_bound(residual, delta, contraction(mdp))
     return Evaluation(value=value, q=q, certificate=certificate(residual, bound, 1))
 
@@ -70,26 +70,27 @@ def finite_policy_evaluation(mdp: MDP, policy: jax.Array, horizon: int) -> Evalu
     validate(mdp)
     states, actions = mdp.reward.shape
     stationary = policy.shape in ((states,), (states, actions))
-    laws = policy_law(policy, mdp)
-    laws = jnp.broadcast_to(laws, (horizon, states, actions)) if stationary else laws
-    if laws.shape != (horizon, states, actions):
+    by_step = action_probabilities(policy, mdp)
+    if stationary:
+        by_step = jnp.broadcast_to(by_step, (horizon, states, actions))
+    if by_step.shape != (horizon, states, actions):
         raise ValueError(f"policy: shape {policy.shape}; expected {(horizon, states)} or {(horizon, states, actions)}")
 
-    def step(carry: tuple, law: jax.Array) -> tuple:
+    def step(carry: tuple, probabilities: jax.Array) -> tuple:
         value, error = carry
         q = backup(mdp, value)
-        error = _mixing(law) * rounding_error(mdp, value) + contraction(mdp) * error
-        value = jnp.sum(law * q, axis=-1)
+        error = _mixing(probabilities) * rounding_error(mdp, value) + contraction(mdp) * error
+        value = jnp.sum(probabilities * q, axis=-1)
         return (value, error), (value, q, error)
 
     zero = jnp.zeros(states, mdp.reward.dtype)
-    _, (value, q, error) = jax.lax.scan(step, (zero, zero[0]), laws, reverse=True)
+    _, (value, q, error) = jax.lax.scan(step, (zero, zero[0]), by_step, reverse=True)
     value = jnp.concatenate([value, zero[None]])
     return Evaluation(value=value, q=q, certificate=certificate(zero[0], jnp.max(error), horizon))
 
 
 def reach_probabilities(mdp: MDP, policy: jax.Array, horizon: int) -> jax.Array:
-    """The law of the state at each step: `d_0 = rho`, `d_{h+1}(s') = sum_{s,a} d_h(s) pi_h(a|s) P(s'|s,a)`.
+    """The distribution of the state at each step: `d_0 = rho`, `d_{h+1}(s') = sum_{s,a} d_h(s) pi_h(a|s) P(s'|s,a)`.
 
     Args:
         mdp: any MDP.
@@ -99,23 +100,23 @@ def reach_probabilities(mdp: MDP, policy: jax.Array, horizon: int) -> jax.Array:
     Returns:
         [H + 1, S] probabilities.
     """
-    law = policy_law(policy, mdp)
-    laws = jnp.broadcast_to(law, (horizon, *mdp.reward.shape))
+    probabilities = action_probabilities(policy, mdp)
+    by_step = jnp.broadcast_to(probabilities, (horizon, *mdp.reward.shape))
 
-    def step(reach: jax.Array, law: jax.Array) -> tuple:
-        joint = reach[:, None] * law
+    def step(reach: jax.Array, probabilities: jax.Array) -> tuple:
+        joint = reach[:, None] * probabilities
         reach = jnp.einsum("sa,sat->t", joint, mdp.transition, precision=jax.lax.Precision.HIGHEST)
         return reach, reach
 
-    _, later = jax.lax.scan(step, mdp.initial, laws)
+    _, later = jax.lax.scan(step, mdp.initial, by_step)
     return jnp.concatenate([mdp.initial[None], later])
 
 
-def policy_law(policy: jax.Array, mdp: MDP) -> jax.Array:
+def action_probabilities(policy: jax.Array, mdp: MDP) -> jax.Array:
     """A policy as probabilities [..., S, A], from those or from action indices [..., S].
 
     Raises:
-        ValueError: the policy does not fit the MDP, names an action it has not, or is no probability law.
+        ValueError: the policy does not fit the MDP, names an action it has not, or is no probability distribution.
     """
     states, actions = mdp.reward.shape
     if jnp.issubdtype(policy.dtype, jnp.integer):
@@ -131,6 +132,7 @@ def policy_law(policy: jax.Array, mdp: MDP) -> jax.Array:
     return policy.astype(mdp.reward.dtype)
 
 
-def _mixing(law: jax.Array) -> jax.Array:
+def _mixing(probabilities: jax.Array) -> jax.Array:
     """Room for the rounding of a sum over A actions and of the probabilities in it, relative to one backup's."""
-    return 1 + law.shape[-1] / (law.shape[-2] + 8) + 2 * jnp.max(jnp.abs(jnp.sum(law, axis=-1) - 1))
+    states, actions = probabilities.shape[-2:]
+    return 1 + actions / (states + 8) + 2 * jnp.max(jnp.abs(jnp.sum(probabilities, axis=-1) - 1))

@@ -25,7 +25,7 @@ class AlphaPolicy(NamedTuple):
     pomdp: POMDP  # whose beliefs are followed
 
 
-class Tracked(NamedTuple):
+class BeliefMemory(NamedTuple):
     """Memory of an agent that follows its belief."""
 
     belief: jax.Array  # [S]
@@ -70,17 +70,17 @@ def best_action(policy: AlphaPolicy, belief: jax.Array, time: jax.Array | int) -
 def agent() -> Agent:
     """The agent whose `params` are an `AlphaPolicy`; it follows its belief by Bayes' rule."""
 
-    def init(key: jax.Array, params: AlphaPolicy) -> Tracked:
-        return Tracked(belief=params.pomdp.initial, time=jnp.int32(0))
+    def init(key: jax.Array, params: AlphaPolicy) -> BeliefMemory:
+        return BeliefMemory(belief=params.pomdp.initial, time=jnp.int32(0))
 
-    def act(draw: jax.Array, memory: Tracked, observation: jax.Array, params: AlphaPolicy) -> tuple:
+    def act(draw: jax.Array, memory: BeliefMemory, observation: jax.Array, params: AlphaPolicy) -> tuple:
         start = posterior(params.pomdp.initial, params.pomdp.initial_observation[:, observation]).belief
         belief = jnp.where(memory.time == 0, start, memory.belief)
         return best_action(params, belief, memory.time), memory._replace(belief=belief)
 
-    def observe(memory: Tracked, transition: Transition, params: AlphaPolicy) -> Tracked:
+    def observe(memory: BeliefMemory, transition: Transition, params: AlphaPolicy) -> BeliefMemory:
         after = update(params.pomdp, memory.belief, transition.action, transition.next_observation)
-        return Tracked(belief=after.belief, time=memory.time + 1)
+        return BeliefMemory(belief=after.belief, time=memory.time + 1)
 
     def draws(key: jax.Array, length: int) -> jax.Array:
         return jnp.zeros(length)

@@ -194,7 +194,10 @@ def _plan(pomdp: POMDP, bounds: Bounds, pad: jax.Array, trials: int) -> PointBas
 
 def _grown(bounds: Bounds) -> Bounds:
     """The same bounds with twice the room."""
-    double = lambda x, fill: jnp.concatenate([x, jnp.broadcast_to(fill, x.shape)], axis=1)
+
+    def double(x: jax.Array, fill: jax.Array) -> jax.Array:
+        return jnp.concatenate([x, jnp.broadcast_to(fill, x.shape)], axis=1)
+
     return bounds._replace(
         vector=double(bounds.vector, bounds.vector[:, :1]),
         action=double(bounds.action, bounds.action[:, :1]),
