@@ -39,11 +39,6 @@ class Use(enum.IntEnum):
     BANDIT_WORLDS = 400
     BANDIT_PLAY = 401
 
-    SPEED_INSTANCES = 500
-    SPEED_WEIGHTS = 501
-    SPEED_PLAY = 502
-    SPEED_DATA = 503
-
 
 def stream(seed: int, use: Use, *index: int | str) -> jax.Array:
     """The key of one use: `fold_in(... fold_in(fold_in(fold_in(key(seed), use), n), index_1) ..., index_n)`.

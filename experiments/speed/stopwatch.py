@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 
-class Row(NamedTuple):
+class SpeedRow(NamedTuple):
     """One line of the table; rates are per second."""
 
     work: str
@@ -28,7 +28,7 @@ def compare(
     peer_name: str,
     repeats: int,
     peer_amount: int | None = None,
-) -> Row:
+) -> SpeedRow:
     """Rates of two ways to do a work: medians of `repeats` runs each, in turns, after one that is not counted.
 
     Args:
@@ -50,4 +50,4 @@ def compare(
                 times.append(time.perf_counter() - start)
     mine = amount / float(np.median(seconds[0]))
     theirs = (peer_amount or amount) / float(np.median(seconds[1]))
-    return Row(work=work, ours=mine, peer=theirs, peer_name=peer_name, units=units, ratio=mine / theirs)
+    return SpeedRow(work=work, ours=mine, peer=theirs, peer_name=peer_name, units=units, ratio=mine / theirs)

@@ -17,13 +17,16 @@ def gpt(shape: TransformerConfig, features: int, outputs: int, longest: int) -> 
         ModuleNotFoundError: PyTorch is not installed.
     """
     torch = importlib.import_module("torch")
-    nn, width = torch.nn, shape.width
+    nn = torch.nn
+    width = shape.width
 
-    class Block(nn.Module):
+    class TorchBlock(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.norm, self.mlp_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-            self.read, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
+            self.norm = nn.LayerNorm(width)
+            self.mlp_norm = nn.LayerNorm(width)
+            self.read = nn.Linear(width, 3 * width, bias=False)
+            self.out = nn.Linear(width, width, bias=False)
             hidden = shape.mlp_ratio * width
             self.mlp = nn.Sequential(
                 nn.Linear(width, hidden, bias=False), nn.GELU(approximate="tanh"), nn.Linear(hidden, width, bias=False)
@@ -35,18 +38,20 @@ def gpt(shape: TransformerConfig, features: int, outputs: int, longest: int) -> 
             x = x + self.out(seen.transpose(1, 2).flatten(-2))
             return x + self.mlp(self.mlp_norm(x))
 
-    class Decoder(nn.Module):
+    class TorchDecoder(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.embed, self.position = nn.Linear(features, width), nn.Embedding(longest, width)
-            self.blocks = nn.Sequential(*(Block() for _ in range(shape.layers)))
-            self.norm, self.readout = nn.LayerNorm(width), nn.Linear(width, outputs)
+            self.embed = nn.Linear(features, width)
+            self.position = nn.Embedding(longest, width)
+            self.blocks = nn.Sequential(*(TorchBlock() for _ in range(shape.layers)))
+            self.norm = nn.LayerNorm(width)
+            self.readout = nn.Linear(width, outputs)
 
         def forward(self, tokens: Any) -> Any:
             x = self.embed(tokens) + self.position(torch.arange(tokens.shape[1]))
             return self.readout(self.norm(self.blocks(x)))
 
-    return Decoder()
+    return TorchDecoder()
 
 
 def training(module: Any, tokens: np.ndarray, label: np.ndarray, rate: float) -> Any:
