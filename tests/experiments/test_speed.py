@@ -24,10 +24,10 @@ def test_a_missing_peer_skips_its_own_rows():
     def after(repeats):
         yield row("after")
 
-    console = Console(file=io.StringIO(), width=200)
-    rows = speed.measured((before, lacking, after), 1, console)
+    told = io.StringIO()
+    rows = speed.measured((before, lacking, after), 1, Console(file=told, width=200))
     assert [row.work for row in rows] == ["before", "after"]
-    assert "skipped lacking: the peer peer is not installed" in console.file.getvalue()
+    assert "skipped lacking: the peer peer is not installed" in told.getvalue()
 
 
 def test_ratios_are_those_of_the_rates():
