@@ -8,33 +8,37 @@ from jaxdm.analysis import storage
 
 
 def draw(results: Path) -> list[Drawn]:
-    """The figure of the newest stored run; metrics are named as `experiments.bandit` writes them.
-
-    `times [X]`, `players [P]`, `laws [W]`, `regret [P, W, seeds, X]`.
-    """
-    stored = [style.plain(result) for result in storage.read_results(results, "bandit")]
+    """The figure of the newest stored run of `experiments.bandit`."""
+    stored = storage.read_results(results, "bandit")
     return [regret(stored[-1])] if stored else []
 
 
-def regret(result: style.Plain) -> Drawn:
-    """One panel per law, one line per player, with seed intervals."""
-    times, regrets = result.metrics["times"], result.metrics["regret"]
-    names, laws = [str(name) for name in result.metrics["players"]], [str(law) for law in result.metrics["laws"]]
-    figure, panels = style.panels(len(laws), width=style.PAGE, height=2.9)
-    for column, (axes, law) in enumerate(zip(panels, laws, strict=True)):
+def regret(result: storage.Result) -> Drawn:
+    """One panel per distribution of the means, one line per player, with seed intervals.
+
+    Args:
+        result: with `regret [player, distribution, seed, round]`.
+    """
+    values = result.metrics["regret"]
+    names = values.coords["player"].values.tolist()
+    distributions = values.coords["distribution"].values.tolist()
+    figure, panels = style.panels(len(distributions), width=style.PAGE, height=2.9)
+    for axes, distribution in zip(panels, distributions, strict=True):
         for order, name in enumerate(names):
-            style.line(axes, times, regrets[order, column].T, name, order, marked=False)
+            curve = values.sel(player=name, distribution=distribution).transpose("round", "seed")
+            style.line(axes, curve.coords["round"].values, curve.values, name, order, marked=False)
             if order >= len(style.PALETTE):
                 axes.lines[-1].set_linestyle("--")
-        axes.set(title=law, xlabel="round", ylim=(0, None))
+        axes.set(title=distribution, xlabel="round", ylim=(0, None))
     panels[0].set_ylabel("regret")
     style.legend_above(figure, panels[0], columns=5)
-    least = [names[int(order)] for order in regrets[..., -1].mean(axis=-1).argmin(axis=0)]
-    ends = style.listed([f"{name} ({law})" for name, law in zip(least, laws, strict=True)])
+    ends = values.isel(round=-1).mean("seed")
+    least = [names[int(ends.sel(distribution=distribution).argmin("player"))] for distribution in distributions]
+    told = style.listed([f"{name} ({where})" for name, where in zip(least, distributions, strict=True)])
     caption = (
         "Cumulative regret against the best arm of each round. Look at which lines flatten: with means that stand "
         "still a good player's do, with means that move none can; where they switch, which lines bend upwards: those "
-        f"players trust the past. Least at the end: {ends}. Lines are means over {regrets.shape[2]} seeds, bands 95 % "
-        f"intervals (result {result.path.name})."
+        f"players trust the past. Least at the end: {told}. Lines are means over {values.sizes['seed']} seeds, bands "
+        f"95 % intervals (result {result.path.name})."
     )
     return Drawn(name="bandit", figure=figure, caption=caption)

@@ -1,29 +1,33 @@
-"""Full-information online learning: every learner on every law of losses, and the worst that gradient ascent finds.
+"""Full-information online learning: every learner on every distribution of losses, and the worst that attacks find.
 
-Figures: `online_regret`, regret against rounds, one panel a law; `online_attack`, worst found regret against T.
+Figures: `online_regret`, regret against rounds, a panel a distribution; `online_attack`, worst found regret against T.
 Commands: `python -m experiments.online quick`, `... paper`; `... quick --help` lists what can be changed.
 Cost: quick 1 to 4 minutes on two CPU cores, most of it compilation; paper is for one GPU, and has not been timed.
 Expectation: under attack the regret of Hedge and FTRL grows as T^0.5, within their bounds; follow-the-leader's as T.
 
-An attack starts from random losses, and from those of an adversary that reacts to the learner.
+An attack is gradient ascent through the learner, from random losses, and from those of an adversary that reacts to it.
+
+Dimensions: `L` learners, `D` distributions of losses, `N` seeds, `R` runs, `T` rounds, `H` numbers of rounds of the
+attacked games, `n` gradient steps, `d` coordinates.
 """
 
 import dataclasses
 import functools
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
 from experiments import cli
-from experiments.online.games import attacked, contenders, course, targets
+from experiments.online.games import attacked, learners, regret_curve, targets
 from experiments.progress import bar
+from experiments.streams import Use, stream
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import Claim, within, write_claims
 from jaxdm.analysis.statistics import Interval, exponent_interval
+from jaxdm.analysis.storage import named
 from jaxdm.envs import families, online
 from jaxdm.oracles.attack import ATTACK_SPACES
 from jaxdm.validation import InvalidInput
@@ -32,56 +36,14 @@ EXPECTED = {"Hedge": (0.4, 0.6), "FTRL, ball": (0.4, 0.6), "follow the leader": 
 """Targets of the attacks, and where the exponent of the worst regret must lie."""
 
 
-FIT = ("exponent", "low", "high")
-"""Of a fitted exponent and its interval."""
-
-
-def claims(metrics: Mapping[str, Any]) -> list[Claim]:
-    """How the worst regret that attacks found grows with the number of rounds; holds when the whole interval fits.
-
-    Args:
-        metrics: as the parts of the study give them.
-    """
-    fits = dict(zip(metrics["attack_learners"], metrics["attack_exponent"], strict=True))
-    horizons, rows = metrics["horizons"], []
-    for name, (least, most) in EXPECTED.items():
-        estimate, low, high = fits[name]
-        statement = f"worst regret of {name} found by attack grows as T^x, T = {horizons[0]}..{horizons[-1]}"
-        interval = Interval(estimate=estimate, low=low, high=high)
-        rows.append(within(f"online {name}", statement, "classical", interval, least, most))
-    return rows
-
-
-def named_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with names and coordinates of every axis, as stored."""
-    attacked = {"agent": metrics["attack_learners"]}
-    horizon = {"horizon": metrics["horizons"]}
-    axes: dict[str, dict[str, Any]] = {
-        "rounds": {"round": None},
-        "horizons": {"horizon": None},
-        "attack_learners": {"agent": None},
-        "attack_regret": {**attacked, "seed": None, **horizon},
-        "attack_progress": {**attacked, **horizon, "step": None},
-        "attack_bound": {**attacked, **horizon},
-        "attack_exponent": {**attacked, "fit": FIT},
-    }
-    for arena in ATTACK_SPACES:
-        curve = {"agent": metrics[f"learners_{arena}"], "distribution": metrics[f"laws_{arena}"]}
-        axes |= {
-            f"learners_{arena}": {"agent": None},
-            f"laws_{arena}": {"distribution": None},
-            f"regret_{arena}": {**curve, "seed": None, "round": metrics["rounds"]},
-            f"exponent_{arena}": {**curve, "fit": FIT},
-        }
-    return {name: storage.named(value, **axes[name]) for name, value in metrics.items()}
+ESTIMATE = ("exponent", "low", "high")
+"""What is stored of a fitted exponent."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class OnlineConfig:
     """Sizes of the study; every default is the quick preset's."""
 
-    name: str = "quick"
-    """Of the preset, for the commands in the report."""
     dimension: int = 4
     """Arms, and coordinates on the ball."""
     length: int = 256
@@ -89,7 +51,7 @@ class Config:
     seeds: int = 5
     """The unit of every interval, at least two."""
     runs: int = 16
-    """Sequences of each law and seed."""
+    """Sequences of each distribution and seed."""
     horizons: tuple[int, ...] = (16, 32, 64, 128, 256)
     """Rounds of the attacked games, at least three."""
     restarts: int = 16
@@ -103,9 +65,8 @@ class Config:
 
 
 PRESETS = {
-    "quick": Config(),
-    "paper": Config(
-        name="paper",
+    "quick": OnlineConfig(),
+    "paper": OnlineConfig(
         length=4096,
         seeds=10,
         runs=256,
@@ -113,11 +74,11 @@ PRESETS = {
         restarts=256,
         attack_steps=500,
     ),
-    "toy": Config(name="toy", length=16, seeds=2, runs=2, horizons=(4, 8, 16), restarts=2, attack_steps=3),
+    "toy": OnlineConfig(length=16, seeds=2, runs=2, horizons=(4, 8, 16), restarts=2, attack_steps=3),
 }
 
 
-def main(config: Config, command: str) -> Path:
+def main(config: OnlineConfig, command: str) -> Path:
     """Play all curves and attacks, store them, and return the result's folder.
 
     Raises:
@@ -125,65 +86,96 @@ def main(config: Config, command: str) -> Path:
     """
     if config.seeds < 2 or len(config.horizons) < 3:
         raise InvalidInput(f"seeds, horizons: {config.seeds}, {config.horizons}; expected at least 2 and 3 of them")
-    key_plan, key_curves, key_attack = jax.random.split(jax.random.key(config.seed), 3)
-    metrics: dict[str, Any] = {"rounds": np.arange(1, config.length + 1), "horizons": np.asarray(config.horizons)}
-    draw = lambda law: lambda key: law(key, length=config.length, dimension=config.dimension)
-    keys = jax.random.split(key_plan, (config.seeds, config.runs))
-    plans = jnp.stack([jax.jit(jax.vmap(jax.vmap(draw(law))))(keys) for law in families.losses.LAWS.values()])
-    for arena in ATTACK_SPACES:
-        metrics |= curves(config, key_curves, arena, plans)
-    metrics |= attacks(config, key_attack)
-    path = storage.write_result(config.results, "online", config, named_metrics(metrics), command)
-    write_claims(path, claims(metrics), command)
+    shape = (config.seeds, config.runs)
+    losses = draw_losses(stream(config.seed, Use.ONLINE_LOSSES), shape, config.length, config.dimension)
+    keys = jax.random.split(stream(config.seed, Use.ONLINE_PLAY), shape)
+    metrics = {}
+    for decision_set in ATTACK_SPACES:
+        found = curves(keys, decision_set, losses)
+        metrics |= {f"{decision_set}_{name}": values for name, values in found.items()}
+    starts = jax.random.split(stream(config.seed, Use.ONLINE_ATTACK), (config.seeds, config.restarts))
+    metrics |= attacks(starts, config.dimension, config.horizons, config.attack_steps)
+    path = storage.write_result(config.results, "online", config, metrics, command)
+    write_claims(path, claims(metrics["attack_exponent"], config.horizons), command)
     return path
 
 
-def curves(config: Config, key: jax.Array, arena: str, plans: jax.Array) -> dict[str, Any]:
-    """Regret of every learner: `regret_<arena> [L, W, N, T]`, means over runs, and `exponent_<arena> [L, W, 3]`."""
-    plans = jax.vmap(jax.vmap(jax.vmap(ATTACK_SPACES[arena].scale)))(plans)
-    keys = jax.random.split(key, (config.seeds, config.runs))
-    learners, found = contenders(arena, config.dimension), []
-    with bar(f"online curves, {arena}", len(learners)) as progress:
-        for index, (agent, rate) in enumerate(learners.values()):
-            meet = lambda respond, plans, agent=agent, rate=rate: jax.jit(
-                jax.vmap(jax.vmap(jax.vmap(course(arena, agent, rate, respond))), (None, 0))
-            )(keys, plans)
-            reacting = meet(ATTACK_SPACES[arena].respond, plans[:1])
-            found.append(np.concatenate([meet(online.oblivious, plans), reacting]).mean(axis=2))
+def draw_losses(key: jax.Array, shape: tuple[int, int], length: int, dimension: int) -> jax.Array:
+    """Sequences of every distribution, [D, N, R, T, d], on no common scale; all are drawn with the same keys."""
+    keys = jax.random.split(key, shape)
+    drawn = []
+    for distribution in families.losses.LAWS.values():
+        draw = functools.partial(distribution, length=length, dimension=dimension)
+        drawn.append(jax.jit(jax.vmap(jax.vmap(draw)))(keys))
+    return jnp.stack(drawn)
+
+
+def curves(keys: jax.Array, decision_set: str, losses: jax.Array) -> dict[str, xr.DataArray]:
+    """Regret of every learner of a decision set against losses of every distribution, and against one that reacts.
+
+    Args:
+        keys: [N, R] of play.
+        decision_set: its name.
+        losses: [D, N, R, T, d], of any scale.
+
+    Returns:
+        `regret` [L, D + 1, N, T], means over runs, and its `exponent` [L, D + 1, 3].
+    """
+    space = ATTACK_SPACES[decision_set]
+    scaled = jax.vmap(jax.vmap(jax.vmap(space.scale)))(losses)
+    table, found = learners(decision_set, losses.shape[-1]), []
+    with bar(f"online curves, {decision_set}", len(table)) as progress:
+        for index, (agent, rate) in enumerate(table.values()):
+            of_learner = []
+            for respond, plans in ((online.oblivious, scaled), (space.respond, scaled[:1])):
+                play = jax.vmap(jax.vmap(regret_curve(decision_set, agent, rate, respond)))
+                of_learner.append(jax.jit(jax.vmap(play, (None, 0)))(keys, plans))
+            found.append(np.concatenate(of_learner).mean(axis=2))
             progress(index + 1, found[-1][..., -1].mean())
-    regret, late = np.stack(found), slice(config.length // 8, None)
-    rounds = np.arange(1, config.length + 1)[late]
+    regret = np.stack(found)
+    rounds = np.arange(1, regret.shape[-1] + 1)
+    late = slice(len(rounds) // 8, None)
+    fitted = [[exponent(rounds[late], values[:, late]) for values in of_learner] for of_learner in regret]
+    axes = {"learner": list(table), "distribution": [*families.losses.LAWS, "reacting"]}
     return {
-        f"learners_{arena}": list(learners),
-        f"laws_{arena}": [*families.losses.LAWS, "reacting"],
-        f"regret_{arena}": regret,
-        f"exponent_{arena}": [[exponent(rounds, values[:, late]) for values in of_law] for of_law in regret],
+        "regret": named(regret, **axes, seed=np.arange(regret.shape[2]), round=rounds),
+        "exponent": named(fitted, **axes, estimate=ESTIMATE),
     }
 
 
-def attacks(config: Config, key: jax.Array) -> dict[str, Any]:
-    """Worst regret found for every target, `attack_regret [A, N, H]`; its course, `attack_progress [A, H, n + 1]`."""
-    chosen = targets(config.dimension)
-    grid = jax.random.split(key, (config.seeds, config.restarts))
-    rounds = jnp.asarray(config.horizons, jnp.result_type(float))
-    half = jnp.arange(config.restarts) % 2 == 0
-    sizes = {"longest": max(config.horizons), "dimension": config.dimension, "steps": config.attack_steps}
-    worst, progress_made = [], []
-    with bar("online attacks", len(chosen)) as progress:
-        for index, target in enumerate(chosen.values()):
-            attempt = functools.partial(attacked, target, **sizes)
+def attacks(keys: jax.Array, dimension: int, horizons: tuple[int, ...], steps: int) -> dict[str, xr.DataArray]:
+    """The worst regret that gradient ascent finds for every target, half of the starts from a reacting adversary.
+
+    Args:
+        keys: [N, R] of each start.
+        dimension: d.
+        horizons: [H] numbers of rounds.
+        steps: n.
+
+    Returns:
+        `attack_regret` [L, N, H], the largest over starts; `attack_progress` [L, H, n + 1], the largest over starts and
+        seeds after every step; `attack_bound` [L, H], NaN where nothing is guaranteed; `attack_exponent` [L, 3].
+    """
+    table = targets(dimension)
+    rounds = jnp.asarray(horizons, jnp.result_type(float))
+    reacting = jnp.arange(keys.shape[1]) % 2 == 0
+    regret, ascent = [], []
+    with bar("online attacks", len(table)) as progress:
+        for index, target in enumerate(table.values()):
+            attempt = functools.partial(attacked, target, longest=max(horizons), dimension=dimension, steps=steps)
             of_seed = jax.vmap(jax.vmap(attempt, (None, None, 0)), (0, 0, None))
-            found = jax.jit(jax.vmap(of_seed, (0, None, None)))(grid, half, rounds)
-            worst.append(found.value.max(axis=1))
-            progress_made.append(found.progress.max(axis=(0, 1)))
-            progress(index + 1, worst[-1].mean())
-    regret = np.stack(worst)
+            found = jax.jit(jax.vmap(of_seed, (0, None, None)))(keys, reacting, rounds)
+            regret.append(np.asarray(found.value.max(axis=1)))
+            ascent.append(np.asarray(found.progress.max(axis=(0, 1))))
+            progress(index + 1, regret[-1].mean())
+    names, seeds = list(table), np.arange(keys.shape[0])
+    bound = [[target.bound * length**0.5 for length in horizons] for target in table.values()]
+    fitted = [exponent(np.asarray(horizons), values) for values in regret]
     return {
-        "attack_learners": list(chosen),
-        "attack_regret": regret,
-        "attack_progress": np.stack(progress_made),
-        "attack_bound": [[target.bound * length**0.5 for length in config.horizons] for target in chosen.values()],
-        "attack_exponent": [exponent(np.asarray(rounds), values) for values in regret],
+        "attack_regret": named(regret, learner=names, seed=seeds, horizon=horizons),
+        "attack_progress": named(ascent, learner=names, horizon=horizons, step=np.arange(steps + 1)),
+        "attack_bound": named(bound, learner=names, horizon=horizons),
+        "attack_exponent": named(fitted, learner=names, estimate=ESTIMATE),
     }
 
 
@@ -194,6 +186,23 @@ def exponent(times: np.ndarray, regret: np.ndarray) -> np.ndarray:
     except ValueError:
         return np.full(3, np.nan)
     return np.asarray([fit.exponent, fit.low, fit.high])
+
+
+def claims(exponents: xr.DataArray, horizons: tuple[int, ...]) -> list[Claim]:
+    """How the worst regret that attacks found grows with the number of rounds; holds when the whole interval fits.
+
+    Args:
+        exponents: [L, 3] of the attacks, with their intervals.
+        horizons: [H] what they were fitted to.
+    """
+    rows = []
+    for name, (least, most) in EXPECTED.items():
+        fit = exponents.sel(learner=name)
+        estimate, low, high = (fit.sel(estimate=part).values for part in ESTIMATE)
+        interval = Interval(estimate=estimate, low=low, high=high)
+        statement = f"worst regret of {name} found by attack grows as T^x, T = {horizons[0]}..{horizons[-1]}"
+        rows.append(within(f"online {name}", statement, "classical", interval, least, most))
+    return rows
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""What the online-learning study plays: decision sets, learners, a course of regret, and an attack."""
+"""What the online-learning study plays: learners on each decision set, their regret curves, and attacks on them.
+
+Dimensions: `T` rounds, `d` coordinates, `n` gradient steps.
+"""
 
 import math
 from collections.abc import Callable
@@ -31,16 +34,16 @@ from jaxdm.types import Agent
 class Target(NamedTuple):
     """A learner under attack: where it plays, its rate for T rounds, and the regret it is guaranteed, if any."""
 
-    arena: str
+    decision_set: str  # a name in `ATTACK_SPACES`
     agent: Agent
     rate: Callable[[jax.Array], Rate]
     bound: float  # times sqrt(T); NaN where nothing is guaranteed
 
 
-def contenders(arena: str, dimension: int) -> dict[str, tuple[Agent, Rate]]:
+def learners(decision_set: str, dimension: int) -> dict[str, tuple[Agent, Rate]]:
     """The learners of the regret curves, all with rates that need not know T."""
-    region = ATTACK_SPACES[arena].region
-    step = ftrl_rate() if arena == "ball" else rate(1 / math.sqrt(dimension), 0.5)
+    region = ATTACK_SPACES[decision_set].region
+    step = ftrl_rate() if decision_set == "ball" else rate(1 / math.sqrt(dimension), 0.5)
     shared = {
         "FTRL": (ftrl(region, dimension), step),
         "lazy descent": (lazy_descent(region, dimension), step),
@@ -48,7 +51,7 @@ def contenders(arena: str, dimension: int) -> dict[str, tuple[Agent, Rate]]:
         "perturbed leader": (perturbed_leader(region, dimension), rate(1.0, 0.5)),
         "follow the leader": (follow_leader(region, dimension), step),
     }
-    if arena == "ball":
+    if decision_set == "ball":
         return shared
     gumbel = perturbed_leader(region, dimension, jax.random.gumbel)
     return {
@@ -59,27 +62,41 @@ def contenders(arena: str, dimension: int) -> dict[str, tuple[Agent, Rate]]:
 
 
 def targets(dimension: int) -> dict[str, Target]:
-    """The learners under attack, with rates tuned to T but for the second."""
+    """The learners under attack, with rates tuned to T but for the second.
+
+    Hedge with `eta = sqrt(8 ln d / T)` has regret at most `sqrt(T ln d / 2)`, FTRL and descent on the unit ball with
+    `eta = 1 / sqrt(T)` at most `sqrt(T)`; following the leader is guaranteed nothing.
+
+    Reference: Cesa-Bianchi, Lugosi 2006, theorems 2.2 and 2.3; Orabona 2019, chapters 2 and 7.
+    """
     entropy = math.log(dimension)
-    tuned = lambda scale: lambda rounds: rate(scale / jnp.sqrt(rounds))
-    leader = lambda arena: follow_leader(ATTACK_SPACES[arena].region, dimension)
-    target = lambda arena, agent, rate, bound: Target(arena=arena, agent=agent, rate=rate, bound=bound)
+
+    def tuned(scale: float) -> Callable[[jax.Array], Rate]:
+        return lambda rounds: rate(scale / jnp.sqrt(rounds))
+
+    def any_time(rounds: jax.Array) -> Rate:
+        return hedge_rate(dimension)
+
+    def target(decision_set: str, agent: Agent, rate: Callable[[jax.Array], Rate], bound: float) -> Target:
+        return Target(decision_set=decision_set, agent=agent, rate=rate, bound=bound)
+
+    leader = {name: follow_leader(space.region, dimension) for name, space in ATTACK_SPACES.items()}
     return {
         "Hedge": target("simplex", hedge(dimension), tuned(math.sqrt(8 * entropy)), math.sqrt(entropy / 2)),
-        "Hedge, any T": target("simplex", hedge(dimension), lambda rounds: hedge_rate(dimension), math.sqrt(entropy)),
-        "follow the leader": target("simplex", leader("simplex"), tuned(1.0), math.nan),
+        "Hedge, any T": target("simplex", hedge(dimension), any_time, math.sqrt(entropy)),
+        "follow the leader": target("simplex", leader["simplex"], tuned(1.0), math.nan),
         "FTRL, ball": target("ball", ftrl(BALL, dimension), tuned(1.0), 1.0),
         "greedy descent, ball": target("ball", greedy_descent(BALL, dimension), tuned(1.0), 1.0),
-        "follow the leader, ball": target("ball", leader("ball"), tuned(1.0), math.nan),
+        "follow the leader, ball": target("ball", leader["ball"], tuned(1.0), math.nan),
     }
 
 
-def course(arena: str, agent: Agent, rate: Rate, respond: online.Response) -> Callable[..., jax.Array]:
-    """`(key, plan [T, d]) -> regret [T]` of a learner against an adversary with that plan."""
+def regret_curve(decision_set: str, agent: Agent, rate: Rate, respond: online.Response) -> Callable[..., jax.Array]:
+    """`(key, plan [T, d]) -> regret [T]` of a learner after each round, against an adversary with that plan."""
 
     def regret(key: jax.Array, plan: jax.Array) -> jax.Array:
         episode = rollout(key, online.env(respond), plan, agent, rate, plan.shape[0])
-        return external(ATTACK_SPACES[arena].region, episode.next_observation, episode.action)
+        return external(ATTACK_SPACES[decision_set].region, episode.next_observation, episode.action)
 
     return regret
 
@@ -89,13 +106,25 @@ def attacked(
 ) -> Attack:
     """One attack on the first `rounds` of `longest` rounds; later losses are zero and cost nothing.
 
-    It starts from random losses, or from what the reacting adversary answered.
+    Args:
+        target: who is attacked.
+        key: of the start and of the learner's play.
+        reacting: [] bool, whether it starts from what a reacting adversary answered, instead of from random losses.
+        rounds: [] T.
+        longest: rounds that are simulated, at least T.
+        dimension: d.
+        steps: n.
     """
-    arena, rate = ATTACK_SPACES[target.arena], target.rate(rounds)
+    space, rate = ATTACK_SPACES[target.decision_set], target.rate(rounds)
     key_plan, key_play = jax.random.split(key)
-    plan = arena.scale(families.losses.gaussian(key_plan, length=longest, dimension=dimension))
-    answered = rollout(key_play, online.env(arena.respond), plan, target.agent, rate, longest).next_observation
+    plan = space.scale(families.losses.gaussian(key_plan, length=longest, dimension=dimension))
+    answered = rollout(key_play, online.env(space.respond), plan, target.agent, rate, longest).next_observation
     played = (jnp.arange(longest) < rounds)[:, None]
-    allowed = lambda losses: jnp.where(played, arena.project(losses), 0)
-    regret = lambda losses: external(arena.region, losses, online.play(key_play, losses, target.agent, rate))[-1]
+
+    def allowed(losses: jax.Array) -> jax.Array:
+        return jnp.where(played, space.project(losses), 0)
+
+    def regret(losses: jax.Array) -> jax.Array:
+        return external(space.region, losses, online.play(key_play, losses, target.agent, rate))[-1]
+
     return attack.ascend(regret, allowed, jnp.where(reacting, answered, plan), steps)

@@ -6,40 +6,43 @@ import numpy as np
 import pytest
 
 from experiments import bandit
-from experiments.bandit import LAWS, PRESETS, players, worlds
+from experiments.bandit import PRESETS, distributions, draw_worlds, players
+from experiments.streams import Use, stream
 from figures import bandit as figure
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import read_claims
+from jaxdm.analysis.storage import named
 
 TOY = PRESETS["toy"]
 
 
-COMMAND = "python -m experiments.bandit toy"
-
-
 def test_a_toy_run_is_stored_whole(tmp_path, monkeypatch):
-    some = {
-        name: player for name, player in players(TOY).items() if name in ("UCB1", "Thompson", "Exp3", "sliding window")
-    }
-    monkeypatch.setattr(bandit, "players", lambda config: some)
-    path = bandit.main(dataclasses.replace(TOY, results=tmp_path), COMMAND)
+    table = players(TOY.arms, TOY.rounds, TOY.switches)
+    some = {name: table[name] for name in ("UCB1", "Thompson", "Exp3", "sliding window")}
+    monkeypatch.setattr(bandit, "players", lambda arms, rounds, changes: some)
+    path = bandit.main(dataclasses.replace(TOY, results=tmp_path), "python -m experiments.bandit toy")
     metrics = storage.read_result(path).metrics
-    names, points = metrics["players"].values.tolist(), len(metrics["times"])
-    assert metrics["regret"].shape == (len(names), len(LAWS), 2, points)
-    assert np.all(np.diff(metrics["regret"].values, axis=-1) >= -1e-4)
+    regret = metrics["regret"]
+    assert regret.dims == ("player", "distribution", "seed", "round")
+    assert regret.coords["player"].values.tolist() == list(some)
+    assert regret.sizes["distribution"] == 4
+    assert regret.sizes["seed"] == 2
+    assert np.all(regret.diff("round") >= -1e-4)
     assert np.all((metrics["greedy"] >= 0) & (metrics["greedy"] <= 1))
-    assert metrics["times"][-1] == TOY.rounds
-    assert {row.id for row in read_claims(path / "claims.json")} == {"B-still", "B-moving", "B-window"}
+    assert regret.coords["round"][-1] == TOY.rounds
+    claims = read_claims(path / "claims.json")
+    assert {claim.id for claim in claims} == {"B-still", "B-moving", "B-window"}
+    assert {claim.command for claim in claims} == {"python -m experiments.bandit toy"}
     drawn = figure.draw(tmp_path)[0]
-    assert [line.get_label() for line in drawn.figure.axes[0].lines] == names
+    assert [line.get_label() for line in drawn.figure.axes[0].lines] == list(some)
 
 
 def test_the_figure_shows_what_is_stored(tmp_path):
     regret = np.random.default_rng(0).random((9, 2, 3, 4)).cumsum(axis=-1)
     regret[2] /= 100
     names = [f"player {i}" for i in range(9)]
-    metrics = {"times": [1, 2, 4, 8], "players": names, "laws": ["a", "b"], "regret": regret}
-    storage.write_result(tmp_path, "bandit", {}, bandit.named_metrics(metrics), COMMAND)
+    stored = named(regret, player=names, distribution=["a", "b"], seed=None, round=[1, 2, 4, 8])
+    storage.write_result(tmp_path, "bandit", {}, {"regret": stored}, "python -m experiments.bandit quick")
     drawn = figure.draw(tmp_path)[0]
     for column, axes in enumerate(drawn.figure.axes):
         for line, values in zip(axes.lines, regret[:, column], strict=True):
@@ -48,14 +51,19 @@ def test_the_figure_shows_what_is_stored(tmp_path):
     assert figure.draw(tmp_path / "nowhere") == []
 
 
-def test_worlds_are_those_of_their_laws():
-    made = [worlds(TOY, law) for law in range(len(LAWS))]
-    moves = [np.abs(np.diff(np.asarray(world.mean, np.float64), axis=2)).max(axis=-1).sum(axis=-1) for world in made]
-    assert np.all(moves[0] == 0)
-    assert np.all(moves[1] == 0)
-    assert np.any(moves[2] > 0)
-    assert np.all((moves[3] > 0) & (moves[3] <= TOY.budget * (1 + 1e-5)))
-    assert len(players(PRESETS["paper"])) == 9
+def test_worlds_are_those_of_their_distributions():
+    families = distributions(TOY.arms, TOY.rounds, TOY.switches, TOY.budget)
+    key, shape = stream(TOY.seed, Use.BANDIT_WORLDS), (TOY.seeds, TOY.runs)
+    moves = {}
+    for name, family in families.items():
+        mean = np.asarray(draw_worlds(family, key, shape, TOY.rounds).mean, np.float64)
+        assert mean.shape == (*shape, TOY.rounds, TOY.arms)
+        moves[name] = np.abs(np.diff(mean, axis=2)).max(axis=-1).sum(axis=-1)
+    assert np.all(moves["uniform means"] == 0)
+    assert np.all(moves["one gap of 0.2"] == 0)
+    assert np.any(moves["switching"] > 0)
+    assert np.all((moves["wandering"] > 0) & (moves["wandering"] <= TOY.budget * (1 + 1e-5)))
+    assert len(players(5, 10_000, 4.0)) == 9
 
 
 @pytest.mark.parametrize(
@@ -63,4 +71,4 @@ def test_worlds_are_those_of_their_laws():
 )
 def test_bad_sizes_are_named(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
-        bandit.main(dataclasses.replace(TOY, results=tmp_path, **change), COMMAND)
+        bandit.main(dataclasses.replace(TOY, results=tmp_path, **change), "python -m experiments.bandit toy")

@@ -6,17 +6,15 @@ import numpy as np
 import pytest
 
 from experiments.online import __main__ as study
-from experiments.online.__main__ import Config, claims
+from experiments.online.__main__ import OnlineConfig, claims
 from experiments.online.games import attacked, targets
 from figures import online as figure
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import read_claims, write_claims
+from jaxdm.analysis.storage import named
 from jaxdm.oracles.attack import ATTACK_SPACES
 
 T, STEPS = 12, 3
-
-
-COMMAND = "python -m experiments.online quick"
 
 
 HORIZONS = np.asarray([16, 32, 64])
@@ -25,24 +23,25 @@ HORIZONS = np.asarray([16, 32, 64])
 @pytest.mark.parametrize("name", ["Hedge", "follow the leader, ball"])
 def test_an_attack_stays_in_its_rounds_and_within_what_is_allowed(name):
     target = targets(3)[name]
-    attack = lambda reacting, rounds: attacked(
-        target, jax.random.key(0), reacting, rounds, longest=T, dimension=3, steps=STEPS
-    )
+
+    def attack(reacting, rounds):
+        return attacked(target, jax.random.key(0), reacting, rounds, longest=T, dimension=3, steps=STEPS)
+
     grid = jax.jit(jax.vmap(jax.vmap(attack, (None, 0)), (0, None)))
     found = grid(jnp.asarray([True, False]), jnp.asarray([5.0, 12.0]))
     assert found.progress.shape == (2, 2, STEPS + 1)
     assert np.all(found.losses[:, 0, 5:] == 0)
     assert np.any(found.losses[:, 1, 5:] != 0)
-    again = jax.vmap(jax.vmap(ATTACK_SPACES[target.arena].project))(found.losses)
+    again = jax.vmap(jax.vmap(ATTACK_SPACES[target.decision_set].project))(found.losses)
     assert np.allclose(again, found.losses, rtol=0, atol=4 * np.finfo(np.float32).eps)
     if np.isfinite(target.bound):
         assert np.all(found.value <= target.bound * np.sqrt([5.0, 12.0])[None])
 
 
 def test_too_few_seeds_or_horizons_are_refused_before_work():
-    for config in (Config(seeds=1), Config(horizons=(8, 16))):
+    for config in (OnlineConfig(seeds=1), OnlineConfig(horizons=(8, 16))):
         with pytest.raises(ValueError, match="seeds, horizons"):
-            study.main(config, COMMAND)
+            study.main(config, "python -m experiments.online")
 
 
 def test_exponents_are_fitted_and_missing_where_regret_is_not_positive():
@@ -59,30 +58,35 @@ def synthetic():
     regret = np.repeat(HORIZONS[None, None] ** power[:, None, None], 2, axis=1)
     exponents = np.stack([power, power - 0.05, power + 0.05], axis=1)
     bound = np.where(power[:, None] < 1, 2 * HORIZONS[None] ** 0.5, np.nan)
-    metrics = {"rounds": np.arange(1, 9), "horizons": HORIZONS, "attack_learners": learners, "attack_bound": bound}
-    metrics |= {"attack_regret": regret, "attack_progress": regret.mean(axis=1)[..., None] * np.linspace(0.5, 1, 4)}
-    for arena, names in (("simplex", ["Hedge", "FTRL"]), ("ball", ["FTRL"])):
-        course = np.ones((len(names), 5, 2, 8)) * np.sqrt(np.arange(1, 9))
-        laws = [f"law_{i}" for i in range(5)]
-        metrics |= {f"learners_{arena}": names, f"laws_{arena}": laws, f"regret_{arena}": course}
-    return metrics | {"attack_exponent": exponents}
+    ascent = regret.mean(axis=1)[..., None] * np.linspace(0.5, 1, 4)
+    metrics = {
+        "attack_regret": named(regret, learner=learners, seed=None, horizon=HORIZONS),
+        "attack_bound": named(bound, learner=learners, horizon=HORIZONS),
+        "attack_progress": named(ascent, learner=learners, horizon=HORIZONS, step=None),
+        "attack_exponent": named(exponents, learner=learners, estimate=study.ESTIMATE),
+    }
+    for decision_set, names in (("simplex", ["Hedge", "FTRL"]), ("ball", ["FTRL"])):
+        curves = np.ones((len(names), 5, 2, 8)) * np.sqrt(np.arange(1, 9))
+        distributions = [f"losses_{i}" for i in range(5)]
+        axes = {"learner": names, "distribution": distributions, "seed": None, "round": np.arange(1, 9)}
+        metrics[f"{decision_set}_regret"] = named(curves, **axes)
+    return metrics
 
 
 def test_claims_follow_the_fitted_exponents(tmp_path):
-    metrics = synthetic()
-    rows = claims(metrics)
+    exponents = synthetic()["attack_exponent"]
+    rows = claims(exponents, tuple(HORIZONS))
     assert [claim.verdict for claim in rows] == ["holds"] * 3
-    metrics["attack_exponent"] = metrics["attack_exponent"] + 0.3
-    assert [claim.verdict for claim in claims(metrics)] == ["differs"] * 3
-    write_claims(tmp_path, rows, COMMAND)
-    assert read_claims(tmp_path / "claims.json")[0].command == COMMAND
+    assert [claim.verdict for claim in claims(exponents + 0.3, tuple(HORIZONS))] == ["differs"] * 3
+    write_claims(tmp_path, rows, "python -m experiments.online quick")
+    assert read_claims(tmp_path / "claims.json")[0].command == "python -m experiments.online quick"
 
 
-def test_figures_show_every_law_and_target(tmp_path):
+def test_figures_show_every_distribution_and_target(tmp_path):
     assert figure.draw(tmp_path) == []
-    storage.write_result(tmp_path, "online", {"seed": 0}, study.named_metrics(synthetic()), COMMAND)
+    storage.write_result(tmp_path, "online", {"seed": 0}, synthetic(), "python -m experiments.online quick")
     simplex, ball, attack = figure.draw(tmp_path)
-    assert [axes.get_title() for axes in simplex.figure.axes] == [f"law {i}" for i in range(5)]
+    assert [axes.get_title() for axes in simplex.figure.axes] == [f"losses {i}" for i in range(5)]
     colours = [{line.get_label(): line.get_color() for line in drawn.figure.axes[0].lines} for drawn in (simplex, ball)]
     assert colours[0]["FTRL"] == colours[1]["FTRL"] != colours[0]["Hedge"]
     assert len(attack.figure.axes[1].lines) == 4 + 1
