@@ -362,3 +362,106 @@ def test_a_stationary_policy_is_used_at_every_step(double):
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call(two_state_example(0.9))
+
+
+def test_a_penalty_elsewhere_does_not_blur_a_decision():
+    world = mdp.make(np.broadcast_to(np.eye(2)[:, None], (2, 2, 2)), [[0.0, 1.0], [0.0, -1e6]])
+    plan = planning.backward_induction(world, 1)
+    assert plan.policy.tolist() == [[1, 0]]
+    assert plan.ties.tolist() == [[[False, True], [True, False]]]
+    assert plan.value_error[0, 0] <= 2e-6
+    assert plan.certificate.bound <= 2e-6, "the penalised action is never taken, so its rounding bounds nothing"
+
+
+def inventory(capacity=10, price=4.0, order=2.0, fixed=1.0, holding=0.3, penalty=-1e5):
+    """A newsvendor with stock 0..C and demand uniform on it; orders beyond the capacity pay a penalty."""
+    sizes = capacity + 1
+    transition, reward = np.zeros((sizes, sizes, sizes)), np.zeros((sizes, sizes))
+    for stock in range(sizes):
+        for ordered in range(sizes):
+            level = stock + ordered
+            if level > capacity:
+                transition[stock, ordered, stock], reward[stock, ordered] = 1.0, penalty
+                continue
+            for demand in range(sizes):
+                sold = min(level, demand)
+                transition[stock, ordered, level - sold] += 1 / sizes
+                reward[stock, ordered] += (price * sold - holding * (level - sold)) / sizes
+            reward[stock, ordered] -= order * ordered + fixed * (ordered > 0)
+    return transition, reward
+
+
+@pytest.mark.parametrize("solve", DISCOUNTED.values(), ids=DISCOUNTED)
+def test_infeasible_orders_do_not_spoil_an_inventory(solve):
+    transition, reward = inventory()
+    true_value, true_q = reference.extended(transition, reward, 0.9)
+    plan = solve(mdp.make(transition, reward, discount=0.9))
+    assert plan.value.dtype == jnp.float32
+    assert np.all(np.abs(np.asarray(plan.value, float) - true_value) <= float(plan.certificate.bound))
+    assert plan.certificate.bound <= 0.02
+    chosen = np.take_along_axis(true_q, np.asarray(plan.policy)[:, None], axis=1)[:, 0]
+    assert np.all(true_value - chosen <= 1e-3)
+
+
+def mixed_problem(rng):
+    """A random MDP with rewards of scales 1e-6 to 1e7, penalties, states without reward, near-ties and sure moves."""
+    transition = rng.dirichlet(np.full(S, rng.choice([0.1, 1.0])), size=(S, A))
+    sure = rng.random((S, A)) < 0.2
+    transition[sure] = np.eye(S)[rng.integers(S, size=sure.sum())]
+    transition /= transition.sum(axis=-1, keepdims=True)
+    reward = rng.normal(size=(S, A)) * 10.0 ** rng.uniform(-6, 2)
+    penalised = rng.random((S, A)) < 0.15
+    reward[penalised] = -(10.0 ** rng.uniform(2, 7, size=penalised.sum()))
+    reward[rng.random(S) < 0.2] = 0.0
+    if rng.random() < 0.3:
+        reward[:, 1] = reward[:, 0] * (1 + 1e-7 * rng.normal(size=S))
+        transition[:, 1] = transition[:, 0]
+    return transition, reward
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("discount", [0.5, 0.99, 1 - 1e-4, 1 - 1e-7])
+def test_no_entry_leaves_its_bound_on_mixed_scales(precision, discount):
+    rng = np.random.default_rng(int(1e8 * discount))
+    problems = [mixed_problem(rng) for _ in range(COUNT)]
+    with jax.enable_x64(precision == "float64"):
+        worlds = [mdp.make(transition, reward, discount=discount) for transition, reward in problems]
+        batch = jax.tree.map(lambda *rows: jnp.stack(rows), *worlds)
+        solved = {None: howards(batch), 20: inductions(batch)}
+    for horizon, plan in solved.items():
+        for i, (transition, reward) in enumerate(problems):
+            true_value, true_q = reference.extended(transition, reward, discount, horizon)
+            at = (i,) if horizon is None else (i, 0)
+            q, error, policy = (np.asarray(x[at], np.longdouble) for x in (plan.q, plan.error, plan.policy))
+            assert np.all(np.abs(q - true_q) <= error)
+            assert np.all(
+                np.abs(np.asarray(plan.value[at], np.longdouble) - true_value) <= np.asarray(plan.value_error[at])
+            )
+            rows, taken, best = np.arange(S), policy.astype(int), true_q.argmax(axis=1)
+            assert np.all(true_value - true_q[rows, taken] <= error[rows, taken] + error[rows, best])
+            assert np.all(np.asarray(plan.ties[at])[rows, best]), "the best action is among the ties"
+            assert not np.isnan(plan.certificate.bound[i])
+
+
+@pytest.mark.parametrize("solve", DISCOUNTED.values(), ids=DISCOUNTED)
+def test_rows_slightly_below_one_near_discount_one(double, solve):
+    world = mdp.make(np.full((3, 1, 3), 1 / 3) * (1 - 2e-7), np.ones((3, 1)), discount=1 - 1e-7)
+    plan = solve(world)
+    truth = 1 / (1 - float(world.discount) * float(world.transition.sum(axis=-1).min()))
+    assert np.all(np.abs(np.asarray(plan.value) - truth) <= plan.certificate.bound)
+    assert plan.certificate.bound < 1
+
+
+def test_what_vanishes_in_the_float_type_is_in_the_bound():
+    plan = planning.backward_induction(mdp.make(np.ones((1, 1, 1)), [[1e-40]]), 3)
+    assert abs(float(plan.value[0, 0]) - 3e-40) <= float(plan.certificate.bound) < 1e-35
+
+
+@pytest.mark.parametrize(("reward", "discount"), [(3e38, 0.9), (1e36, 0.999)])
+def test_rewards_whose_sum_would_overflow_are_refused(reward, discount):
+    world = mdp.make(np.ones((1, 1, 1)), [[reward]], discount=discount)
+    for solve in (planning.value_iteration, planning.policy_iteration):
+        with pytest.raises(ValueError, match=r"reward: .* in modulus; expected at most .*float32"):
+            solve(world)
+    with pytest.raises(ValueError, match=r"reward: .* in modulus; expected at most .*float32"):
+        planning.backward_induction(world, 1000)

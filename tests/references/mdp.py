@@ -86,3 +86,33 @@ def random_mdp(seed, states, actions):
         rng.normal(size=(states, actions)),
         rng.dirichlet(np.ones(states)),
     )
+
+
+def extended(transition, reward, discount, horizon=None):
+    """Optimal values and Q-values in extended precision: from the end, or for ever by policy iteration.
+
+    Each policy is evaluated by a float64 solve that is refined until its residual is that of extended precision.
+    """
+    wide = np.longdouble
+    transition, reward, discount = transition.astype(wide), reward.astype(wide), wide(discount)
+    if horizon is not None:
+        value = np.zeros(len(reward), wide)
+        for _ in range(horizon):
+            q = reward + discount * (transition @ value)
+            value = q.max(axis=1)
+        return value, q
+    rows = np.arange(len(reward))
+    policy = reward.argmax(axis=1)
+    for _ in range(100):
+        system = np.eye(len(reward), dtype=wide) - discount * transition[rows, policy]
+        value = np.zeros(len(reward), wide)
+        for _ in range(8):
+            residual = reward[rows, policy] - system @ value
+            value = value + np.linalg.solve(system.astype(float), residual.astype(float))
+        q = reward + discount * (transition @ value)
+        gain = q.max(axis=1) - q[rows, policy]
+        better = np.where(gain > 1e-17 * np.abs(q).max(axis=1), q.argmax(axis=1), policy)
+        if np.array_equal(better, policy):
+            return q.max(axis=1), q
+        policy = better
+    raise AssertionError("policy iteration cycles")

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 
 from jaxdm.envs.mdp import MDP, validate
 from jaxdm.oracles.mdp.bellman import (
-    backup,
+    backup_with_errors,
     certificate,
     contraction,
     discounted_bound,
-    rounding_error,
+    require_range,
     solve_linear,
     validate_discounted,
 )
@@ -47,11 +47,11 @@ def policy_evaluation(mdp: MDP, policy: jax.Array) -> Evaluation:
     probabilities = action_probabilities(policy, mdp)
     kernel = jnp.einsum("sa,sat->st", probabilities, mdp.transition, precision=jax.lax.Precision.HIGHEST)
     value = solve_linear(kernel, jnp.sum(probabilities * mdp.reward, axis=-1), mdp.discount)
-    q = backup(mdp, value)
-    residual = jnp.max(jnp.abs(jnp.sum(probabilities * q, axis=-1) - value))
-    delta = _mixing(probabilities) * rounding_error(mdp, value)
-    bound = discounted_bound(residual, delta, contraction(mdp))
-    return Evaluation(value=value, q=q, certificate=certificate(residual, bound, 1))
+    q, _, error = backup_with_errors(mdp, value)
+    residual = jnp.abs(jnp.sum(probabilities * q, axis=-1) - value)
+    rounding = _mixing(probabilities) * jnp.sum(probabilities * error, axis=-1)
+    bound = discounted_bound(jnp.max(residual + rounding), contraction(mdp))
+    return Evaluation(value=value, q=q, certificate=certificate(jnp.max(residual), bound, 1))
 
 
 def finite_policy_evaluation(mdp: MDP, policy: jax.Array, horizon: int) -> Evaluation:
@@ -68,6 +68,7 @@ def finite_policy_evaluation(mdp: MDP, policy: jax.Array, horizon: int) -> Evalu
     if horizon < 1:
         raise ValueError(f"horizon: {horizon}; expected at least 1")
     validate(mdp)
+    require_range(mdp, horizon)
     states, actions = mdp.reward.shape
     stationary = policy.shape in ((states,), (states, actions))
     by_step = action_probabilities(policy, mdp)
@@ -78,13 +79,13 @@ def finite_policy_evaluation(mdp: MDP, policy: jax.Array, horizon: int) -> Evalu
 
     def step(carry: tuple, probabilities: jax.Array) -> tuple:
         value, error = carry
-        q = backup(mdp, value)
-        error = _mixing(probabilities) * rounding_error(mdp, value) + contraction(mdp) * error
+        q, _, entries = backup_with_errors(mdp, value, error)
+        error = _mixing(probabilities) * jnp.sum(probabilities * entries, axis=-1)
         value = jnp.sum(probabilities * q, axis=-1)
         return (value, error), (value, q, error)
 
     zero = jnp.zeros(states, mdp.reward.dtype)
-    _, (value, q, error) = jax.lax.scan(step, (zero, zero[0]), by_step, reverse=True)
+    _, (value, q, error) = jax.lax.scan(step, (zero, zero), by_step, reverse=True)
     value = jnp.concatenate([value, zero[None]])
     return Evaluation(value=value, q=q, certificate=certificate(zero[0], jnp.max(error), horizon))
 

@@ -13,29 +13,37 @@ import jax.numpy as jnp
 from jaxdm.envs.mdp import MDP, validate
 from jaxdm.oracles.mdp.bellman import (
     backup,
+    backup_with_errors,
     certificate,
     contraction,
     discounted_bound,
     greedy,
-    rounding_error,
+    require_range,
     solve_linear,
     validate_discounted,
+    value_error,
 )
 from jaxdm.types import Certificate
 from jaxdm.validation import is_concrete
+
+SHARPENED = 2
+"""Backups by which the bound that holds in every state becomes one of each state."""
 
 
 class Plan(NamedTuple):
     """A solution: values, a greedy policy, and what is guaranteed of them. Finite horizons have a leading axis [H].
 
-    `ties[s, a]` is true when `a` cannot be told from the best action: its Q-value is within twice the certified error
-    of the maximum. `policy` is the lowest index whose Q-value equals the maximum up to rounding.
+    `ties[s, a]` is true when `a` cannot be told from the best action: the most it may be worth, `q + error`, reaches
+    the least that some action must be worth. `policy` is the lowest index whose Q-value equals the maximum up to the
+    rounding of the two entries.
     """
 
     value: jax.Array  # [S], or [H + 1, S] with the terminal value last
     q: jax.Array  # [S, A], or [H, S, A]
     policy: jax.Array  # [S] int32, or [H, S]
     ties: jax.Array  # [S, A] bool, or [H, S, A]
+    error: jax.Array  # [S, A], or [H, S, A]: certified error of each entry of `q`
+    value_error: jax.Array  # [S], or [H, S]: certified error of `value`; the certificate's bound is the largest
     certificate: Certificate
 
 
@@ -58,6 +66,7 @@ def backward_induction(mdp: MDP, horizon: int, terminal: jax.Array | None = None
     if horizon < 1:
         raise ValueError(f"horizon: {horizon}; expected at least 1")
     validate(mdp)
+    require_range(mdp, horizon)
     return _induce(mdp, None, horizon, terminal)
 
 
@@ -70,6 +79,7 @@ def backward_induction_staged(stages: MDP, terminal: jax.Array | None = None) ->
     if stages.transition.ndim != 4:
         raise ValueError(f"transition: shape {stages.transition.shape}; expected [H, S, A, S]")
     validate(stages)
+    require_range(stages, stages.transition.shape[0])
     first = jax.tree.map(lambda x: x[0], stages)
     return _induce(first, stages, stages.transition.shape[0], terminal)
 
@@ -81,23 +91,23 @@ def _induce(fixed: MDP, stages: MDP | None, horizon: int, terminal: jax.Array | 
         raise ValueError(f"terminal: shape {last.shape}; expected {(states,)}")
 
     def step(carry: tuple, stage: MDP | None) -> tuple:
-        value, error = carry
+        value, behind = carry
         mdp = fixed if stage is None else stage
-        q = backup(mdp, value)
-        delta, factor = rounding_error(mdp, value), contraction(mdp)
-        error = delta + factor * error
-        policy, ties = greedy(q, delta, error)
-        value = jnp.max(q, axis=-1)
-        return (value, error), (value, q, policy, ties, error)
+        q, rounding, error = backup_with_errors(mdp, value, behind)
+        policy, ties = greedy(q, rounding, error)
+        value, behind = jnp.max(q, axis=-1), value_error(q, error)
+        return (value, behind), (value, q, policy, ties, error, behind)
 
-    _, outputs = jax.lax.scan(step, (last, jnp.zeros((), dtype)), stages, length=horizon, reverse=True)
-    value, q, policy, ties, error = outputs
+    _, outputs = jax.lax.scan(step, (last, jnp.zeros_like(last)), stages, length=horizon, reverse=True)
+    value, q, policy, ties, error, behind = outputs
     return Plan(
         value=jnp.concatenate([value, last[None]]),
         q=q,
         policy=policy,
         ties=ties,
-        certificate=certificate(jnp.zeros((), dtype), jnp.max(error), horizon),
+        error=error,
+        value_error=behind,
+        certificate=certificate(jnp.zeros((), dtype), jnp.max(behind), horizon),
     )
 
 
@@ -125,27 +135,30 @@ def value_iteration(mdp: MDP, tolerance: float = 1e-6, max_iterations: int = 100
         raise ValueError(f"tolerance: {tolerance}; expected a positive number")
     validate_discounted(mdp)
     factor = contraction(mdp)
+    narrowest = jnp.min(jnp.sum(mdp.transition, axis=-1))
+    pull = mdp.discount * jnp.minimum(narrowest, 1)
 
     def backed_up(value: jax.Array) -> tuple:
-        q = backup(mdp, value)
-        change = jnp.max(q, axis=-1) - value
-        delta = rounding_error(mdp, value)
-        return q, change, discounted_bound(jnp.max(jnp.abs(change)), delta, factor), delta
+        q, _, error = backup_with_errors(mdp, value)
+        change, rounding = jnp.max(q, axis=-1) - value, value_error(q, error)
+        bound = discounted_bound(jnp.max(jnp.abs(change) + rounding), factor)
+        return change, bound, jnp.max(rounding)
 
     def unfinished(carry: tuple) -> jax.Array:
-        _, (_, _, bound, delta), iteration = carry
-        floor = discounted_bound(delta, delta, factor)
+        _, (_, bound, rounding), iteration = carry
+        floor = discounted_bound(2 * rounding, factor)
         return (bound > jnp.maximum(tolerance, floor)) & (iteration < max_iterations)
 
     def improve(carry: tuple) -> tuple:
-        value, (_, change, _, _), iteration = carry
+        value, (change, _, _), iteration = carry
         middle = (jnp.max(change) + jnp.min(change)) / 2
-        value = value + change + factor / (1 - factor) * middle
+        # Rows below one pull a shift back: as if all were the narrowest, it never goes too far.
+        value = value + change + jnp.where(pull < 1, pull / (1 - pull), 0) * middle
         return value, backed_up(value), iteration + 1
 
     start = jnp.zeros_like(mdp.reward[:, 0])
-    _, (q, change, bound, delta), iterations = jax.lax.while_loop(unfinished, improve, (start, backed_up(start), 1))
-    return _discounted_plan(mdp, q, jnp.max(jnp.abs(change)), bound, delta, iterations)
+    value, _, iterations = jax.lax.while_loop(unfinished, improve, (start, backed_up(start), 1))
+    return _discounted_plan(mdp, value, iterations)
 
 
 def policy_iteration(mdp: MDP, max_iterations: int = 1000, sweeps: int = 4) -> Plan:
@@ -173,37 +186,45 @@ def policy_iteration(mdp: MDP, max_iterations: int = 1000, sweeps: int = 4) -> P
 
     def evaluate(policy: jax.Array) -> tuple:
         value = solve_linear(mdp.transition[rows, policy], mdp.reward[rows, policy], mdp.discount)
-        q = backup(mdp, value)
-        delta = rounding_error(mdp, value)
-        gain = jnp.max(q, axis=-1) - q[rows, policy]
-        improved = jnp.where(gain > 2 * delta, jnp.argmax(q, axis=-1).astype(jnp.int32), policy)
-        return value, q, delta, improved
+        q, _, error = backup_with_errors(mdp, value)
+        best = jnp.argmax(q, axis=-1).astype(jnp.int32)
+        gain = q[rows, best] - q[rows, policy]
+        improved = jnp.where(gain > error[rows, best] + error[rows, policy], best, policy)
+        return value, improved
 
     def unfinished(carry: tuple) -> jax.Array:
-        policy, (_, _, _, improved), iteration = carry
+        policy, (_, improved), iteration = carry
         return jnp.any(policy != improved) & (iteration < max_iterations)
 
     def improve(carry: tuple) -> tuple:
-        _, (_, _, _, improved), iteration = carry
+        _, (_, improved), iteration = carry
         return improved, evaluate(improved), iteration + 1
 
     warm = jax.lax.fori_loop(0, sweeps, lambda _, v: jnp.max(backup(mdp, v), axis=-1), jnp.max(mdp.reward, axis=-1))
     first = jnp.argmax(backup(mdp, warm), axis=-1).astype(jnp.int32)
-    _, (value, q, delta, _), iterations = jax.lax.while_loop(unfinished, improve, (first, evaluate(first), 1))
-    residual = jnp.max(jnp.abs(jnp.max(q, axis=-1) - value))
-    bound = discounted_bound(residual, delta, contraction(mdp))
-    return _discounted_plan(mdp, q, residual, bound, delta, iterations)
+    _, (value, _), iterations = jax.lax.while_loop(unfinished, improve, (first, evaluate(first), 1))
+    return _discounted_plan(mdp, value, iterations)
 
 
-def _discounted_plan(
-    mdp: MDP, q: jax.Array, residual: jax.Array, bound: jax.Array, delta: jax.Array, iterations: jax.Array | int
-) -> Plan:
-    bound = contraction(mdp) * bound + delta  # of max_a q, one backup after the vector that `bound` speaks of
-    policy, ties = greedy(q, delta, bound)
+def _discounted_plan(mdp: MDP, value: jax.Array, iterations: jax.Array | int) -> Plan:
+    """The plan of one backup of a vector [S] that is nearly optimal."""
+    q, rounding, error = backup_with_errors(mdp, value)
+    change = jnp.abs(jnp.max(q, axis=-1) - value)
+    residual = change + value_error(q, error)
+    behind = jnp.full_like(residual, discounted_bound(jnp.max(residual), contraction(mdp)))
+    for _ in range(SHARPENED):
+        whole = backup_with_errors(mdp, value, behind).error
+        _, ties = greedy(q, rounding, whole)
+        behind = jnp.minimum(behind, change + jnp.max(jnp.where(ties, whole, 0), axis=-1))
+    error = backup_with_errors(mdp, value, behind).error
+    policy, ties = greedy(q, rounding, error)
+    of_value = value_error(q, error)
     return Plan(
         value=jnp.max(q, axis=-1),
         q=q,
         policy=policy,
         ties=ties,
-        certificate=certificate(residual, bound, iterations),
+        error=error,
+        value_error=of_value,
+        certificate=certificate(jnp.max(change), jnp.max(of_value), iterations),
     )
