@@ -23,7 +23,7 @@ def draw(results: Path) -> list[Drawn]:
     drawn = []
     if {"L5-M", "L5-N"} <= stored.keys():
         drawn.append(rates(stored["L5-M"], stored["L5-N"]))
-    makers = {"L6b": two_terms, "L7b": deployed, "L7": preconditioner, "L8": shift}
+    makers = {"L6b": two_terms, "L7b": deployed, "L7": preconditioner, "L8a": shift}
     makers |= {"L8b": on_policy, "L8c": softmax, "L8d": actions}
     return drawn + [make(stored[id]) for id, make in makers.items() if id in stored]
 

@@ -1,6 +1,7 @@
 """Run the theorem checks: `python -m theory [ID ...] [--samples N] [--seed N]`; exit code 1 when anything fails."""
 
 import dataclasses
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -10,13 +11,13 @@ import jax
 import tyro
 from rich.console import Console
 
-from jaxdm.analysis.claims import HOLDS, Claim
+from jaxdm.analysis.claims import HOLDS
 from theory import harness
 from theory.catalogue import CLAIMS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class TheoryConfig:
     """Which theorems to check, and how hard to try."""
 
     ids: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
@@ -29,26 +30,29 @@ class Config:
     """Where results go."""
 
 
-def run(id: str, config: Config) -> Claim:
-    """Check one claim and its refutation, in float64 and on the same draws.
+def command(id: str, config: TheoryConfig) -> str:
+    """The command line that runs this claim alone, with everything else as it was given."""
+    words = ["python", "-m", "theory", id]
+    if config.samples is not None:
+        words += ["--samples", str(int(config.samples))]
+    if config.seed != TheoryConfig.seed:
+        words += ["--seed", str(config.seed)]
+    if config.results != TheoryConfig.results:
+        words += ["--results", str(config.results)]
+    return shlex.join(words)
+
+
+def run(id: str, config: TheoryConfig, wrong: int | None = None) -> harness.Checked:
+    """Check one claim and its wrong versions, or the first so many of them.
 
     Raises:
         ValueError: no such claim, no samples, or samples for a claim that draws none.
     """
     options, key = _options(id, config), jax.random.key(config.seed)
-    with jax.enable_x64(True):
-        claim = CLAIMS[id].check(key, **options)
-        refuted = CLAIMS[id].refute(key, **options).verdict != HOLDS
-    return claim._replace(refuted=refuted, command=f"python -m theory {id}")
+    return harness.check_claim(id, CLAIMS[id], key, command=command(id, config), wrong=wrong, **options)
 
 
-def _options(id: str, config: Config) -> dict[str, int]:
-    if id not in CLAIMS:
-        raise ValueError(f"ids: {id!r} is no claim; expected some of {', '.join(CLAIMS)}")
-    return harness.options(id, CLAIMS[id], config.samples)
-
-
-def main(config: Config) -> int:
+def main(config: TheoryConfig) -> int:
     """Check the claims, print a line each, store them, and return the exit code."""
     console, good = Console(soft_wrap=True, highlight=False), True
     ids = config.ids or tuple(CLAIMS)
@@ -56,25 +60,36 @@ def main(config: Config) -> int:
         _options(id, config)
     for id in ids:
         start = time.perf_counter()
-        claim = run(id, config)
-        table = harness.store_claim(
-            config.results, claim, CLAIMS[id], jax.random.key(config.seed), **_options(id, config)
-        )
-        passed = [row.wrong for row in table if not row.rejected]
-        good &= claim.verdict == HOLDS and bool(claim.refuted) and not passed
-        colour = "green" if claim.verdict == HOLDS and claim.refuted else "red"
-        console.print(
-            f"[{colour}]{id:4} {claim.verdict}[/] {claim.statement}: measured {claim.measured:.6g} "
-            f"\\[{claim.low:.6g}, {claim.high:.6g}], target {claim.target}; "
-            f"wrong version {'refuted' if claim.refuted else 'NOT REFUTED'}"
-            + (f"; {len(table) - len(passed)} of {len(table)} mutations rejected" if table else "")
-            + f"{''.join(f', NOT {name}' for name in passed)} ({time.perf_counter() - start:.1f} s)"
-        )
+        checked = run(id, config)
+        harness.store_checked(config.results, checked, CLAIMS[id], jax.random.key(config.seed), **_options(id, config))
+        sound = checked.claim.verdict == HOLDS and all(row.rejected for row in checked.mutations)
+        good &= sound
+        console.print(_line(checked, time.perf_counter() - start))
     return 0 if good else 1
+
+
+def _options(id: str, config: TheoryConfig) -> dict[str, int]:
+    if id not in CLAIMS:
+        raise ValueError(f"ids: {id!r} is no claim; expected some of {', '.join(CLAIMS)}")
+    return harness.options(id, CLAIMS[id], config.samples)
+
+
+def _line(checked: harness.Checked, seconds: float) -> str:
+    """What is printed of a claim."""
+    claim, table = checked.claim, checked.mutations
+    passed = [row.wrong for row in table if not row.rejected]
+    colour = "green" if claim.verdict == HOLDS and claim.refuted else "red"
+    return (
+        f"[{colour}]{claim.id:4} {claim.verdict}[/] {claim.statement}: measured {claim.measured:.6g} "
+        f"\\[{claim.low:.6g}, {claim.high:.6g}], target {claim.target}; "
+        f"wrong version {'refuted' if claim.refuted else 'NOT REFUTED'}; "
+        f"{len(table) - len(passed)} of {len(table)} mutations rejected"
+        f"{''.join(f', NOT {name}' for name in passed)} ({seconds:.1f} s)"
+    )
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(tyro.cli(Config, description=__doc__)))
+        sys.exit(main(tyro.cli(TheoryConfig, description=__doc__)))
     except ValueError as error:
         sys.exit(f"error: {error}")

@@ -1,4 +1,4 @@
-"""From the id of a claim to the module that checks it."""
+"""From the id of a claim to the module that checks it: the only place where ids are written."""
 
 from types import ModuleType
 
@@ -45,7 +45,7 @@ CLAIMS: dict[str, ModuleType] = {
     "L6b": l6b_suboptimality,
     "L7": l7_trained_layer,
     "L7b": l7b_deployed_layer,
-    "L8": l8a_covariate_shift,
+    "L8a": l8a_covariate_shift,
     "L8b": l8b_on_policy_contexts,
     "L8c": l8c_softmax_attention,
     "L8d": l8d_action_labels,

@@ -1,9 +1,16 @@
-"""What is stored of a checked claim: its row, the table of its wrong versions, and the curves behind it.
+"""How a claim is checked: as it is stated, and in every wrong version; and what is stored of that.
 
-Dimensions are those of each module's `curves(key, samples)`, if it has one: arrays by name, for figures.
+A module that states a theorem has
+
+    check(key, samples, form=STATED) -> Claim   measures the statement `form`, which holds when it is as stated
+    WRONG                                       wrong statements by name; the first is the refutation
+    curves(key, samples)                        maybe: the arrays behind the claim, for figures
+
+A check that cannot fail proves nothing: every entry of `WRONG` is put to the same draws, and must be rejected.
 """
 
 import inspect
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,7 +40,7 @@ AXES: dict[str, tuple[str, ...]] = {
     "norms": ("label", "seed", "step"),
     "L7 trained": ("features", "seed", "row", "column"),
     "L7 closed": ("features", "row", "column"),
-    "L8 errors": ("scale", "estimator"),
+    "L8a errors": ("scale", "estimator"),
     "L8d trained": ("label", "seed", "row", "column"),
     "L8d closed": ("row", "column"),
 }
@@ -71,29 +78,34 @@ class Mutation(NamedTuple):
     rejected: bool
 
 
-def run_mutations(id: str, module: ModuleType, key: jax.Array, **options: int) -> list[Mutation]:
-    """Check the wrong versions of one claim, in float64.
+class Checked(NamedTuple):
+    """A claim, and its wrong versions; the claim's `refuted` tells of the first of them."""
+
+    claim: Claim
+    mutations: list[Mutation]
+
+
+def check_claim(
+    id: str, module: ModuleType, key: jax.Array, *, command: str = "", wrong: int | None = None, **options: int
+) -> Checked:
+    """Check one claim and its wrong versions, in float64 and on the same draws.
 
     Args:
         id: of the claim.
-        module: has `check` and, unless it has no wrong versions, `WRONG`.
-        key: random key; all versions see the same draws.
+        module: that of the theorem, with `check` and `WRONG`.
+        key: random key.
+        command: that runs this claim alone, with these draws.
+        wrong: how many wrong versions, the refutation being the first; all when left out.
         options: `samples`.
     """
-    table = []
     with jax.enable_x64(True):
-        for name, form in getattr(module, "WRONG", {}).items():
+        claim = module.check(key, **options)
+        table = []
+        for name, form in itertools.islice(module.WRONG.items(), wrong):
             found = module.check(key, form=form, **options)
             rejected = found.verdict != HOLDS
             table.append(Mutation(id=id, wrong=name, measured=found.measured, target=found.target, rejected=rejected))
-    return table
-
-
-def store_mutations(path: Path, table: list[Mutation]) -> Path:
-    """Write rows to a JSON file that may hold those of other claims, which stay."""
-    done = {row.id for row in table}
-    kept = json.loads(path.read_text()) if path.exists() else []
-    return storage.write_json(path, [row for row in kept if row["id"] not in done] + [row._asdict() for row in table])
+    return Checked(claim=claim._replace(id=id, refuted=table[0].rejected, command=command), mutations=table)
 
 
 def options(id: str, module: ModuleType, samples: float | None) -> dict[str, int]:
@@ -111,27 +123,29 @@ def options(id: str, module: ModuleType, samples: float | None) -> dict[str, int
     return {"samples": int(samples)}
 
 
-def store_claim(results: Path, claim: Claim, module: ModuleType, key: jax.Array, **options: int) -> list[Mutation]:
+def store_checked(results: Path, checked: Checked, module: ModuleType, key: jax.Array, **options: int) -> None:
     """Write a claim, its wrong versions and its curves, all from the draws of this key.
 
     Args:
         results: the results folder.
-        claim: that of `module.check`.
-        module: has `check`, and maybe `WRONG` and `curves`.
+        checked: what `check_claim` returned.
+        module: that of the theorem; what its `curves` returns is stored, if it has one.
         key: what `check` was given.
         options: `samples`.
-
-    Returns:
-        The wrong versions.
     """
-    write_rows(results / "theory" / f"{claim.id}.json", [claim])
-    table = run_mutations(claim.id, module, key, **options)
-    store_mutations(results / "theory" / "mutations.json", table)
+    id = checked.claim.id
+    write_rows(results / "theory" / f"{id}.json", [checked.claim])
+    store_mutations(results / "theory" / "mutations.json", checked.mutations)
     if hasattr(module, "curves"):
         with jax.enable_x64(True):
             curves = module.curves(key, **options)
         words = jax.random.key_data(key).tolist()
-        storage.write_result(
-            results, "theory", {"id": claim.id, "key": words, **options}, named_curves(claim.id, curves), claim.command
-        )
-    return table
+        config = {"id": id, "key": words, **options}
+        storage.write_result(results, "theory", config, named_curves(id, curves), checked.claim.command)
+
+
+def store_mutations(path: Path, table: list[Mutation]) -> Path:
+    """Write rows to a JSON file that may hold those of other claims, which stay."""
+    done = {row.id for row in table}
+    kept = json.loads(path.read_text()) if path.exists() else []
+    return storage.write_json(path, [row for row in kept if row["id"] not in done] + [row._asdict() for row in table])

@@ -266,7 +266,7 @@ def synthetic_theory(root):
     store(root, "theory", {"id": "L7"}, metrics | {"trained": np.stack([matrices] * 5, axis=1)})
     errors = np.array([[1.0, 0.0], [4.0, 0.0]])
     metrics = {"scales": np.array([1.0, 2.0]), "errors": errors, "methods": np.array(["layer", "least squares"])}
-    store(root, "theory", {"id": "L8"}, metrics)
+    store(root, "theory", {"id": "L8a"}, metrics)
     store(root, "theory", {"id": "L8b"}, {"factors": np.array([2.0, 0.5, 1.0])})
     metrics = {"lengths": np.array([4, 16]), "contexts": x, "softmax": np.full((2, 5, 5), 0.5)}
     metrics |= {"linear": np.full((2, 5), 0.25), "softmax_limit": np.stack([np.full(5, 0.75), np.ones(5)])}

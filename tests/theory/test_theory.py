@@ -1,6 +1,10 @@
 """Every claim holds and its wrong version is refuted, for several keys; the command line says so and exits rightly."""
 
+import ast
+import dataclasses
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tyro
 
 from jaxdm.analysis import storage
-from jaxdm.analysis.claims import FAILS, HOLDS, at_most, covers, exactly, near
+from jaxdm.analysis.claims import FAILS, HOLDS, at_most, covers, exactly, near, read_claims
 from theory import __main__ as runner
 from theory import draws, harness
 from theory.catalogue import CLAIMS
@@ -42,16 +47,59 @@ def test_a_claim_holds_its_wrong_version_is_refuted_and_every_listed_one_rejecte
     """All keys in one test, so that what a claim compiles serves them all."""
     samples = FEWEST.get(id, SAMPLES)
     for seed in KEYS:
-        found = runner.run(id, runner.Config(samples=samples, seed=seed))
+        found = runner.run(id, runner.TheoryConfig(samples=samples, seed=seed), wrong=1).claim
         assert (found.verdict, found.refuted) == (HOLDS, True), found
         assert found.id == id
         assert found.source
         assert found.low <= found.measured <= found.high
-        assert found.command == f"python -m theory {id}"
-    if hasattr(CLAIMS[id], "WRONG"):
-        table = harness.run_mutations(id, CLAIMS[id], jax.random.key(KEYS[0]), samples=samples)
-        assert len(table) >= 4
-        assert [row.wrong for row in table if not row.rejected] == []
+        assert found.command == f"python -m theory {id} --samples {samples} --seed {seed}"
+    table = runner.run(id, runner.TheoryConfig(samples=samples, seed=KEYS[0])).mutations
+    assert len(table) >= 4
+    assert [row.wrong for row in table] == list(CLAIMS[id].WRONG)
+    assert [row.wrong for row in table if not row.rejected] == []
+
+
+def test_every_id_has_a_file_that_begins_with_it_and_a_row_of_the_readme():
+    rows = re.findall(
+        r"^\| ([LNOPA]\S*) \| .+ \| `(\S+)` \| .+ \|$", (ROOT / "theory/README.md").read_text(), re.MULTILINE
+    )
+    modules = {id: f"{module.__name__.removeprefix('theory.').replace('.', '/')}.py" for id, module in CLAIMS.items()}
+    assert sorted(rows) == sorted(modules.items())
+    numbered = {id.lower().replace("-", ""): path.split("/")[1] for id, path in modules.items()}
+    assert {name: file for name, file in numbered.items() if not file.startswith(f"{name}_")} == {
+        "l5bound": "l5_error_bound.py"  # the paper's form of L5
+    }
+    files = {path.name for path in (ROOT / "theory").glob("*/*.py") if re.match(r"[lnopa]\d", path.name)}
+    assert files == set(numbered.values())
+
+
+def test_an_id_is_written_in_the_catalogue_alone():
+    for path in (ROOT / "theory").rglob("*.py"):
+        words = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+        assert path.name == "catalogue.py" or not words & set(CLAIMS), path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        ("L2", "python -m theory L2"),
+        ("L2 --samples 10 --seed 2", "python -m theory L2 --samples 10 --seed 2"),
+        ("A1 L2 --samples 1e1", "python -m theory L2 --samples 10"),
+        ("--seed 3", "python -m theory L2 --seed 3"),
+    ],
+)
+def test_the_stored_command_runs_that_claim_alone_on_the_same_draws(arguments, command, tmp_path, monkeypatch):
+    config = tyro.cli(runner.TheoryConfig, args=arguments.split())
+    assert runner.command("L2", config) == command
+    again = tyro.cli(runner.TheoryConfig, args=shlex.split(command)[3:])
+    assert again == dataclasses.replace(config, ids=("L2",))
+    if config.samples:
+        monkeypatch.chdir(tmp_path)
+        runner.main(again)
+        (path,) = (path for path in (tmp_path / "results/theory").glob("*.json") if path.name != "mutations.json")
+        (stored,) = read_claims(path)
+        assert stored == runner.run("L2", config, wrong=1).claim
+        assert stored.command == command
 
 
 def test_the_draws_of_a_measurement_are_made_once_for_a_key_and_a_precision():
@@ -129,7 +177,9 @@ def test_errors_of_softmax_layers_are_those_of_all_contexts(double):
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(4, 3))
     points, tasks = rng.dirichlet(np.ones(3), size=5), rows.T @ rows
-    made = training.Trained(last=np.ones((1, 1)), key_query=rng.normal(size=(1, 1, 3, 3)), points=points, tasks=tasks)
+    made = training.TrainedLayers(
+        last=np.ones((1, 1)), key_query=rng.normal(size=(1, 1, 3, 3)), points=points, tasks=tasks
+    )
     params = {"v": made.last[0, 0], "K": made.key_query[0, 0]}
     read = [
         [
@@ -140,17 +190,17 @@ def test_errors_of_softmax_layers_are_those_of_all_contexts(double):
         for query in points
     ]
     exact = np.einsum("qci,ij,qcj->qc", read, tasks, read).mean()
-    found = l8c_softmax_attention.errors(made, jax.random.key(0), 1, 2000)[:, 0]
+    found = l8c_softmax_attention.context_errors(made, jax.random.key(0), 1, 2000)[:, 0]
     assert abs(found.mean() - exact) <= 5 * found.std() / len(found) ** 0.5
     np.testing.assert_allclose(l8c_softmax_attention.null_error(made, 2.0), 4 * np.trace(tasks @ points.T @ points) / 5)
 
 
 def constant(verdict, refuted_verdict):
-    """A theory module whose check and refutation come out as told."""
+    """A theory module whose check comes out so, of the claim and of its refutation."""
     module = ModuleType("constant")
-    made = exactly("X", "a statement", "a source", 0.0, 1e-9)
-    module.__dict__["check"] = lambda key, samples=1: made._replace(verdict=verdict)
-    module.__dict__["refute"] = lambda key, samples=1: made._replace(verdict=refuted_verdict)
+    made = exactly("", "a statement", "a source", 0.0, 1e-9)
+    module.__dict__["check"] = lambda key, samples=1, form=verdict: made._replace(verdict=form)
+    module.__dict__["WRONG"] = {"the refutation": refuted_verdict, "another": FAILS}
     return module
 
 
@@ -164,11 +214,12 @@ def constant(verdict, refuted_verdict):
 )
 def test_the_exit_code_is_1_when_anything_fails(tmp_path, monkeypatch, capsys, verdict, refuted_verdict, code, says):
     monkeypatch.setattr(runner, "CLAIMS", {"X": constant(verdict, refuted_verdict)})
-    assert runner.main(runner.Config(results=tmp_path)) == code
+    assert runner.main(runner.TheoryConfig(results=tmp_path)) == code
     assert says in capsys.readouterr().out
-    stored = json.loads((tmp_path / "theory" / "X.json").read_text())
-    assert stored["verdict"] == verdict
-    assert stored["refuted"] == (refuted_verdict != HOLDS)
+    (stored,) = read_claims(tmp_path / "theory" / "X.json")
+    assert (stored.id, stored.verdict) == ("X", verdict)
+    assert stored.command == f"python -m theory X --results {tmp_path}"
+    assert stored.refuted == (refuted_verdict != HOLDS)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +238,7 @@ def test_a_bad_command_gets_one_clean_line_and_a_nonzero_exit(tmp_path, argument
 
 def test_an_unknown_claim_is_refused_before_anything_runs(tmp_path):
     with pytest.raises(ValueError, match="ids: 'L0' is no claim"):
-        runner.main(runner.Config(ids=("L1", "L0"), results=tmp_path))
+        runner.main(runner.TheoryConfig(ids=("L1", "L0"), results=tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -200,7 +251,7 @@ def test_samples_are_refused_where_none_are_drawn():
 
 
 def test_curves_are_stored_beside_their_claim(tmp_path):
-    runner.main(runner.Config(ids=("L5-N",), samples=1000, seed=1, results=tmp_path))
+    runner.main(runner.TheoryConfig(ids=("L5-N",), samples=1000, seed=1, results=tmp_path))
     (stored,) = storage.read_results(tmp_path, "theory")
     assert stored.config["id"] == "L5-N"
     errors, exact = stored.metrics["errors"], stored.metrics["exact"]
@@ -224,5 +275,5 @@ def test_verdicts_of_each_kind_of_claim():
 
 def test_claims_are_jax_free_records(tmp_path):
     with jax.enable_x64(True):
-        found = runner.run("L1", runner.Config(samples=SAMPLES))
+        found = runner.run("L1", runner.TheoryConfig(samples=SAMPLES)).claim
     assert json.loads(json.dumps(found._asdict()))["id"] == "L1"

@@ -2,7 +2,8 @@
 
 Dimensions: `S` states, `A` actions, `d` features, `H` steps, `M` context length.
 
-A context holds M state-action pairs drawn from the data law, with their Q*-values of every step as labels.
+A context holds M state-action pairs drawn uniformly (the data distribution), with their Q*-values of every step as
+labels.
 """
 
 import functools
@@ -17,21 +18,21 @@ from theory import draws
 from theory.linear_attention import in_context_regression, linear_mdps
 
 
-class Outcome(NamedTuple):
+class GreedyOutcome(NamedTuple):
     """What greedy play on estimated Q-values loses, and by how much the estimates err along the way."""
 
-    gap: jax.Array  # [] V*_1 - V_1 of greedy play, from the initial law
+    gap: jax.Array  # [] V*_1 - V_1 of greedy play, from the initial distribution
     error: jax.Array  # [] sum_h E max_a |Q_hat_h - Q*_h|(s_h, a) over the states that greedy play visits
     first_error: jax.Array  # [] its first term
 
 
-def contexts(key: jax.Array, world: linear_mdps.Instance, shape: tuple[int, ...]) -> np.ndarray:
+def contexts(key: jax.Array, world: linear_mdps.SolvedLinearMDP, shape: tuple[int, ...]) -> np.ndarray:
     """Indices of state-action pairs drawn uniformly, of this shape."""
     return (np.asarray(draws.uniform(key, shape)) * world.features.shape[-2]).astype(np.int32)
 
 
 @jax.jit
-def estimates(worlds: linear_mdps.Instance, chosen: jax.Array) -> jax.Array:
+def estimates(worlds: linear_mdps.SolvedLinearMDP, chosen: jax.Array) -> jax.Array:
     """Q-values that the layer reads off contexts of M pairs, with the labels of each step in turn.
 
     Args:
@@ -42,37 +43,43 @@ def estimates(worlds: linear_mdps.Instance, chosen: jax.Array) -> jax.Array:
         [n, contexts, H, S, A].
     """
 
-    def one(world: linear_mdps.Instance, chosen: jax.Array) -> jax.Array:
+    def one(world: linear_mdps.SolvedLinearMDP, chosen: jax.Array) -> jax.Array:
         labels = world.q.reshape(world.q.shape[0], -1)[:, chosen]
-        read = lambda y: in_context_regression.coefficients(world.preconditioner, world.features[chosen], y)
+        read = functools.partial(in_context_regression.coefficients, world.preconditioner, world.features[chosen])
         return (jax.vmap(read)(labels) @ world.features.T).reshape(world.q.shape)
 
-    met = lambda pair: jax.lax.map(lambda chosen: one(pair[0], chosen), pair[1])
-    return jax.lax.map(met, (worlds, chosen))
+    def every_context(pair: tuple[linear_mdps.SolvedLinearMDP, jax.Array]) -> jax.Array:
+        return jax.lax.map(functools.partial(one, pair[0]), pair[1])
+
+    return jax.lax.map(every_context, (worlds, chosen))
 
 
 @jax.jit
 @functools.partial(jax.vmap, in_axes=(0, 0))
 @functools.partial(jax.vmap, in_axes=(None, 0))
-def outcomes(world: linear_mdps.Instance, estimated: jax.Array) -> Outcome:
+def outcomes(world: linear_mdps.SolvedLinearMDP, estimated: jax.Array) -> GreedyOutcome:
     """`outcome` of instances [n] with estimates [n, contexts, H, S, A]."""
     return outcome(world, estimated)
 
 
-def outcome(world: linear_mdps.Instance, estimated: jax.Array) -> Outcome:
+def outcome(world: linear_mdps.SolvedLinearMDP, estimated: jax.Array) -> GreedyOutcome:
     """Exact consequences of greedy play on estimated Q-values [H, S, A]."""
     policy = jnp.argmax(estimated, axis=-1)
-    only = jax.tree.map(lambda x: _of_action(x, policy), (world.stages.transition, world.stages.reward))
-    alone = world.stages._replace(transition=only[0][:, :, None], reward=only[1][:, :, None])
-    value = planning.backward_induction_staged(alone).value
+    transition = _of_action(world.stages.transition, policy)
+    reward = _of_action(world.stages.reward, policy)
+    followed = world.stages._replace(transition=transition[:, :, None], reward=reward[:, :, None])
+    value = planning.backward_induction_staged(followed).value
     worst = jnp.max(jnp.abs(estimated - world.q), axis=-1)
-    forward = lambda reach, step: (reach @ step[0], reach @ step[1])
-    _, errors = jax.lax.scan(forward, world.stages.initial[0], (only[0], worst))
+
+    def forward(reach: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        return reach @ step[0], reach @ step[1]
+
+    _, errors = jax.lax.scan(forward, world.stages.initial[0], (transition, worst))
     gap = world.stages.initial[0] @ (world.value[0] - value[0])
-    return Outcome(gap=gap, error=jnp.sum(errors), first_error=errors[0])
+    return GreedyOutcome(gap=gap, error=jnp.sum(errors), first_error=errors[0])
 
 
-def coverage(world: linear_mdps.Instance) -> jax.Array:
+def coverage(world: linear_mdps.SolvedLinearMDP) -> jax.Array:
     """`C_h = max_{s,a} max_pi P^pi(s_h = s) / nu(s,a)`, [H]: for each step and state a dynamic programme.
 
     The chance to be in s at step h, made as large as a policy can, is `U_1(s_1)` with `U_h = 1_s`,

@@ -1,6 +1,7 @@
-"""In-context regression by one linear-attention layer: feature laws, the best preconditioner, and its exact error.
+"""In-context regression by one linear-attention layer: distributions of features, the best preconditioner, its exact
+error.
 
-Dimensions: `d` features, `N` context length in training, `M` at test, `P` points of a finite law.
+Dimensions: `d` features, `N` context length in training, `M` at test, `P` points of a finite distribution.
 
 A layer with preconditioner A answers a query x with `x^T A (1/M) sum_i y_i x_i`. For labels `y = <w, x>` its error is
 `e(x) = x^T (A L_M - I) w`, where `L_M = (1/M) sum_i x_i x_i^T` has mean L. Everything about `E e^2` needs only L, the
@@ -18,29 +19,29 @@ from jaxdm.random import inverse_cdf, sample_index
 from theory import draws
 
 
-class Law(NamedTuple):
-    """The law of a feature vector, by its moments and a sampler."""
+class FeatureDistribution(NamedTuple):
+    """The distribution of a feature vector, by its moments and a sampler."""
 
     moment: jax.Array  # [d, d] L = E[x x^T]
     fourth: Callable[[jax.Array], jax.Array]  # symmetric W [d, d] -> E[x x^T W x x^T] [d, d]
     sample: Callable[[jax.Array, int], jax.Array]  # key, count -> [count, d]
 
 
-class Split(NamedTuple):
+class ErrorSplit(NamedTuple):
     """The two parts of `E e^2 = estimation / M + bias`."""
 
     estimation: jax.Array  # []
     bias: jax.Array  # []
 
 
-def gaussian(moment: jax.Array) -> Law:
+def gaussian(moment: jax.Array) -> FeatureDistribution:
     """`x ~ N(0, L)`: `F(W) = 2 L W L + tr(L W) L` (Isserlis).
 
     Args:
         moment: [d, d] L, positive definite.
     """
     root, size = jnp.linalg.cholesky(moment), moment.shape[0]
-    return Law(
+    return FeatureDistribution(
         moment=moment,
         fourth=lambda tasks: 2 * moment @ tasks @ moment + jnp.trace(moment @ tasks) * moment,
         sample=lambda key, count: draws.normal(key, (count, size)) @ root.T,
@@ -60,26 +61,30 @@ def every_context(points: jax.Array, chance: jax.Array, tokens: int) -> tuple[ja
     return points[index], jnp.prod(chance[index], axis=-1)
 
 
-def finite(points: jax.Array, chance: jax.Array) -> Law:
+def finite(points: jax.Array, chance: jax.Array) -> FeatureDistribution:
     """One of P points: `F(W) = sum_p c_p (x_p^T W x_p) x_p x_p^T`.
 
     Args:
         points: [P, d].
         chance: [P] probabilities.
     """
-    weighted = lambda value: jnp.einsum("p,pi,pj->ij", chance * value, points, points)
+
+    def weighted(value: jax.Array) -> jax.Array:
+        return jnp.einsum("p,pi,pj->ij", chance * value, points, points)
 
     def sample(key: jax.Array, count: int) -> jax.Array:
         return points[jax.vmap(sample_index, in_axes=(None, 0))(inverse_cdf(chance), draws.uniform(key, (count,)))]
 
-    return Law(
+    return FeatureDistribution(
         moment=weighted(jnp.ones_like(chance)),
         fourth=lambda tasks: weighted(jnp.einsum("pi,ij,pj->p", points, tasks, points)),
         sample=sample,
     )
 
 
-def split(law: Law, preconditioner: jax.Array, tasks: jax.Array, query: jax.Array | None = None) -> Split:
+def split(
+    law: FeatureDistribution, preconditioner: jax.Array, tasks: jax.Array, query: jax.Array | None = None
+) -> ErrorSplit:
     """`estimation = tr A^T L A (F(W) - L W L)`, `bias = tr L (A L - I) W (A L - I)^T`.
 
     The cross term of `e = x^T A (L_M - L) w + x^T (A L - I) w` vanishes in mean, since `E L_M = L`.
@@ -88,19 +93,19 @@ def split(law: Law, preconditioner: jax.Array, tasks: jax.Array, query: jax.Arra
         law: features of context and query.
         preconditioner: [d, d] A.
         tasks: [d, d] W; `w w^T` for one task.
-        query: [d, d], the query's second moment, in place of both forms' first L, where its law is another.
+        query: [d, d], the query's second moment, for both forms' first L, where queries are distributed otherwise.
     """
     moment = law.moment
     query = moment if query is None else query
     spread = law.fourth(tasks) - moment @ tasks @ moment
     off = preconditioner @ moment - jnp.eye(moment.shape[0], dtype=moment.dtype)
-    return Split(
+    return ErrorSplit(
         estimation=jnp.trace(preconditioner.T @ query @ preconditioner @ spread),
         bias=jnp.trace(query @ off @ tasks @ off.T),
     )
 
 
-def optimum(law: Law, tasks: jax.Array, length: jax.Array | float) -> jax.Array:
+def optimum(law: FeatureDistribution, tasks: jax.Array, length: jax.Array | float) -> jax.Array:
     """The preconditioner `A = W L G^-1` that training on contexts of length N finds, `G = E[L_N W L_N]`.
 
     Args:

@@ -19,9 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.analysis.claims import Claim, exactly
+from jaxdm.analysis.claims import Claim
 from jaxdm.models import constructions
 from theory import draws
+from theory.verdicts import exactly
 
 SHAPES = ((2, 5), (3, 20), (5, 40), (8, 300))
 """Dimension d and context length M of the random instances; the last is longer than one block of attention."""
@@ -65,13 +66,7 @@ def check(key: jax.Array, samples: int = 200, form: Form = _stated) -> Claim:
         form: what is claimed.
     """
     error = _largest_error(key, samples, form)
-    return exactly("L2", STATEMENT, SOURCE, error, _rounding())
-
-
-def refute(key: jax.Array, samples: int = 200) -> Claim:
-    """The same with 1/(M + 1) for 1/M."""
-    error = _largest_error(key, samples, WRONG["M + 1 for M"])
-    return exactly("L2", "The layer divides by the number of tokens, M + 1", "refutation", error, _rounding())
+    return exactly(STATEMENT, SOURCE, error, _rounding())
 
 
 def _rounding() -> float:

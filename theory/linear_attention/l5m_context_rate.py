@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.analysis import statistics
-from jaxdm.analysis.claims import FAILS, Claim, covers
+from jaxdm.analysis.claims import FAILS, Claim
 from theory import draws
 from theory.linear_attention import in_context_regression
+from theory.verdicts import covers
 
 SOURCE = "rate of paper 1, eq. 6"
 
@@ -60,12 +61,7 @@ def check(key: jax.Array, samples: int = 120, form: float = -1.0) -> Claim:
         samples: contexts in each of 40 curves.
         form: the exponent claimed.
     """
-    return fitted("L5-M", "The context's part of E e^2 falls like M^-1", CONTEXTS, means(key, samples), form)
-
-
-def refute(key: jax.Array, samples: int = 120) -> Claim:
-    """The same for 1/M^2."""
-    return check(key, samples, WRONG["exponent -2.0"])
+    return fitted("The context's part of E e^2 falls like M^-1", CONTEXTS, means(key, samples), form)
 
 
 def curves(key: jax.Array, samples: int = 120) -> dict[str, np.ndarray]:
@@ -81,10 +77,10 @@ def curves(key: jax.Array, samples: int = 120) -> dict[str, np.ndarray]:
     }
 
 
-def fitted(id: str, statement: str, lengths: tuple[int, ...], values: np.ndarray, exponent: float) -> Claim:
+def fitted(statement: str, lengths: tuple[int, ...], values: np.ndarray, exponent: float) -> Claim:
     """The claim that mean curves [batches, lengths] have this exponent, measured to within `WIDTH`."""
     found = statistics.exponent_interval(lengths, values, CONFIDENCE)
-    claim = covers(id, statement, SOURCE, found.exponent, found.low, found.high, exponent)
+    claim = covers(statement, SOURCE, found.exponent, found.low, found.high, exponent)
     return claim if found.high - found.low <= WIDTH else claim._replace(verdict=FAILS)
 
 
@@ -108,6 +104,9 @@ def context_part(key: jax.Array, count: int) -> np.ndarray:
 @jax.jit
 @functools.partial(jax.vmap, in_axes=(0, None, None))
 def _context_part(x: jax.Array, trained: jax.Array, moment: jax.Array) -> jax.Array:
-    read = lambda task: in_context_regression.coefficients(trained, x, x @ task)
+
+    def read(task: jax.Array) -> jax.Array:
+        return in_context_regression.coefficients(trained, x, x @ task)
+
     added = jax.vmap(read, out_axes=1)(jnp.eye(moment.shape[0])) - trained @ moment
     return jnp.trace(added.T @ moment @ added)

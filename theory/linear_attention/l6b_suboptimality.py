@@ -19,9 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.analysis.claims import Claim, at_most
+from jaxdm.analysis.claims import Claim
 from theory import draws
 from theory.linear_attention import greedy_play, in_context_regression, linear_mdps
+from theory.verdicts import at_most
 
 SIZE = (8, 3, 4, 5)
 """(S, A, d, H)."""
@@ -46,7 +47,7 @@ CONTEXTS = 20
 SOURCE = "ours, in the form of paper 1's bound"
 
 
-class Terms(NamedTuple):
+class SuboptimalityForm(NamedTuple):
     """The stated bound, with its constants and exponents."""
 
     context: float = 1.0
@@ -55,7 +56,7 @@ class Terms(NamedTuple):
     factor: float = 2.0
 
 
-class Share(NamedTuple):
+class SuboptimalityTerms(NamedTuple):
     """Mean loss of greedy play in one MDP, its standard error, and the two terms that bound it."""
 
     gap: jax.Array  # []
@@ -64,19 +65,19 @@ class Share(NamedTuple):
     bias: jax.Array  # [] sum_h sqrt(C_h bias_h)
 
 
-STATED = Terms()
+STATED = SuboptimalityForm()
 
 
 WRONG = {
-    "no bias": Terms(length=0.0),
-    "bias x 0.1": Terms(length=0.1),
-    "no context term": Terms(context=0.0),
-    "1/M^2 for 1/sqrt M": Terms(power=2.0),
-    "factor 0.2": Terms(factor=0.2),
+    "no bias": SuboptimalityForm(length=0.0),
+    "bias x 0.1": SuboptimalityForm(length=0.1),
+    "no context term": SuboptimalityForm(context=0.0),
+    "1/M^2 for 1/sqrt M": SuboptimalityForm(power=2.0),
+    "factor 0.2": SuboptimalityForm(factor=0.2),
 }
 
 
-def check(key: jax.Array, samples: int = 60, form: Terms = STATED) -> Claim:
+def check(key: jax.Array, samples: int = 60, form: SuboptimalityForm = STATED) -> Claim:
     """The largest share of the bound that the mean loss, less five standard errors, takes in any MDP.
 
     Args:
@@ -92,7 +93,7 @@ def check(key: jax.Array, samples: int = 60, form: Terms = STATED) -> Claim:
         lower.append((found.gap - 5 * found.error) / bound)
     statement = f"E[V* - V] <= 2 sum_h sqrt C_h (sqrt(est/M) + sqrt bias); mean share {float(shares[0].mean()):.2g}"
     largest, worst = float(np.max(shares)), float(np.max(lower))
-    return at_most("L6b", statement, SOURCE, largest, 1.0, largest - worst)
+    return at_most(statement, SOURCE, largest, 1.0, largest - worst)
 
 
 def curves(key: jax.Array, samples: int = 60) -> dict[str, np.ndarray]:
@@ -101,42 +102,40 @@ def curves(key: jax.Array, samples: int = 60) -> dict[str, np.ndarray]:
         [measure(jax.random.fold_in(key, 10 + n), context, length, RUNS * -(-samples // RUNS)) for context in CURVE_M]
         for n, length in enumerate(CURVE_N)
     ]
-    field = lambda name: np.asarray([[getattr(share, name) for share in row] for row in found])
-    by_run = lambda x: x.reshape(*x.shape[:-1], RUNS, -1).mean(axis=-1)
+
+    def by_run(name: str) -> np.ndarray:
+        values = np.asarray([[getattr(terms, name) for terms in row] for row in found])
+        return values.reshape(*values.shape[:-1], RUNS, -1).mean(axis=-1)
+
     root = np.sqrt(np.asarray(CURVE_M))[:, None]
     return {
         "lengths": np.asarray(CURVE_N),
         "contexts": np.asarray(CURVE_M),
-        "gap": by_run(field("gap")),  # [N, M, RUNS]
-        "estimation": 2 * by_run(field("estimation")) / root,  # [N, M, RUNS]
-        "bias": 2 * by_run(field("bias"))[:, 0],  # [N, RUNS]
+        "gap": by_run("gap"),  # [N, M, RUNS]
+        "estimation": 2 * by_run("estimation") / root,  # [N, M, RUNS]
+        "bias": 2 * by_run("bias")[:, 0],  # [N, RUNS]
     }
 
 
-def refute(key: jax.Array, samples: int = 60) -> Claim:
-    """The same without the bias term, which long contexts of a layer trained on short ones lay bare."""
-    return check(key, samples, WRONG["no bias"])
-
-
 @draws.once
-def measure(key: jax.Array, context: int, length: float, samples: int) -> Share:
+def measure(key: jax.Array, context: int, length: float, samples: int) -> SuboptimalityTerms:
     """Mean losses and bounds in random linear MDPs, leading axis [samples]."""
 
-    def shares(key: jax.Array, count: int) -> Share:
+    def shares(key: jax.Array, count: int) -> SuboptimalityTerms:
         key_worlds, key_contexts = draws.keys(key)
         worlds = linear_mdps.instances(key_worlds, SIZE, length, count)
         chosen = greedy_play.contexts(key_contexts, worlds, (count, CONTEXTS, context))
         gaps = np.asarray(greedy_play.outcomes(worlds, greedy_play.estimates(worlds, chosen)).gap)
         estimation, bias = terms(worlds)
         error = gaps.std(axis=1) / CONTEXTS**0.5
-        return Share(gap=gaps.mean(axis=1), error=error, estimation=estimation, bias=bias)
+        return SuboptimalityTerms(gap=gaps.mean(axis=1), error=error, estimation=estimation, bias=bias)
 
     return draws.in_chunks(shares, key, samples, CHUNK)
 
 
 @jax.jit
 @jax.vmap
-def terms(world: linear_mdps.Instance) -> tuple[jax.Array, jax.Array]:
+def terms(world: linear_mdps.SolvedLinearMDP) -> tuple[jax.Array, jax.Array]:
     """`sum_h sqrt(C_h est_h)` and `sum_h sqrt(C_h bias_h)`, exact."""
     law, root = linear_mdps.uniform_pairs(world.features), jnp.sqrt(greedy_play.coverage(world))
     split = jax.vmap(lambda w: in_context_regression.split(law, world.preconditioner, jnp.outer(w, w)))(world.weights)

@@ -17,11 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.analysis.claims import FAILS, Claim, at_most
+from jaxdm.analysis.claims import FAILS, Claim
 from jaxdm.envs.linear_mdp import LinearMDP
 from theory import draws
 from theory.linear_attention import greedy_play, l6b_suboptimality, linear_mdps, training
-from theory.linear_attention.l6b_suboptimality import STATED, Terms
+from theory.linear_attention.l6b_suboptimality import STATED, SuboptimalityForm
+from theory.verdicts import at_most
 
 LENGTHS, CONTEXTS = (1, 4, 16), (4, 16, 64, 256)
 """N and M."""
@@ -36,11 +37,11 @@ SPANNED, ROUNDING = 1e-6, 1e-9
 
 
 WRONG = {name: l6b_suboptimality.WRONG[name] for name in ("no bias", "bias x 0.1", "factor 0.2")} | {
-    "no bias, context term x 2": Terms(length=0.0, context=2.0)
+    "no bias, context term x 2": SuboptimalityForm(length=0.0, context=2.0)
 }
 
 
-class Found(NamedTuple):
+class DeployedLosses(NamedTuple):
     """Losses averaged over contexts, and the terms that bound them; n MDPs of each seed."""
 
     gap: np.ndarray  # [N, M, SEEDS n]
@@ -51,33 +52,27 @@ class Found(NamedTuple):
     spanned: np.ndarray  # [M] its largest loss on contexts that span
 
 
-def check(key: jax.Array, samples: int = 20, form: Terms = STATED, lengths: tuple[int, ...] = LENGTHS) -> Claim:
+def check(key: jax.Array, samples: int = 20, form: SuboptimalityForm = STATED) -> Claim:
     """The largest share of the bound that the mean loss, less five standard errors, takes for any N, M and MDP.
 
     Args:
         key: random key.
         samples: random linear MDPs for each of the training seeds.
         form: what is claimed.
-        lengths: N.
     """
-    found = measure(key, samples, lengths)
+    found = measure(key, samples)
     bound = form.factor * total(found, form)
     largest, worst = (float(np.max(x / bound)) for x in (found.gap, found.gap - 5 * found.error))
     gap, squares = found.gap.mean(axis=2), found.squares.mean(axis=1)
     statement = (
-        f"The trained layer's loss <= its two terms (share); N = {lengths[0]}, M = {CONTEXTS[-1]}: {gap[0, -1]:.2g}, "
-        f"N = {lengths[-1]}: {gap[-1, -1]:.2g}, least squares {squares[-1]:.1g}"
+        f"The trained layer's loss <= its two terms (share); N = {LENGTHS[0]}, M = {CONTEXTS[-1]}: {gap[0, -1]:.2g}, "
+        f"N = {LENGTHS[-1]}: {gap[-1, -1]:.2g}, least squares {squares[-1]:.1g}"
     )
-    claim = at_most("L7b", statement, l6b_suboptimality.SOURCE, largest, 1.0, largest - worst)
+    claim = at_most(statement, l6b_suboptimality.SOURCE, largest, 1.0, largest - worst)
     return claim if found.spanned.max() <= ROUNDING else claim._replace(verdict=FAILS)
 
 
-def refute(key: jax.Array, samples: int = 20) -> Claim:
-    """The same without the bias term, for the shortest training contexts alone."""
-    return check(key, samples, WRONG["no bias"], LENGTHS[:1])
-
-
-def total(found: Found, form: Terms = STATED) -> np.ndarray:
+def total(found: DeployedLosses, form: SuboptimalityForm = STATED) -> np.ndarray:
     """Half the bound, [N, M, SEEDS n]."""
     estimation = found.estimation[:, None] / np.asarray(CONTEXTS, float)[:, None] ** form.power
     return form.context * estimation + form.length * found.bias[:, None]
@@ -85,8 +80,11 @@ def total(found: Found, form: Terms = STATED) -> np.ndarray:
 
 def curves(key: jax.Array, samples: int = 20) -> dict[str, np.ndarray]:
     """For each seed the mean loss of the layer and of least squares, and both terms of the bound."""
-    found = measure(key, samples, LENGTHS)
-    by_seed = lambda x: x.reshape(*x.shape[:-1], training.SEEDS, samples).mean(axis=-1)
+    found = measure(key, samples)
+
+    def by_seed(values: np.ndarray) -> np.ndarray:
+        return values.reshape(*values.shape[:-1], training.SEEDS, samples).mean(axis=-1)
+
     root = np.sqrt(np.asarray(CONTEXTS, float))[:, None]
     return {
         "lengths": np.asarray(LENGTHS),
@@ -99,34 +97,37 @@ def curves(key: jax.Array, samples: int = 20) -> dict[str, np.ndarray]:
 
 
 @draws.once
-def measure(key: jax.Array, samples: int, lengths: tuple[int, ...]) -> Found:
+def measure(key: jax.Array, samples: int) -> DeployedLosses:
     """Train, deploy and bound."""
     key_train, key_worlds, key_contexts = draws.keys(key, 3)
-    trained = [training.train(key_train, length, BATCH) for length in lengths]
+    trained = [training.train(key_train, length, BATCH) for length in LENGTHS]
     worlds = _instances(linear_mdps.worlds(key_worlds, training.SEEDS * samples), trained[0].points)
     layers = [
         worlds._replace(preconditioner=np.repeat(each.preconditioner[:, -1], samples, axis=0)) for each in trained
     ]
+
+    def loss(estimated: jax.Array | np.ndarray) -> np.ndarray:
+        return np.asarray(greedy_play.outcomes(worlds, estimated).gap)
+
     gaps, squares = [], []
     for context in CONTEXTS:
         chosen = greedy_play.contexts(key_contexts, worlds, (training.SEEDS * samples, MEETINGS, context))
-        play = lambda estimated: np.asarray(greedy_play.outcomes(worlds, estimated).gap)
-        gaps.append([play(greedy_play.estimates(layer, chosen)) for layer in layers])
+        gaps.append([loss(greedy_play.estimates(layer, chosen)) for layer in layers])
         estimated, spans = least_squares(worlds, chosen)
-        squares.append((play(estimated), spans))
+        squares.append((loss(estimated), spans))
     gap = np.stack(gaps, axis=1)
     estimation, bias = (np.stack(x) for x in zip(*(l6b_suboptimality.terms(layer) for layer in layers), strict=True))
-    return Found(
+    return DeployedLosses(
         gap=gap.mean(axis=-1),
         error=gap.std(axis=-1) / MEETINGS**0.5,
         estimation=estimation,
         bias=bias,
-        squares=np.stack([loss.mean(axis=-1) for loss, _ in squares]),
-        spanned=np.stack([np.max(loss * spans) for loss, spans in squares]),
+        squares=np.stack([lost.mean(axis=-1) for lost, _ in squares]),
+        spanned=np.stack([np.max(lost * spans) for lost, spans in squares]),
     )
 
 
-def least_squares(worlds: linear_mdps.Instance, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def least_squares(worlds: linear_mdps.SolvedLinearMDP, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The ordinary fit's Q-values [n, contexts, H, S, A], shortest where not unique; which contexts span."""
     features, q = np.asarray(worlds.features[0]), np.asarray(worlds.q)
     x, labels = features[chosen], q.reshape(*q.shape[:2], -1)  # [n, contexts, M, d], [n, H, S A]
@@ -138,12 +139,12 @@ def least_squares(worlds: linear_mdps.Instance, chosen: np.ndarray) -> tuple[np.
 
 
 @jax.jit
-def _instances(worlds: LinearMDP, points: jax.Array) -> linear_mdps.Instance:
+def _instances(worlds: LinearMDP, points: jax.Array) -> linear_mdps.SolvedLinearMDP:
     """Linear MDPs with these features, without a layer."""
     count, empty = worlds.theta.shape[0], jnp.zeros((points.shape[1], points.shape[1]))
     given = worlds._replace(features=jnp.broadcast_to(points.reshape(worlds.features.shape[1:]), worlds.features.shape))
     stages, plan, weights = jax.vmap(linear_mdps.solve_tabular)(given)
-    return linear_mdps.Instance(
+    return linear_mdps.SolvedLinearMDP(
         features=jnp.broadcast_to(points, (count, *points.shape)),
         stages=stages,
         value=plan.value,

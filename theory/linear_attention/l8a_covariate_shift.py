@@ -1,4 +1,4 @@
-"""L8. Where the layer stops: it is no regression, but a product with a fixed matrix.
+"""L8a. Where the layer stops: it is no regression, but a product with a fixed matrix.
 
 The answer `x_q^T A (1/M) sum_i y_i x_i` is bilinear in the context's and the query's features. If a test-time shift
 scales all features by c and tasks answer as before, `y = <w, x>`, the true answer grows by c, and the layer's by c^3:
@@ -18,9 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.analysis.claims import Claim, exactly
+from jaxdm.analysis.claims import Claim
 from theory import draws
 from theory.linear_attention import in_context_regression
+from theory.verdicts import exactly
 
 DIMENSION, CONTEXT = 4, 30
 
@@ -55,12 +56,7 @@ def check(key: jax.Array, samples: int = 200, form: float = 2.0) -> Claim:
     error = float(np.max(np.maximum(*off) / size))
     statement = "Scaling features by c scales the layer's answers by c^2 relative to the truth"
     rounding = ROUNDING * float(jnp.finfo(jnp.float64).eps)
-    return exactly("L8", statement, "ours, after Zhang, Frei, Bartlett 2024", error, rounding)
-
-
-def refute(key: jax.Array, samples: int = 200) -> Claim:
-    """The same for answers that keep their scale, as those of a regression do."""
-    return check(key, samples, WRONG["c^0"])
+    return exactly(statement, "ours, after Zhang, Frei, Bartlett 2024", error, rounding)
 
 
 def curves(key: jax.Array, samples: int = 200) -> dict[str, np.ndarray]:
@@ -103,7 +99,10 @@ def answered(key: jax.Array, samples: int) -> np.ndarray:
 @jax.vmap
 def _answered(rows: jax.Array, scale: jax.Array) -> jax.Array:
     matrix, x, task = rows[:DIMENSION], rows[DIMENSION:-1], rows[-1]
-    answer = lambda x, y: in_context_regression.answers(matrix, x[:-1], y, x[-1:])[0]
+
+    def answer(x: jax.Array, y: jax.Array) -> jax.Array:
+        return in_context_regression.answers(matrix, x[:-1], y, x[-1:])[0]
+
     y = x[:-1] @ task
     size = scale**3 * jnp.mean(jnp.abs(y) * (jnp.abs(x[:-1]) @ jnp.abs(matrix).T @ jnp.abs(x[-1])))
     return jnp.stack([answer(x, y), answer(scale * x, y), answer(scale * x, scale * y), scale, size])

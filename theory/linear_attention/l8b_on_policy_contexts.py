@@ -19,9 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.analysis.claims import Claim, exactly
+from jaxdm.analysis.claims import Claim
 from theory import draws
 from theory.linear_attention import in_context_regression, linear_mdps
+from theory.verdicts import exactly
 
 POINTS, DIMENSION, LENGTH = 4, 3, 3
 
@@ -38,7 +39,7 @@ ROUNDING = 1000
 """Times eps: sums of 4^4 terms, relative to the error's second moment."""
 
 
-class Form(NamedTuple):
+class ContextErrorForm(NamedTuple):
     """The stated form: `E e^2 = estimation est / M^power + bias bias`, its moments those of contexts or of queries."""
 
     estimation: float = 1.0
@@ -47,22 +48,22 @@ class Form(NamedTuple):
     visited: float = 1.0  # weight of the contexts' law in the moments, against the queries'
 
 
-STATED = Form()
+STATED = ContextErrorForm()
 
 
 WRONG = {
-    "the queries' moments (L5)": Form(visited=0.0),
-    "mixed moments": Form(visited=0.5),
-    "est x 0.5": Form(estimation=0.5),
-    "est x 2": Form(estimation=2.0),
-    "1/M^2": Form(power=2.0),
-    "bias x 0.5": Form(bias=0.5),
-    "bias x 2": Form(bias=2.0),
-    "no bias": Form(bias=0.0),
+    "the queries' moments (L5)": ContextErrorForm(visited=0.0),
+    "mixed moments": ContextErrorForm(visited=0.5),
+    "est x 0.5": ContextErrorForm(estimation=0.5),
+    "est x 2": ContextErrorForm(estimation=2.0),
+    "1/M^2": ContextErrorForm(power=2.0),
+    "bias x 0.5": ContextErrorForm(bias=0.5),
+    "bias x 2": ContextErrorForm(bias=2.0),
+    "no bias": ContextErrorForm(bias=0.0),
 }
 
 
-def check(key: jax.Array, samples: int = 50, form: Form = STATED) -> Claim:
+def check(key: jax.Array, samples: int = 50, form: ContextErrorForm = STATED) -> Claim:
     """The largest relative deviation of the enumerated error from the form.
 
     Args:
@@ -70,19 +71,17 @@ def check(key: jax.Array, samples: int = 50, form: Form = STATED) -> Claim:
         samples: random laws of contexts and queries, layers and tasks; and random linear MDPs.
         form: what is claimed.
     """
-    measure = lambda key, count: _deviations(*_drawn(key, count), form)
+
+    def measure(key: jax.Array, count: int) -> jax.Array:
+        return _deviations(*_drawn(key, count), form)
+
     error = float(draws.in_chunks(measure, key, samples, CHUNK).max())
     factor = factors(key, samples)
     statement = (
         "On contexts of any law E e^2 = est/M + bias with its moments; optimal play's contexts err by "
         f"{factor.min():.2g} to {factor.max():.2g} times (median {np.median(factor):.2g}) what L5 gives for others"
     )
-    return exactly("L8b", statement, "ours", error, ROUNDING * float(jnp.finfo(jnp.float64).eps))
-
-
-def refute(key: jax.Array, samples: int = 50) -> Claim:
-    """The same with L5's equality, which takes the contexts for draws of the data law."""
-    return check(key, samples, WRONG["the queries' moments (L5)"])
+    return exactly(statement, "ours", error, ROUNDING * float(jnp.finfo(jnp.float64).eps))
 
 
 def curves(key: jax.Array, samples: int = 50) -> dict[str, np.ndarray]:
@@ -103,7 +102,9 @@ _simplexes = jax.jit(jax.vmap(lambda key: in_context_regression.simplex(key, POI
 
 
 @jax.jit
-def _deviations(points: jax.Array, context: jax.Array, query: jax.Array, rows: jax.Array, form: Form) -> jax.Array:
+def _deviations(
+    points: jax.Array, context: jax.Array, query: jax.Array, rows: jax.Array, form: ContextErrorForm
+) -> jax.Array:
     """Relative distances between the enumerated errors and the stated ones, [count]."""
 
     def one(points: jax.Array, context: jax.Array, query: jax.Array, rows: jax.Array) -> jax.Array:
@@ -124,13 +125,16 @@ def _deviations(points: jax.Array, context: jax.Array, query: jax.Array, rows: j
 @draws.once
 def factors(key: jax.Array, samples: int) -> np.ndarray:
     """In random linear MDPs, `E e^2` on contexts of optimal play over what L5 gives for the data law, [samples]."""
-    measure = lambda key, count: _factors(linear_mdps.instances(key, SIZE, TRAINED, count))
+
+    def measure(key: jax.Array, count: int) -> jax.Array:
+        return _factors(linear_mdps.instances(key, SIZE, TRAINED, count))
+
     return draws.in_chunks(measure, key, samples, CHUNK)
 
 
 @jax.jit
 @jax.vmap
-def _factors(world: linear_mdps.Instance) -> jax.Array:
+def _factors(world: linear_mdps.SolvedLinearMDP) -> jax.Array:
     horizon, _, actions = world.q.shape
     policy = jax.nn.one_hot(jnp.argmax(world.q, axis=-1), actions)
 
@@ -141,6 +145,6 @@ def _factors(world: linear_mdps.Instance) -> jax.Array:
     _, visits = jax.lax.scan(forward, world.stages.initial[0], (world.stages.transition, policy))
     data, tasks = linear_mdps.uniform_pairs(world.features), world.weights.T @ world.weights / horizon
     played = in_context_regression.finite(world.features, jnp.mean(visits, axis=0))
-    error = lambda parts: parts.estimation / CONTEXT + parts.bias
-    met = in_context_regression.split(played, world.preconditioner, tasks, data.moment)
-    return error(met) / error(in_context_regression.split(data, world.preconditioner, tasks))
+    on_policy = in_context_regression.split(played, world.preconditioner, tasks, data.moment)
+    uniform = in_context_regression.split(data, world.preconditioner, tasks)
+    return (on_policy.estimation / CONTEXT + on_policy.bias) / (uniform.estimation / CONTEXT + uniform.bias)

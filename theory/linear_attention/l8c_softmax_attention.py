@@ -3,7 +3,7 @@
 With `W^PV = v e e^T`, `W^KQ = diag(K, 0)` the library's softmax layer answers
 `v sum_i exp(s_i) y_i / (sum_i exp(s_i) + exp(s_q))`, `s_i = x_i^T K x_q / sqrt(d + 1)`: an average of labels, to which
 the query itself adds the label 0. So answers are bounded by |v| times the largest label whatever the features' size,
-where those of linear attention grow with its square (L8). On R copies of P points the query's share is
+where those of linear attention grow with its square (L8a). On R copies of P points the query's share is
 `exp(s_q) / R` against theirs: unlike linear attention, whose answer to copies is that to the points, softmax attention
 tells long contexts from short ones, and v, which makes up for the query's share of the N + 1 tokens of training, is
 too large for more of them. This form is exact, and gives the answer for M to infinity, and so the error there.
@@ -24,11 +24,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.analysis import statistics
-from jaxdm.analysis.claims import DIFFERS, FAILS, HOLDS, Claim, near
+from jaxdm.analysis.claims import DIFFERS, FAILS, HOLDS, Claim
 from jaxdm.models import constructions
 from jaxdm.types import Tree
 from theory import draws
 from theory.linear_attention import in_context_regression, linear_mdps, training
+from theory.verdicts import near
 
 BATCH, CHUNK = 32, 500
 """Prompts of a gradient step; contexts measured at once."""
@@ -38,7 +39,7 @@ POINTS, DIMENSION, COPIES, INSTANCES = 5, 3, 3, 50
 """P, d, R and number of the random instances of the closed form."""
 
 
-class Form(NamedTuple):
+class SoftmaxForm(NamedTuple):
     """The stated answer, with its constants."""
 
     own: float = 1.0  # weight of the query among the tokens
@@ -48,17 +49,17 @@ class Form(NamedTuple):
     softmax: bool = True  # the layers whose error is said to grow
 
 
-STATED = Form()
+STATED = SoftmaxForm()
 
 
-def stated(params: Tree, x: jax.Array, y: jax.Array, query: jax.Array, copies: float, form: Form) -> jax.Array:
+def stated(params: Tree, x: jax.Array, y: jax.Array, query: jax.Array, copies: float, form: SoftmaxForm) -> jax.Array:
     """The answer to one query [d] after R copies of the pairs x [P, d], y [P], []."""
     divided = params["K"] @ query / (query.shape[0] + 1) ** form.power
     weights, own = jnp.exp(x @ divided), form.own * jnp.exp(query @ divided) / copies**form.copies
     return params["v"] ** form.value * (weights @ y) / (jnp.sum(weights) + own)
 
 
-def deviation(key: jax.Array, form: Form) -> float:
+def deviation(key: jax.Array, form: SoftmaxForm) -> float:
     """The largest distance of the layer from the form, random weights and contexts, as a share of `|v| max |y|`."""
     rows = draws.normal(key, (INSTANCES, POINTS + DIMENSION + 2, DIMENSION + 1))
     return float(jnp.max(_deviation(rows, form)))
@@ -66,7 +67,7 @@ def deviation(key: jax.Array, form: Form) -> float:
 
 @jax.jit
 @functools.partial(jax.vmap, in_axes=(0, None))
-def _deviation(rows: jax.Array, form: Form) -> jax.Array:
+def _deviation(rows: jax.Array, form: SoftmaxForm) -> jax.Array:
     pairs, query = rows[:POINTS], rows[POINTS, :-1]
     x, y = pairs[:, :-1], pairs[:, -1]
     params = {"K": rows[POINTS + 1 : -1, :-1], "v": rows[-1, 0]}
@@ -75,32 +76,34 @@ def _deviation(rows: jax.Array, form: Form) -> jax.Array:
     return jnp.abs(answer - stated(params, x, y, query, COPIES, form)) / (jnp.abs(params["v"]) * jnp.max(jnp.abs(y)))
 
 
-def layers(key: jax.Array, length: int) -> training.Trained:
+def layers(key: jax.Array, length: int) -> training.TrainedLayers:
     """Softmax layers trained on contexts of N pairs from linear MDPs."""
     return training.train(key, length, BATCH, linear_mdps.linear_mdp_pool, squared_error)
 
 
-def squared_error(params: Tree, key: jax.Array, pool: linear_mdps.Pool, length: int, batch: int) -> jax.Array:
+def squared_error(params: Tree, key: jax.Array, pool: linear_mdps.TrainingPool, length: int, batch: int) -> jax.Array:
     """`training.squared_error` of softmax attention."""
     return training.squared_error(params, key, pool, length, batch, constructions.softmax_attention)
 
 
-def limits(trained: training.Trained, scale: float = 1.0) -> np.ndarray:
+def limits(trained: training.TrainedLayers, scale: float = 1.0) -> np.ndarray:
     """Mean square errors for M to infinity, features scaled, [SEEDS]."""
-    return np.asarray(_limits(_ends(trained), scale * trained.points, trained.tasks))
+    return np.asarray(_limits(_final_params(trained), scale * trained.points, trained.tasks))
 
 
-def errors(trained: training.Trained, key: jax.Array, context: int, samples: int, scale: float = 1.0) -> np.ndarray:
+def context_errors(
+    trained: training.TrainedLayers, key: jax.Array, context: int, samples: int, scale: float = 1.0
+) -> np.ndarray:
     """Mean square errors over tasks and queries on random contexts of M pairs, features scaled, [samples, SEEDS]."""
 
     def measure(key: jax.Array, count: int) -> jax.Array:
         chosen = (draws.uniform(key, (count, context)) * len(trained.points)).astype(jnp.int32)
-        return _errors(_ends(trained), scale * trained.points, trained.tasks, chosen)
+        return _context_errors(_final_params(trained), scale * trained.points, trained.tasks, chosen)
 
     return draws.in_chunks(measure, key, samples, CHUNK)
 
 
-def linear_error(trained: training.Trained, length: int, context: float, scale: float = 1.0) -> float:
+def linear_error(trained: training.TrainedLayers, length: int, context: float, scale: float = 1.0) -> float:
     """The same of linear attention with the best A for contexts of N pairs, exact."""
     points, tasks = jnp.asarray(trained.points), jnp.asarray(trained.tasks)
     parts = in_context_regression.split(
@@ -111,16 +114,16 @@ def linear_error(trained: training.Trained, length: int, context: float, scale: 
     return float(parts.estimation / context + parts.bias)
 
 
-def null_error(trained: training.Trained, scale: float = 1.0) -> float:
+def null_error(trained: training.TrainedLayers, scale: float = 1.0) -> float:
     """The mean square error of answering 0."""
     return float(scale**2 * np.einsum("pi,ij,pj->p", trained.points, trained.tasks, trained.points).mean())
 
 
-def _ends(trained: training.Trained) -> Tree:
+def _final_params(trained: training.TrainedLayers) -> Tree:
     return {"v": trained.last[:, -1], "K": trained.key_query[:, -1]}
 
 
-def _missed(read: jax.Array, points: jax.Array, tasks: jax.Array) -> jax.Array:
+def _mean_square_error(read: jax.Array, points: jax.Array, tasks: jax.Array) -> jax.Array:
     """Mean over queries of `(a - x)^T W (a - x)`, where a [d, Q] answers labels that are the d features, []."""
     off = read.T - points
     return jnp.mean(jnp.sum(off @ tasks * off, axis=1))
@@ -129,17 +132,23 @@ def _missed(read: jax.Array, points: jax.Array, tasks: jax.Array) -> jax.Array:
 @jax.jit
 @functools.partial(jax.vmap, in_axes=(0, None, None))
 def _limits(params: Tree, points: jax.Array, tasks: jax.Array) -> jax.Array:
-    read = lambda y: jax.vmap(lambda query: stated(params, points, y, query, jnp.inf, STATED))(points)
-    return _missed(jax.vmap(read)(points.T), points, tasks)
+
+    def read(y: jax.Array) -> jax.Array:
+        return jax.vmap(lambda query: stated(params, points, y, query, jnp.inf, STATED))(points)
+
+    return _mean_square_error(jax.vmap(read)(points.T), points, tasks)
 
 
 @jax.jit
 @functools.partial(jax.vmap, in_axes=(0, None, None, None), out_axes=1)
-def _errors(params: Tree, points: jax.Array, tasks: jax.Array, chosen: jax.Array) -> jax.Array:
+def _context_errors(params: Tree, points: jax.Array, tasks: jax.Array, chosen: jax.Array) -> jax.Array:
     def one(chosen: jax.Array) -> jax.Array:
         x = points[chosen]
-        read = lambda y: training.answers(params, x, y, points, constructions.softmax_attention)
-        return _missed(jax.vmap(read)(x.T), points, tasks)
+
+        def read(y: jax.Array) -> jax.Array:
+            return training.answers(params, x, y, points, constructions.softmax_attention)
+
+        return _mean_square_error(jax.vmap(read)(x.T), points, tasks)
 
     return jax.lax.map(one, chosen)
 
@@ -157,17 +166,17 @@ ROUNDING = 1000
 
 
 WRONG = {
-    "the same of linear attention": Form(softmax=False),
-    "the query not attended to": Form(own=0.0),
-    "the query's weight x 2": Form(own=2.0),
-    "copies make no difference": Form(copies=0.0),
-    "scores divided by d + 1": Form(power=1.0),
-    "scores not divided": Form(power=0.0),
-    "v^2 for v": Form(value=2.0),
+    "the same of linear attention": SoftmaxForm(softmax=False),
+    "the query not attended to": SoftmaxForm(own=0.0),
+    "the query's weight x 2": SoftmaxForm(own=2.0),
+    "copies make no difference": SoftmaxForm(copies=0.0),
+    "scores divided by d + 1": SoftmaxForm(power=1.0),
+    "scores not divided": SoftmaxForm(power=0.0),
+    "v^2 for v": SoftmaxForm(value=2.0),
 }
 
 
-def check(key: jax.Array, samples: int = 2000, form: Form = STATED) -> Claim:
+def check(key: jax.Array, samples: int = 2000, form: SoftmaxForm = STATED) -> Claim:
     """Trained layers' error for M to infinity over that for M = N, mean and interval over seeds; the form must hold.
 
     Args:
@@ -176,7 +185,7 @@ def check(key: jax.Array, samples: int = 2000, form: Form = STATED) -> Claim:
         form: what is claimed.
     """
     trained = layers(key, LENGTH)
-    near_training = errors(trained, key, LENGTH, samples).mean(axis=0)
+    near_training = context_errors(trained, key, LENGTH, samples).mean(axis=0)
     limit = limits(trained)
     linear = [linear_error(trained, LENGTH, context) for context in (LENGTH, np.inf)]
     ratio = limit / near_training if form.softmax else np.full(training.SEEDS, linear[1] / linear[0])
@@ -185,15 +194,10 @@ def check(key: jax.Array, samples: int = 2000, form: Form = STATED) -> Claim:
         f"Softmax layers trained on N = {LENGTH} pairs err {near_training.mean():.2g} for M = N (linear "
         f"{linear[0]:.2g}) and {limit.mean():.2g} for M to infinity (linear {linear[1]:.2g}): times"
     )
-    claim = near("L8c", statement, "ours", float(found.estimate), LEAST, 0.0)
+    claim = near(statement, "ours", float(found.estimate), LEAST, 0.0)
     exact = deviation(key, form) <= ROUNDING * jnp.finfo(jnp.float64).eps
     verdict = (HOLDS if found.low > LEAST else DIFFERS) if exact else FAILS
     return claim._replace(low=float(found.low), high=float(found.high), target=f"> {LEAST:g}", verdict=verdict)
-
-
-def refute(key: jax.Array, samples: int = 2000) -> Claim:
-    """The same of linear attention."""
-    return check(key, samples, WRONG["the same of linear attention"])
 
 
 def curves(key: jax.Array, samples: int = 2000) -> dict[str, np.ndarray]:
@@ -203,17 +207,22 @@ def curves(key: jax.Array, samples: int = 2000) -> dict[str, np.ndarray]:
     """
     trained = [layers(key, length) for length in LENGTHS]
     last, end = trained[-1], LENGTHS[-1]
-    met = lambda layer, context, scale: errors(layer, key, context, samples, scale).mean(axis=0)
-    linear = lambda length, context, scale: linear_error(last, length, context, scale)
+
+    def softmax(layer: training.TrainedLayers, context: int, scale: float) -> np.ndarray:
+        return context_errors(layer, key, context, samples, scale).mean(axis=0)
+
+    def linear(length: int, context: float, scale: float) -> float:
+        return linear_error(last, length, context, scale)
+
     nothing = np.asarray([null_error(last, scale) for scale in SCALES])
     return {
         "lengths": np.asarray(LENGTHS),
         "contexts": np.asarray(CONTEXTS),
-        "softmax": np.stack([[met(layer, m, 1.0) for m in CONTEXTS] for layer in trained]),  # [N, M, SEEDS]
+        "softmax": np.stack([[softmax(layer, m, 1.0) for m in CONTEXTS] for layer in trained]),  # [N, M, SEEDS]
         "linear": np.asarray([[linear(n, m, 1.0) for m in CONTEXTS] for n in LENGTHS]),  # [N, M]
         "softmax_limit": np.stack([limits(layer) for layer in trained]),  # [N, SEEDS]
         "linear_limit": np.asarray([linear(n, np.inf, 1.0) for n in LENGTHS]),  # [N]
         "scales": np.asarray(SCALES),
-        "softmax_scaled": np.stack([met(last, end, c) for c in SCALES]) / nothing[:, None],  # [C, SEEDS]
+        "softmax_scaled": np.stack([softmax(last, end, c) for c in SCALES]) / nothing[:, None],  # [C, SEEDS]
         "linear_scaled": np.asarray([linear(end, end, c) for c in SCALES]) / nothing,  # [C]
     }

@@ -2,7 +2,7 @@
 
 Dimensions: `S` states, `A` actions, `d` features, `H` steps, `N` context length in training.
 
-The data law nu of contexts is uniform over state-action pairs.
+The data distribution nu of contexts is uniform over state-action pairs.
 """
 
 import functools
@@ -23,7 +23,7 @@ SIBLINGS = 32
 """MDPs with the same features whose weights give the second moment of tasks."""
 
 
-class Instance(NamedTuple):
+class SolvedLinearMDP(NamedTuple):
     """A linear MDP, solved, and the layer trained for its features and its family."""
 
     features: jax.Array  # [S A, d]
@@ -42,7 +42,7 @@ def solve_tabular(linear: LinearMDP) -> tuple[MDP, planning.Plan, jax.Array]:
     return stages, plan, linear_mdp.weights(linear, plan.value)
 
 
-def instances(key: jax.Array, size: tuple[int, int, int, int], length: float, count: int) -> Instance:
+def instances(key: jax.Array, size: tuple[int, int, int, int], length: float, count: int) -> SolvedLinearMDP:
     """Random linear MDPs, each with the layer trained for it on contexts of length N, leading axis [count].
 
     Args:
@@ -58,14 +58,17 @@ def instances(key: jax.Array, size: tuple[int, int, int, int], length: float, co
 def _families(key: jax.Array, size: tuple[int, int, int, int], count: int) -> LinearMDP:
     """An MDP and its siblings, leading axes [count, 1 + SIBLINGS]."""
     states, actions, dimension, horizon = size
-    draw = lambda key: linear_mdp.random(key, states=states, actions=actions, dimension=dimension, horizon=horizon)
+
+    def draw(key: jax.Array) -> LinearMDP:
+        return linear_mdp.random(key, states=states, actions=actions, dimension=dimension, horizon=horizon)
+
     keys = random.split(key, count * (1 + SIBLINGS)).reshape(count, 1 + SIBLINGS)
     return jax.vmap(jax.vmap(draw))(keys)
 
 
 @jax.jit
 @functools.partial(jax.vmap, in_axes=(0, None))
-def _instances(family: LinearMDP, length: jax.Array | float) -> Instance:
+def _instances(family: LinearMDP, length: jax.Array | float) -> SolvedLinearMDP:
     """The first MDP of a family, whose features all others are given."""
     features = family.features[0]
     stages, plan, weights = jax.vmap(solve_tabular)(
@@ -73,7 +76,7 @@ def _instances(family: LinearMDP, length: jax.Array | float) -> Instance:
     )
     others, features = weights[1:].reshape(-1, features.shape[-1]), features.reshape(-1, features.shape[-1])
     tasks = others.T @ others / others.shape[0]
-    return Instance(
+    return SolvedLinearMDP(
         features=features,
         stages=jax.tree.map(lambda x: x[0], stages),
         value=plan.value[0],
@@ -84,8 +87,8 @@ def _instances(family: LinearMDP, length: jax.Array | float) -> Instance:
     )
 
 
-def uniform_pairs(features: jax.Array) -> in_context_regression.Law:
-    """The data law: uniform over state-action pairs."""
+def uniform_pairs(features: jax.Array) -> in_context_regression.FeatureDistribution:
+    """The data distribution: uniform over state-action pairs."""
     return in_context_regression.finite(features, jnp.full(features.shape[0], 1 / features.shape[0], features.dtype))
 
 
@@ -101,26 +104,26 @@ SPECTRUM = (2.0, 1.0, 0.5)
 """Of the normal features."""
 
 
-class Pool(NamedTuple):
+class TrainingPool(NamedTuple):
     """What training draws from: `x = points_i`, i uniform, or, without points, `x = L^(1/2) z`, z normal; and tasks."""
 
     points: jax.Array  # [P, d]
     tasks: jax.Array  # [POOL, d]
 
 
-def normal_pool(key: jax.Array) -> Pool:
+def normal_pool(key: jax.Array) -> TrainingPool:
     """Normal features and tasks."""
     size = len(SPECTRUM)
-    return Pool(points=jnp.zeros((0, size)), tasks=draws.normal(key, (POOL, size)))
+    return TrainingPool(points=jnp.zeros((0, size)), tasks=draws.normal(key, (POOL, size)))
 
 
-def linear_mdp_pool(key: jax.Array) -> Pool:
+def linear_mdp_pool(key: jax.Array) -> TrainingPool:
     """Features of linear MDPs, and the weights of their Q*, each at one step."""
     points, tasks = _solved(worlds(key, POOL))
-    return Pool(points=points, tasks=tasks)
+    return TrainingPool(points=points, tasks=tasks)
 
 
-def feature_distribution(points: jax.Array) -> in_context_regression.Law:
+def feature_distribution(points: jax.Array) -> in_context_regression.FeatureDistribution:
     """Of the features: uniform over points [P, d], or normal when there are none."""
     return uniform_pairs(points) if points.shape[0] else in_context_regression.gaussian(jnp.diag(jnp.asarray(SPECTRUM)))
 
@@ -141,12 +144,15 @@ def _worlds(key: jax.Array) -> linear_mdp.LinearMDP:
 def _solved(worlds: linear_mdp.LinearMDP) -> tuple[jax.Array, jax.Array]:
     """Features [S A, d] with unit vectors for one state, so that L is well conditioned; weights [POOL, d]."""
     features = worlds.features[0].at[0].set(jnp.eye(SIZE[2]))
-    solve = lambda world: solve_tabular(world._replace(features=features))[2]
+
+    def solve(world: LinearMDP) -> jax.Array:
+        return solve_tabular(world._replace(features=features))[2]
+
     weights = jax.vmap(solve)(worlds)[jnp.arange(POOL), jnp.arange(POOL) % SIZE[3]]
     return features.reshape(-1, SIZE[2]), weights
 
 
-def features(key: jax.Array, pool: Pool, count: int) -> jax.Array:
+def features(key: jax.Array, pool: TrainingPool, count: int) -> jax.Array:
     """Feature vectors of a pool, [count, d]."""
     if pool.points.shape[0]:
         return pool.points[(random.uniform(key, (count,)) * pool.points.shape[0]).astype(jnp.int32)]

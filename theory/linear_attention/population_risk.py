@@ -15,7 +15,7 @@ from jaxdm.types import Tree
 from theory import draws
 
 
-def at(key_query: np.ndarray, last: float, spectrum: tuple[float, float]) -> tuple[jax.Array, jax.Array]:
+def largest_gradient(key_query: np.ndarray, last: float, spectrum: tuple[float, float]) -> tuple[jax.Array, jax.Array]:
     """Largest entry of the gradient at `W^KQ = diag(K, 0)`, `W^PV = v e e^T`, and of that of single prompts.
 
     Args:
@@ -24,7 +24,7 @@ def at(key_query: np.ndarray, last: float, spectrum: tuple[float, float]) -> tup
         spectrum: eigenvalues of L.
     """
     merged = np.pad(key_query, (0, 1)), np.pad([[last]], (2, 0))
-    return _largest(merged, *prompts(spectrum))
+    return _largest_gradient(merged, *quadrature_prompts(spectrum))
 
 
 @jax.jit
@@ -32,18 +32,21 @@ def quadrature_risk(
     key_query: jax.Array, projection_value: jax.Array, nodes: jax.Array, weights: jax.Array
 ) -> jax.Array:
     """The exact risk of a layer with any `W^KQ` and `W^PV` [3, 3], [], for what `prompts` returned."""
-    return weights @ jax.vmap(_error, (None, 0))((key_query, projection_value), nodes)
+    return weights @ jax.vmap(_squared_error, (None, 0))((key_query, projection_value), nodes)
 
 
 @jax.jit
-def _largest(merged: tuple, nodes: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _largest_gradient(merged: tuple, nodes: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Largest entries of the gradient and of the mean modulus of a prompt's."""
-    slopes = jax.vmap(jax.grad(_error), (None, 0))(merged, nodes)
-    largest = lambda part: jnp.stack([jnp.max(jnp.abs(jnp.tensordot(weights, part(slope), 1))) for slope in slopes])
-    return jnp.max(largest(lambda slope: slope)), jnp.max(largest(jnp.abs))
+    slopes = jax.vmap(jax.grad(_squared_error), (None, 0))(merged, nodes)
+
+    def largest(slopes: tuple) -> jax.Array:
+        return jnp.max(jnp.stack([jnp.max(jnp.abs(jnp.tensordot(weights, slope, 1))) for slope in slopes]))
+
+    return largest(slopes), largest(jax.tree.map(jnp.abs, slopes))
 
 
-def _error(merged: tuple[jax.Array, jax.Array], node: jax.Array) -> jax.Array:
+def _squared_error(merged: tuple[jax.Array, jax.Array], node: jax.Array) -> jax.Array:
     """Squared error of the layer on one prompt."""
     task, x = node[0], node[1:]
     tokens = constructions.regression_prompt(x[:-1], x[:-1] @ task, x[-1])
@@ -51,7 +54,7 @@ def _error(merged: tuple[jax.Array, jax.Array], node: jax.Array) -> jax.Array:
     return (answer - x[-1] @ task) ** 2
 
 
-def prompts(spectrum: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+def quadrature_prompts(spectrum: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
     """A task, two context points and a query [n, 4, 2] with weights [n], exact for the risk of a diagonal L.
 
     The squared error has degree 4 in the task and in each context point, and 6 in the query: 3 and 4 nodes a variable.
@@ -75,8 +78,13 @@ def moments(length: int, own: float = 1.0, tokens: float = 0.0) -> tuple[np.ndar
         tokens: how many more than N the layer divides by.
     """
     (three, w3), (four, w4) = (np.polynomial.hermite_e.hermegauss(nodes) for nodes in (3, 4))
-    pairs = lambda nodes: np.stack(np.meshgrid(nodes, nodes, indexing="ij"), -1).reshape(-1, 2)
-    chance = lambda weight: np.outer(weight, weight).ravel() / weight.sum() ** 2
+
+    def pairs(nodes: np.ndarray) -> np.ndarray:
+        return np.stack(np.meshgrid(nodes, nodes, indexing="ij"), -1).reshape(-1, 2)
+
+    def chance(weight: np.ndarray) -> np.ndarray:
+        return np.outer(weight, weight).ravel() / weight.sum() ** 2
+
     task, x, query = pairs(three), pairs(three) * np.sqrt(SPECTRUM), pairs(four) * np.sqrt(SPECTRUM)
     z = np.concatenate([np.broadcast_to(x, (len(task), *x.shape)), (task @ x.T)[..., None]], axis=-1)
     square = np.einsum("wxi,wxj->wxij", z, z).reshape(*z.shape[:2], -1)
@@ -97,9 +105,9 @@ def moment_risk(params: Tree, products: jax.Array, labelled: jax.Array, square: 
     return p @ products @ p - 2 * labelled @ p + square
 
 
-def summed(key: jax.Array, drawn: tuple) -> float:
+def moment_risk_error(key: jax.Array, drawn: tuple) -> float:
     """Relative distance between the polynomial for N = 2 and the risk of the library's layer, at random weights."""
     key_query, projection = np.asarray(draws.normal(key, (2, 3, 3)))
-    exact = float(quadrature_risk(key_query, projection, *prompts(SPECTRUM)))
+    exact = float(quadrature_risk(key_query, projection, *quadrature_prompts(SPECTRUM)))
     params = {"b": jnp.asarray(projection[-1]), "U": jnp.asarray(key_query[:, :-1])}
     return abs(float(moment_risk(params, *drawn)) - exact) / exact

@@ -29,11 +29,11 @@ STEPS, RATE, SHOWN = 2000, 0.02, 20
 """Gradient steps, their first size, and how often on the way the layer is looked at."""
 
 
-Loss = Callable[[Tree, jax.Array, linear_mdps.Pool, int, int], jax.Array]
+Loss = Callable[[Tree, jax.Array, linear_mdps.TrainingPool, int, int], jax.Array]
 """Parameters, key, what to draw from, N and batch to a number."""
 
 
-class Trained(NamedTuple):
+class TrainedLayers(NamedTuple):
     """Layers on their way, and what closed forms need to know of their features and tasks."""
 
     last: np.ndarray  # [SEEDS, SHOWN] v
@@ -52,9 +52,9 @@ def train(
     key: jax.Array,
     length: int,
     batch: int,
-    draw: Callable[[jax.Array], linear_mdps.Pool] = linear_mdps.linear_mdp_pool,
+    draw: Callable[[jax.Array], linear_mdps.TrainingPool] = linear_mdps.linear_mdp_pool,
     loss: Loss | None = None,
-) -> Trained:
+) -> TrainedLayers:
     """Train `SEEDS` layers.
 
     Args:
@@ -68,7 +68,7 @@ def train(
     pool = draw(key_pool)
     last, key_query = _train(draws.keys(key_train, SEEDS), pool, length, batch, loss or squared_error)
     tasks = np.asarray(pool.tasks)
-    return Trained(
+    return TrainedLayers(
         last=np.asarray(last),
         key_query=np.asarray(key_query),
         points=np.asarray(pool.points),
@@ -77,7 +77,9 @@ def train(
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))
-def _train(keys: jax.Array, pool: linear_mdps.Pool, length: int, batch: int, loss: Loss) -> tuple[jax.Array, jax.Array]:
+def _train(
+    keys: jax.Array, pool: linear_mdps.TrainingPool, length: int, batch: int, loss: Loss
+) -> tuple[jax.Array, jax.Array]:
     """v and K of independently trained layers, on the way: [SEEDS, SHOWN, ...]."""
     learner = trainer.make(
         lambda params, key, pool: loss(params, key, pool, length, batch),
@@ -98,7 +100,7 @@ def _train(keys: jax.Array, pool: linear_mdps.Pool, length: int, batch: int, los
 def squared_error(
     params: Tree,
     key: jax.Array,
-    pool: linear_mdps.Pool,
+    pool: linear_mdps.TrainingPool,
     length: int,
     batch: int,
     kind: Callable[[int], Network] = constructions.linear_attention,
@@ -107,7 +109,10 @@ def squared_error(
     key_task, key_features = random.split(key)
     chosen = pool.tasks[(random.uniform(key_task, (batch,)) * linear_mdps.POOL).astype(jnp.int32)]
     x = linear_mdps.features(key_features, pool, batch * (length + 1)).reshape(batch, length + 1, -1)
-    answer = lambda x, task: answers(params, x[:-1], x[:-1] @ task, x[-1:], kind)[0]
+
+    def answer(x: jax.Array, task: jax.Array) -> jax.Array:
+        return answers(params, x[:-1], x[:-1] @ task, x[-1:], kind)[0]
+
     return jnp.mean((jax.vmap(answer)(x, chosen) - jnp.sum(x[:, -1] * chosen, axis=-1)) ** 2)
 
 

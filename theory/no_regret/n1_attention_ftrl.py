@@ -1,13 +1,17 @@
-"""N1: one linear-attention layer with a projection is follow-the-regularised-leader, exactly.
+"""N1. One linear-attention layer with a projection is follow-the-regularised-leader (FTRL), exactly.
 
-The layer reads past losses `l_1..l_t` with a fixed query c and plays the projection on the ball of radius R of
-`g = sum_i (V l_i + v)(K l_i + k)^T (Q c + q)`. Write `u = Q c + q`. Where `K^T u = 0` and `v = 0`, every score is the
-constant `k^T u`, so `g = (k^T u) V S_t`; with `(k^T u) V = -eta I` the layer plays `Proj(-eta S_t)`. Completing the
-square, `<S, x> + |x|^2 / (2 eta) = |x + eta S|^2 / (2 eta) - eta |S|^2 / 2`: the projection is the minimiser, that is
-FTRL. With a softmax in place of the projection the same sum minimises `<S, x> + sum_i x_i log x_i / eta` over the
-simplex: Hedge.
+Statement. The layer reads past losses `l_1..l_t` with a fixed query c and plays the projection on the ball of radius R
+of `g = sum_i (V l_i + v)(K l_i + k)^T (Q c + q)`. Write `u = Q c + q` and `S_t = l_1 + ... + l_t`. Under the conditions
+`K^T u = 0`, `v = 0` and `(k^T u) V = -eta I` the play is that of FTRL, `argmin <S_t, x> + |x|^2 / (2 eta)`.
 
-Reference: Park, Liu, Ozdaglar, Zhang, Do LLM agents have regret?, ICLR 2025.
+Proof. Every score is the constant `k^T u`, so `g = (k^T u) V S_t = -eta S_t`. Completing the square, `<S, x> + |x|^2 /
+(2 eta) = |x + eta S|^2 / (2 eta) - eta |S|^2 / 2`: the projection is the minimiser. With a softmax in place of the
+projection the same sum minimises `<S, x> + sum_i x_i log x_i / eta` over the simplex: Hedge.
+
+Check: random weights under the conditions, on the library's attention, against minimisers found from their optimality
+conditions alone. Refutation: `K^T u` is one in every coordinate, so that the scores depend on the losses.
+
+Source: Park, Liu, Ozdaglar, Zhang, Do LLM agents have regret?, ICLR 2025.
 """
 
 import math
@@ -17,10 +21,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.analysis.claims import Claim, exactly
+from jaxdm.analysis.claims import Claim
 from jaxdm.envs import families
 from jaxdm.envs.online import BALL
 from jaxdm.models import attention
+from theory.verdicts import exactly
 
 SOURCE = "Park, Liu, Ozdaglar, Zhang, ICLR 2025"
 
@@ -35,7 +40,28 @@ ROUNDING = 1e4 * float(np.finfo(np.float64).eps)
 """Sums of 20 losses through random matrices of condition about 100, and 200 halvings of an interval."""
 
 
-class Layer(NamedTuple):
+class AttentionFTRLForm(NamedTuple):
+    """The stated conditions and minimisers, with their constants."""
+
+    leak: float = 0.0  # K^T u, in every coordinate
+    bias: float = 0.0  # v, in every coordinate
+    rate: float = 1.0  # times the minimisers' eta
+    delay: int = 0  # losses, the latest ones, that the minimisers leave out
+
+
+STATED = AttentionFTRLForm()
+
+
+WRONG = {
+    "K^T u = 1": AttentionFTRLForm(leak=1.0),
+    "v = 1": AttentionFTRLForm(bias=1.0),
+    "eta x 0.5": AttentionFTRLForm(rate=0.5),
+    "eta x 2": AttentionFTRLForm(rate=2.0),
+    "the last loss left out": AttentionFTRLForm(delay=1),
+}
+
+
+class AttentionHead(NamedTuple):
     """Weights of one linear-attention head, and its query token; `d` coordinates, `m` width."""
 
     value: jax.Array  # [d, d] V
@@ -47,7 +73,7 @@ class Layer(NamedTuple):
     token: jax.Array  # [d] c
 
 
-def attend(layer: Layer, losses: jax.Array, first: jax.Array | int = 0, rows: int | None = None) -> jax.Array:
+def attend(layer: AttentionHead, losses: jax.Array, first: jax.Array | int = 0, rows: int | None = None) -> jax.Array:
     """`g` after rounds first, first + 1, ... (all by default), [rows, d]: row 0 is the sum over losses 0..first."""
     u = layer.query @ layer.token + layer.query_bias
     cached = attention.KeyValues(
@@ -59,8 +85,18 @@ def attend(layer: Layer, losses: jax.Array, first: jax.Array | int = 0, rows: in
     return mean * jnp.maximum(first + jnp.arange(rows), 1).astype(mean.dtype)[:, None]
 
 
-def ftrl_layer(key: jax.Array, eta: jax.Array, dimension: int, leak: float = 0.0) -> Layer:
-    """Random weights that satisfy the conditions; `leak` adds that much of `u` to every column of K, and breaks one."""
+def ftrl_layer(
+    key: jax.Array, eta: jax.Array, dimension: int, leak: jax.Array | float = 0.0, bias: jax.Array | float = 0.0
+) -> AttentionHead:
+    """Random weights that satisfy the conditions.
+
+    Args:
+        key: random key.
+        eta: FTRL's rate, [].
+        dimension: d.
+        leak: the coordinates of `K^T u`; zero as a condition.
+        bias: the coordinates of v; zero as a condition.
+    """
     shapes = ((WIDTH, dimension), (WIDTH, dimension), (WIDTH,), (WIDTH,), (dimension,))
     ends = np.cumsum([math.prod(shape) for shape in shapes])
     parts = jnp.split(jax.random.normal(key, (int(ends[-1]),)), ends[:-1])  # one flat draw compiles faster than five
@@ -68,9 +104,9 @@ def ftrl_layer(key: jax.Array, eta: jax.Array, dimension: int, leak: float = 0.0
     u = query @ token + query_bias
     keys_matrix = raw - jnp.outer(u, u @ raw) / (u @ u) + leak * jnp.outer(u, jnp.ones(dimension)) / (u @ u)
     key_bias = key_bias - u * (u @ key_bias) / (u @ u) + u  # k^T u = |u|^2, never near zero
-    return Layer(
+    return AttentionHead(
         value=-eta / (key_bias @ u) * jnp.eye(dimension),
-        value_bias=jnp.zeros(dimension),
+        value_bias=jnp.full(dimension, bias),
         key=keys_matrix,
         key_bias=key_bias,
         query=query,
@@ -81,8 +117,12 @@ def ftrl_layer(key: jax.Array, eta: jax.Array, dimension: int, leak: float = 0.0
 
 def minimiser_on_ball(total: np.ndarray, eta: float, radius: float) -> np.ndarray:
     """`argmin <S, x> + |x|^2 / (2 eta)`, `|x| <= R`, from its optimality conditions: halving for the multiplier."""
-    point = lambda multiplier: -total / (1 / eta + 2 * multiplier)
-    low, high = 0.0, np.linalg.norm(total) / radius
+
+    def point(multiplier: float) -> np.ndarray:
+        return -total / (1 / eta + 2 * multiplier)
+
+    low = 0.0
+    high = np.linalg.norm(total) / radius
     if np.linalg.norm(point(low)) <= radius:
         return point(low)
     for _ in range(200):
@@ -93,8 +133,12 @@ def minimiser_on_ball(total: np.ndarray, eta: float, radius: float) -> np.ndarra
 
 def minimiser_on_simplex(total: np.ndarray, eta: float) -> np.ndarray:
     """`argmin <S, x> + sum x log x / eta`, `sum x = 1`, from its optimality conditions: halving for the multiplier."""
-    point = lambda multiplier: np.exp(-eta * (total + multiplier))
-    low, high = -total.min() - 1 / eta, -total.min() + (1 + np.log(len(total))) / eta
+
+    def point(multiplier: float) -> np.ndarray:
+        return np.exp(-eta * (total + multiplier))
+
+    low = -total.min() - 1 / eta
+    high = -total.min() + (1 + np.log(len(total))) / eta
     for _ in range(200):
         middle = (low + high) / 2
         low, high = (middle, high) if point(middle).sum() > 1 else (low, middle)
@@ -102,32 +146,35 @@ def minimiser_on_simplex(total: np.ndarray, eta: float) -> np.ndarray:
 
 
 @jax.jit
-def decisions(key: jax.Array, leak: float) -> tuple:
+def decisions(key: jax.Array, leak: float, bias: float) -> tuple:
     """A random layer on a random sequence: `S_t`, eta, and its decisions on the unit ball and on the simplex."""
     key_losses, key_layer, key_eta = jax.random.split(key, 3)
     losses = families.losses.gaussian(key_losses, length=ROUNDS, dimension=DIMENSION)
     eta = 10 ** jax.random.uniform(key_eta, minval=-1.5, maxval=0.5)
-    summed = attend(ftrl_layer(key_layer, eta, DIMENSION, leak), losses)
+    summed = attend(ftrl_layer(key_layer, eta, DIMENSION, leak, bias), losses)
     return jnp.cumsum(losses, axis=0), eta, jax.vmap(BALL.project)(summed), jax.nn.softmax(summed, axis=1)
 
 
-def largest_error(key: jax.Array, samples: int, leak: float) -> float:
+def largest_error(key: jax.Array, samples: int, form: AttentionFTRLForm) -> float:
     """Largest distance between the layer's decisions and the minimisers, over random layers and sequences."""
-    played = jax.vmap(decisions, (0, None))(jax.random.split(key, samples), leak)
+    played = jax.vmap(decisions, (0, None, None))(jax.random.split(key, samples), form.leak, form.bias)
     totals, etas, on_ball, on_simplex = map(np.asarray, played)
     error = 0.0
     for i in range(samples):
         for t in range(0, ROUNDS, 5):
-            ball, simplex = minimiser_on_ball(totals[i, t], etas[i], 1.0), minimiser_on_simplex(totals[i, t], etas[i])
+            total, eta = totals[i, max(t - form.delay, 0)], form.rate * etas[i]
+            ball = minimiser_on_ball(total, eta, 1.0)
+            simplex = minimiser_on_simplex(total, eta)
             error = max(error, np.abs(on_ball[i, t] - ball).max(), np.abs(on_simplex[i, t] - simplex).max())
     return error
 
 
-def check(key: jax.Array, samples: int = 100) -> Claim:
-    """Decisions of random layers under the conditions equal the minimisers, found without them."""
-    return exactly("N1", STATEMENT, SOURCE, largest_error(key, samples, leak=0.0), ROUNDING)
+def check(key: jax.Array, samples: int = 100, form: AttentionFTRLForm = STATED) -> Claim:
+    """The largest distance between decisions of random layers under the conditions and the minimisers.
 
-
-def refute(key: jax.Array, samples: int = 100) -> Claim:
-    """The same when `K^T u` is not zero but one."""
-    return exactly("N1", STATEMENT, SOURCE, largest_error(key, samples, leak=1.0), ROUNDING)
+    Args:
+        key: random key.
+        samples: random layers, each on one random sequence of losses.
+        form: what is claimed.
+    """
+    return exactly(STATEMENT, SOURCE, largest_error(key, samples, form), ROUNDING)

@@ -1,24 +1,29 @@
-"""A2: more models never raise the robust value of an ambiguous POMDP.
+"""A2. More models never raise the robust value of an ambiguous POMDP.
 
-Statement. At alpha = 1, a set of models is worth no more than any part of it.
+Statement. At alpha = 1, where the worst model is all that counts, a set of models is worth no more than any part of it.
 
 Proof. By induction from the last step: after a history that some model of the part allows, the models of the set that
 allow it include those of the part, so the minimum over them is taken over more. Histories that no model of the part
 allows have probability zero under each of them, so that their values enter only through models outside the part, whose
 presence can but lower a minimum.
 
-Wrong version. The same at alpha = 1/2, where another model may also be a better best one.
+Check: root values of random APOMDPs as models are added one by one. Refutation: the same at alpha = 1/2, where another
+model may also be a better best one.
 
 Source: this form is ours; the recursion is after Saghafian, J. Econ. Theory 178, 2018.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.analysis.claims import Claim, exactly
+from jaxdm.analysis.claims import Claim
 from jaxdm.envs import apomdp, families
 from jaxdm.oracles.apomdp import history_tree
+from theory import draws
+from theory.verdicts import exactly
 
 SOURCE = "ours, after Saghafian 2018"
 
@@ -26,25 +31,44 @@ SOURCE = "ours, after Saghafian 2018"
 MODELS, HORIZON = 4, 3
 
 
-def check(key: jax.Array, samples: int = 500) -> Claim:
+class ModelSetForm(NamedTuple):
+    """At which attitude it is stated, and in which direction the value is said not to go."""
+
+    attitude: float = 1.0
+    direction: float = 1.0
+    equal: bool = False  # whether adding models is said to make no difference
+
+
+STATED = ModelSetForm()
+
+
+WRONG = {
+    "alpha = 1/2": ModelSetForm(attitude=0.5),
+    "alpha = 0": ModelSetForm(attitude=0.0),
+    "never lowers": ModelSetForm(direction=-1.0),
+    "makes no difference": ModelSetForm(equal=True),
+}
+
+
+def check(key: jax.Array, samples: int = 500, form: ModelSetForm = STATED) -> Claim:
     """The largest rise of the robust value as models are added one by one, over random APOMDPs.
 
     Args:
         key: random key.
         samples: number of APOMDPs; half of them rule out histories, each model its own.
+        form: what is claimed.
     """
-    return _claim(key, samples, 1.0, "adding models never raises the robust value")
+    rises, bounds = _measured(key, samples, form.attitude)
+    largest = np.max(np.abs(rises) if form.equal else form.direction * rises)
+    return exactly("adding models never raises the robust value", SOURCE, float(largest), 2 * float(np.max(bounds)))
 
 
-def refute(key: jax.Array, samples: int = 500) -> Claim:
-    """The same where the best model weighs as much as the worst: violated."""
-    return _claim(key, samples, 0.5, "adding models never raises the value at alpha = 1/2")
-
-
-def _claim(key: jax.Array, samples: int, attitude: float, statement: str) -> Claim:
+@draws.once
+def _measured(key: jax.Array, samples: int, attitude: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rises [samples, MODELS - 1] and what rounding may do [samples]."""
     density = jnp.where(jnp.arange(samples) % 2 == 0, 1.0, 0.6)
     rises, bounds = _measure(jax.random.split(key, samples), density, jnp.full(samples, attitude))
-    return exactly("A2", statement, SOURCE, float(np.max(rises)), 2 * float(np.max(bounds)))
+    return np.asarray(rises), np.asarray(bounds)
 
 
 @jax.jit
@@ -54,7 +78,7 @@ def _measure(keys: jax.Array, densities: jax.Array, attitudes: jax.Array) -> tup
 
 
 def _measure_one(key: jax.Array, density: jax.Array, attitude: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The largest rise of the value from 1..M - 1 models to one more, and what rounding may do."""
+    """Rises of the value from 1..M - 1 models to one more, [M - 1], and what rounding may do."""
     world = families.apomdp.independent(
         key, models=MODELS, states=3, actions=2, observations=2, density=density, discount=0.95
     )
@@ -66,4 +90,4 @@ def _measure_one(key: jax.Array, density: jax.Array, attitude: jax.Array) -> tup
     # Model 0 stands again for those not added yet: a model listed twice is in the set once.
     models = jnp.arange(MODELS)
     plans = jax.vmap(solve)(jnp.where(models[None] <= models[:, None], models[None], 0))
-    return jnp.max(jnp.diff(plans.root_value)), jnp.max(plans.certificate.bound)
+    return jnp.diff(plans.root_value), jnp.max(plans.certificate.bound)

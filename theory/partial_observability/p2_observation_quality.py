@@ -1,20 +1,26 @@
-"""P2: information never hurts: a POMDP's optimal value does not decrease with observation quality q.
+"""P2. Information never hurts: a POMDP's optimal value does not decrease with observation quality q.
 
-What is seen at quality q can be made from what is seen at q' > q by adding noise, so whoever sees with q' can do
-whatever one who sees with q can. The wrong version drops the optimality: it says the same of the policy that maximises
-the next reward only, which better observations can lead astray.
+Proof. What is seen at quality q can be made from what is seen at q' > q by adding noise, so whoever sees with q' can do
+whatever one who sees with q can.
 
-Reference: Blackwell, Equivalent comparisons of experiments, Annals of Mathematical Statistics 24, 1953.
+Check: optimal values at increasing q, the same random dynamics. Refutation: without the optimality, the same of the
+myopic policy, which maximises the next reward only and which better observations can lead astray.
+
+Source: classical: Blackwell, Equivalent comparisons of experiments, Annals of Mathematical Statistics 24, 1953.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.analysis.claims import Claim, exactly
+from jaxdm.analysis.claims import Claim
 from jaxdm.envs import families
 from jaxdm.oracles.pomdp import exact
 from jaxdm.oracles.pomdp.history_tree import tree_value
+from theory import draws
+from theory.verdicts import exactly
 
 STATES, ACTIONS, HORIZON, QUALITIES = 3, 2, 4, 7
 
@@ -22,14 +28,54 @@ STATES, ACTIONS, HORIZON, QUALITIES = 3, 2, 4, 7
 STATEMENT = "the value of a POMDP never decreases with observation quality"
 
 
-def check(key: jax.Array, samples: int = 96) -> Claim:
-    """The largest loss of optimal value from one quality to the next better one, over random dynamics."""
-    value, error = jax.jit(_values)(jax.random.split(key, samples))
-    return _claim(np.asarray(value), float(jnp.max(error)))
+class QualityForm(NamedTuple):
+    """Of which policy it is stated, and that `V(better q) >= (1 + gain) V(q)`, or the reverse, or both."""
+
+    myopic: bool = False
+    worst: bool = False  # the policy of least value
+    direction: float = 1.0  # -1 if the value is said not to increase
+    equal: bool = False  # whether q is said to make no difference
+    gain: float = 0.0
 
 
-def refute(key: jax.Array, samples: int = 96) -> Claim:
-    """The same of the myopic policy, on the first 20 of the samples at most."""
+STATED = QualityForm()
+
+
+WRONG = {
+    "the myopic policy": QualityForm(myopic=True),
+    "the worst policy": QualityForm(worst=True),
+    "the value never increases": QualityForm(direction=-1.0),
+    "quality makes no difference": QualityForm(equal=True),
+    "every step of q gains 1 %": QualityForm(gain=0.01),
+}
+
+
+def check(key: jax.Array, samples: int = 96, form: QualityForm = STATED) -> Claim:
+    """The largest loss of value from one quality to the next better one, over random dynamics.
+
+    Args:
+        key: random key.
+        samples: random dynamics; the myopic policy is evaluated on the first 20 at most.
+        form: what is claimed.
+    """
+    if form.myopic:
+        value, error = _myopic_values(key, samples)
+    else:
+        value, error = _optimal_values(key, samples, -1.0 if form.worst else 1.0)
+    loss = form.direction * ((1 + form.gain) * value[:, :-1] - value[:, 1:])
+    largest = float((np.abs(loss) if form.equal else loss).max())
+    return exactly(STATEMENT, "Blackwell 1953", largest, 2 * error)
+
+
+@draws.once
+def _optimal_values(key: jax.Array, samples: int, sign: float) -> tuple[np.ndarray, float]:
+    """The largest values [samples, QUALITIES] and their error; for sign -1 the least values."""
+    value, error = _values(jax.random.split(key, samples), sign)
+    return sign * np.asarray(value), float(jnp.max(error))
+
+
+def _myopic_values(key: jax.Array, samples: int) -> tuple[np.ndarray, float]:
+    """Values of the myopic policy [min(samples, 20), QUALITIES], and their error."""
     worlds = jax.tree.map(np.asarray, _many_worlds(jax.random.split(key, min(samples, 20))))
     value, error = np.empty(worlds.discount.shape), 0.0
     for index in np.ndindex(value.shape):
@@ -39,26 +85,27 @@ def refute(key: jax.Array, samples: int = 96) -> Claim:
         earned = exact.policy_value(world, solved, np.broadcast_to(myopic, solved.q.shape))
         value[index] = solved.reachable.root_probability @ earned[0, solved.graph.root]
         error = max(error, float(solved.certificate.bound))
-    return _claim(value, error)
+    return value, error
 
 
-def _values(keys: jax.Array) -> tuple[jax.Array, jax.Array]:
+@jax.jit
+def _values(keys: jax.Array, sign: jax.Array | float) -> tuple[jax.Array, jax.Array]:
     """Optimal values and their errors, two [samples, QUALITIES]; as many trees at a time as fit in a cache."""
-    solve = jax.vmap(lambda world: tree_value(world, HORIZON))
-    return jax.lax.map(lambda key: solve(_worlds(key)), keys, batch_size=min(len(keys), 16))
+
+    def solve(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        worlds = _worlds(key)
+        return jax.vmap(lambda world: tree_value(world, HORIZON))(worlds._replace(reward=sign * worlds.reward))
+
+    return jax.lax.map(solve, keys, batch_size=min(len(keys), 16))
 
 
 def _worlds(key: jax.Array) -> families.pomdp.POMDP:
     """[QUALITIES] POMDPs, the same dynamics seen better and better."""
-    family = lambda quality: families.pomdp.dirichlet(
-        key, states=STATES, actions=ACTIONS, quality=quality, concentration=0.3
-    )
-    return jax.vmap(family)(jnp.linspace(1 / STATES, 1, QUALITIES))
+
+    def draw(quality: jax.Array) -> families.pomdp.POMDP:
+        return families.pomdp.dirichlet(key, states=STATES, actions=ACTIONS, quality=quality, concentration=0.3)
+
+    return jax.vmap(draw)(jnp.linspace(1 / STATES, 1, QUALITIES))
 
 
 _many_worlds = jax.jit(jax.vmap(_worlds))
-
-
-def _claim(value: np.ndarray, error: float) -> Claim:
-    loss = float((value[:, :-1] - value[:, 1:]).max())
-    return exactly("P2", STATEMENT, "Blackwell 1953", loss, 2 * error)
