@@ -97,7 +97,7 @@ def equilibrium_gap(games: jax.Array, joint: jax.Array) -> jax.Array:
 
 
 def gap_over_bound(
-    key: jax.Array, games: jax.Array, last: jax.Array, agent: Agent, params: Rate, bound: float
+    key: jax.Array, games: jax.Array, last: jax.Array | bool, agent: Agent, params: Rate, bound: float
 ) -> jax.Array:
     """The gap of the average play, or of the last, over `bound / T`, []; inf unless it is the larger regret over T."""
     decisions, losses = self_play(key, games, agent, params)

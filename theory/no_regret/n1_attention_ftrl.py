@@ -122,7 +122,7 @@ def minimiser_on_ball(total: np.ndarray, eta: float, radius: float) -> np.ndarra
         return -total / (1 / eta + 2 * multiplier)
 
     low = 0.0
-    high = np.linalg.norm(total) / radius
+    high = float(np.linalg.norm(total)) / radius
     if np.linalg.norm(point(low)) <= radius:
         return point(low)
     for _ in range(200):

@@ -145,7 +145,7 @@ def check(key: jax.Array, samples: int = 100, form: FTRLBoundForm = STATED) -> C
         samples: sequences of every distribution and of every adversary, and starts of the attack if more than 64.
         form: what is claimed.
     """
-    found = [FTRLRegret(*map(np.asarray, each)) for each in regrets(key, samples).values()]
+    found = [jax.tree.map(np.asarray, each) for each in regrets(key, samples).values()]
     ratios = [each.regret / (form.radius * each.radius + form.losses * each.losses) for each in found]
     worst = max(float(ratio.max()) for ratio in ratios)
     return at_most(STATEMENT.format(max(samples, RESTARTS)), SOURCE, worst, 1.0, ROUNDING)
