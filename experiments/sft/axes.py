@@ -1,84 +1,105 @@
-"""The axes of the fine-tuning study: one network, judged on strata of tasks; trained again for fewer tasks only.
+"""The axes of the fine-tuning study: how gaps change with the tasks, and with the number of tasks to train on.
 
-Dimensions: `X` points of an axis, `m` methods, `G` training seeds.
+Along an axis of tasks one network serves all points; it is trained again for fewer training tasks only.
+
+Dimensions: `m` methods, `G` training seeds.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import xarray as xr
 
 from experiments import rooms
 from experiments.rooms import TaskRanges
-from experiments.sft.config import Config
-from experiments.sft.methods import Arena, arena, score
-from experiments.sft.tasks import Study, held_out, setting_of, side_of
+from experiments.sft.config import AxisPoints
+from jaxdm.analysis.storage import named
 from jaxdm.sft.data import Kind
 from jaxdm.sft.tasks import Task
 from jaxdm.types import Tree
 
-SHOWN = ("SFT", "ICL-only", "demonstration vote")
-"""Methods that are followed along an axis."""
+FOLLOWED = ("SFT", "ICL-only", "demonstration vote")
+"""Methods that are evaluated along an axis."""
 
 
-def strata(config: Config, kind: Kind) -> dict[str, tuple[tuple[float, ...], Callable[[TaskRanges, Any], TaskRanges]]]:
-    """The axes of a setting along which only tasks differ: points, and how a point changes them."""
-    point = lambda name: lambda about, value: about._replace(**{name: (value, value)})
-    axes = {"slip": (config.slips, point("slip"))}
+class Axis(NamedTuple):
+    """Points, and the field of `TaskRanges` that takes their values."""
+
+    points: tuple[Any, ...]
+    field: str
+
+    def ranges(self, ranges: TaskRanges, value: Any) -> TaskRanges:
+        """The same tasks but for one number, which is fixed."""
+        whole = getattr(ranges, self.field)
+        fixed = (value,) * len(whole) if isinstance(whole, tuple) else value
+        return ranges._replace(**{self.field: fixed})
+
+
+def task_axes(points: AxisPoints, kind: Kind, side: int) -> dict[str, Axis]:
+    """The axes of a setting along which only the drawn tasks differ."""
+    axes = {"slip": Axis(points=points.slip, field="slip")}
     if kind == "pomdp":
-        axes["quality"] = (config.qualities, point("cue_accuracy"))
+        axes["cue_accuracy"] = Axis(points=points.cue_accuracy, field="cue_accuracy")
     if kind == "apomdp":
-        usable = tuple(q for q in config.qualities if q < 1)  # with q = 1 in one model, others could be ruled out
-        axes["quality"] = (usable, point("cue_accuracy"))
-        axes["models"] = (config.models, lambda about, value: about._replace(models=(value,) * 3))
-        axes["attitude"] = (config.attitudes, point("attitude"))
-    fitting = tuple(extent for extent in config.extents if extent <= side_of(config, kind))
+        # a sure cue in one model could rule out the others
+        unsure = tuple(accuracy for accuracy in points.cue_accuracy if accuracy < 1)
+        axes["cue_accuracy"] = Axis(points=unsure, field="cue_accuracy")
+        axes["models"] = Axis(points=points.models, field="models")
+        axes["attitude"] = Axis(points=points.attitude, field="attitude")
+    fitting = tuple(extent for extent in points.extent if extent <= side)
     if len(fitting) > 1:
-        axes["extent"] = (fitting, lambda about, value: about._replace(extent=value))
+        axes["extent"] = Axis(points=fitting, field="extent")
     return axes
 
 
-def sweep(study: Study, usual: Arena, weights: dict[str, Tree]) -> dict[str, Any]:
-    """Gaps along every axis, `axis_<name>` [X] and `axis_<name>_gap` [m, X, G] with methods `SHOWN`.
-
-    All strata are drawn with the same key, so that neighbouring points share rooms and luck.
-    """
-    config, kind, metrics = study.config, study.kind, {}
-    about = rooms.training_ranges(kind, side_of(config, kind))
-
-    def at_horizon(horizon: int) -> np.ndarray:
-        if horizon == config.horizon:
-            return judge(usual, study.held_out, study, weights)
-        other = arena(config, setting_of(config, kind, horizon), study.network, config.supports)
-        return judge(other, held_out(config, kind, horizon, about), study, weights)
-
-    for name, (points, change) in strata(config, kind).items():
-        strata_of = [held_out(config, kind, config.horizon, change(about, value)) for value in points]
-        gaps = [judge(usual, stratum, study, weights) for stratum in strata_of]
-        metrics |= {f"axis_{name}": np.array(points), f"axis_{name}_gap": np.stack(gaps, axis=1)}
-    horizons = [at_horizon(horizon) for horizon in config.horizons]
-    return metrics | {"axis_horizon": np.array(config.horizons), "axis_horizon_gap": np.stack(horizons, axis=1)}
-
-
-def judge(where: Arena, held_out: Task, study: Study, weights: dict[str, Tree]) -> np.ndarray:
-    """Gaps of `SHOWN`, [m, G]."""
-    return np.stack([score(where, name, weights, study.config.supports, held_out).gap for name in SHOWN])
-
-
-def fewer_tasks(study: Study, usual: Arena, tune: Callable[[Task, object], Tree]) -> dict[str, Any]:
-    """SFT's gap after short training on the first few tasks of the pool, `axis_pool` [X], `axis_pool_gap` [1, X, G].
+def sweep(
+    points: AxisPoints, kind: Kind, side: int, gaps: Callable[[TaskRanges, int | None], np.ndarray]
+) -> dict[str, xr.DataArray]:
+    """Gaps along every axis of tasks, and along the horizon.
 
     Args:
-        study: the study.
-        usual: the contests of the study's own setting.
-        tune: `(pool, name) -> weights [G, ...]`; the whole pool's are those of the oracle's lesson.
+        points: of every axis.
+        kind: of world.
+        side: cells along a wall.
+        gaps: `(ranges of the held-out tasks, horizon or None for that of training) -> [m, G]` of `FOLLOWED`.
+
+    Returns:
+        `axis_<name>` with axes `agent`, `<name>`, `seed`.
     """
-    config = study.config
-    sizes = [min(size, config.train_tasks) for size in config.pools]
-    repeat = lambda size: jax.tree.map(lambda x: np.asarray(x)[np.arange(config.train_tasks) % size], study.pool)
-    names = ["oracle" if size == config.train_tasks else size for size in sizes]
-    tuned = [tune(repeat(size), name) for size, name in zip(sizes, names, strict=True)]
-    gap = lambda weights: score(usual, "SFT", {"SFT": weights}, config.supports, study.held_out).gap
-    gaps = [gap(weights) for weights in tuned]
-    return {"axis_pool": np.array(sizes), "axis_pool_gap": np.stack(gaps)[None]}
+    ranges = rooms.training_ranges(kind, side)
+    along = {"horizon": (points.horizon, [gaps(ranges, horizon) for horizon in points.horizon])}
+    for name, axis in task_axes(points, kind, side).items():
+        along[name] = (axis.points, [gaps(axis.ranges(ranges, value), None) for value in axis.points])
+    return {f"axis_{name}": _along(name, where, found) for name, (where, found) in along.items()}
+
+
+def fewer_tasks(
+    pool: Task, sizes: Sequence[int], tune: Callable[[Task, str], Tree], gap: Callable[[Tree], np.ndarray]
+) -> dict[str, xr.DataArray]:
+    """SFT's gap after short training on the first few tasks of the pool.
+
+    Args:
+        pool: leading axis [tasks].
+        sizes: numbers of tasks; a larger one than the pool's stands for the whole pool.
+        tune: `(pool, name) -> weights [G, ...]`; the whole pool's are those trained on the oracle.
+        gap: `weights -> [G]` on the held-out tasks.
+
+    Returns:
+        `axis_pool` with axes `agent` (SFT alone), `pool`, `seed`.
+    """
+    whole = pool.bound.shape[0]
+    points = sorted({min(size, whole) for size in sizes})
+    gaps = []
+    for size in points:
+        repeated = np.arange(whole) % size  # of the same shape, so that nothing is compiled again
+        few = jax.tree.map(lambda x, repeated=repeated: np.asarray(x)[repeated], pool)
+        gaps.append(gap(tune(few, "oracle" if size == whole else str(size)))[None])
+    return {"axis_pool": _along("pool", points, gaps)}
+
+
+def _along(name: str, points: Sequence[Any], gaps: Sequence[np.ndarray]) -> xr.DataArray:
+    """Gaps [m, G] at every point, with the axes `agent`, `<name>`, `seed`."""
+    values = np.stack(gaps, axis=1)
+    return named(values, agent=FOLLOWED[: len(values)], **{name: points}, seed=range(values.shape[-1]))

@@ -1,4 +1,4 @@
-"""The sizes of the fine-tuning study: `quick` for two CPU cores, `paper` for a GPU, `toy`."""
+"""The sizes of the fine-tuning study: `quick` for two CPU cores, `paper` for a GPU, `toy` for tests."""
 
 import dataclasses
 from pathlib import Path
@@ -11,23 +11,41 @@ NETWORK = TransformerConfig(mlp_ratio=2)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class AxisPoints:
+    """The points of every axis; every default is the quick preset's."""
+
+    horizon: tuple[int, ...] = (5, 10, 20)
+    """Steps of an episode at test."""
+    cue_accuracy: tuple[float, ...] = (0.5, 0.75, 1.0)
+    """Chance that the cue equals the mode."""
+    models: tuple[int, ...] = (1, 2, 4)
+    """Distinct models."""
+    attitude: tuple[float, ...] = (0.0, 0.5, 1.0)
+    """The ambiguity attitude alpha."""
+    slip: tuple[float, ...] = (0.1, 0.3, 0.5)
+    """Distribution shift: chance of a random move."""
+    extent: tuple[int, ...] = (3, 4)
+    """Distribution shift: cells along a wall in use, where they fit."""
+    pool: tuple[int, ...] = (30, 1000)
+    """Training tasks, at most `train_tasks`."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """Sizes of the study; every default is the quick preset's."""
 
-    name: str = "quick"
-    """Of the preset, for the commands in the report."""
     settings: tuple[Kind, ...] = ("mdp", "pomdp", "apomdp")
     """Kinds of world."""
     workers: int = 3
     """Settings that run at once; the results do not depend on it."""
     side: int = 4
     """Cells along a wall of the rooms of the MDP setting."""
-    moody_side: int = 3
-    """The same where moods are hidden."""
+    hidden_mode_side: int = 3
+    """The same where modes are hidden."""
     horizon: int = 10
     """Steps of an episode."""
     supports: int = 2
-    """Demonstrations of a training item."""
+    """Demonstrations in the context of a training sequence."""
     demonstrations: tuple[int, ...] = (0, 1, 2, 4)
     """Demonstrations at test; the training number must be among them."""
     train_tasks: int = 1000
@@ -45,31 +63,19 @@ class Config:
     dpt_steps: int = 300
     """Gradient steps of decision pretraining."""
     further_steps: int = 150
-    """Gradient steps of the fine-tuning on fewer tasks and on other teachers."""
+    """Gradient steps of the fine-tuning on fewer tasks and on other experts."""
     rate: float = 3e-3
     """Peak learning rate."""
     batch: int = 32
-    """Items of a gradient step."""
+    """Sequences of a gradient step."""
     targets: Literal["actions", "all"] = "actions"
     """What fine-tuning predicts."""
     visit_exploration: float = 0.3
-    """Exploration of the teacher in the labelled query episode."""
+    """Exploration of the expert in the labelled query episode."""
     behaviour_scale: float = 3.0
-    """How decided the behaviour policies of pretraining are."""
-    horizons: tuple[int, ...] = (5, 10, 20)
-    """Axis: steps of an episode at test."""
-    qualities: tuple[float, ...] = (0.5, 0.75, 1.0)
-    """Axis: chance that the sign tells the mood."""
-    models: tuple[int, ...] = (1, 2, 4)
-    """Axis: distinct models."""
-    attitudes: tuple[float, ...] = (0.0, 0.5, 1.0)
-    """Axis: alpha."""
-    slips: tuple[float, ...] = (0.1, 0.3, 0.5)
-    """Axis (shift): chance of a random move."""
-    extents: tuple[int, ...] = (3, 4)
-    """Axis (shift): cells along a wall in use, where they fit."""
-    pools: tuple[int, ...] = (30, 1000)
-    """Axis: training tasks, at most `train_tasks`."""
+    """Inverse temperature of the random behaviour policies of pretraining."""
+    axes: AxisPoints = AxisPoints()
+    """Points of the axes along which gaps are measured."""
     network: TransformerConfig = NETWORK
     """Shape of the network."""
     seed: int = 0
@@ -81,9 +87,8 @@ class Config:
 PRESETS = {
     "quick": Config(),
     "paper": Config(
-        name="paper",
         side=6,
-        moody_side=4,
+        hidden_mode_side=4,
         horizon=20,
         seeds=5,
         train_tasks=3200,
@@ -96,17 +101,18 @@ PRESETS = {
         rate=1e-3,
         batch=64,
         demonstrations=(0, 1, 2, 3, 4),
-        horizons=(5, 10, 20, 40),
-        qualities=(0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
-        models=(1, 2, 3, 4),
-        attitudes=(0.0, 0.25, 0.5, 0.75, 1.0),
-        slips=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5),
-        extents=(3, 4, 5, 6),
-        pools=(32, 100, 320, 1000, 3200),
+        axes=AxisPoints(
+            horizon=(5, 10, 20, 40),
+            cue_accuracy=(0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+            models=(1, 2, 3, 4),
+            attitude=(0.0, 0.25, 0.5, 0.75, 1.0),
+            slip=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5),
+            extent=(3, 4, 5, 6),
+            pool=(32, 100, 320, 1000, 3200),
+        ),
         network=TransformerConfig(width=128, layers=4, heads=4),
     ),
     "toy": Config(
-        name="toy",
         side=3,
         horizon=3,
         supports=1,
@@ -120,13 +126,15 @@ PRESETS = {
         dpt_steps=4,
         further_steps=4,
         batch=4,
-        horizons=(3,),
-        qualities=(0.5, 1.0),
-        models=(1, 2),
-        attitudes=(0.0, 1.0),
-        slips=(0.1, 0.5),
-        extents=(3,),
-        pools=(5, 20),
+        axes=AxisPoints(
+            horizon=(3,),
+            cue_accuracy=(0.5, 1.0),
+            models=(1, 2),
+            attitude=(0.0, 1.0),
+            slip=(0.1, 0.5),
+            extent=(3,),
+            pool=(5, 20),
+        ),
         network=TransformerConfig(width=8, layers=1, heads=1),
     ),
 }

@@ -1,60 +1,84 @@
-"""Does a network imitate whoever taught it? Teachers, and the overlap of a network's law with theirs.
+"""Does a network imitate whoever taught it? The overlap of every network's policy with every expert's.
 
-Dimensions: `E` teachers, `G` training seeds.
+Dimensions: `P` held-out tasks, `E` experts, `G` training seeds.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
-from experiments.sft.tasks import Study, key_of
+from jaxdm.analysis.storage import named
 from jaxdm.sft import data, experts
+from jaxdm.sft.data import Setting
 from jaxdm.sft.experts import Expert
-from jaxdm.sft.tasks import Task
-from jaxdm.types import Tree
+from jaxdm.sft.tasks import ExpertPolicy, Task
+from jaxdm.types import Network, Tree
 
-TEACHERS: dict[str, Expert] = {
+EXPERTS: dict[str, Expert] = {
     "oracle": experts.oracle,
     "soft oracle": experts.soft_oracle(0.5),
-    "two steps ahead": experts.myopic(2),
-    "contrarian": experts.adversarial,
+    "two-step planner": experts.myopic(2),
+    "adversarial": experts.adversarial,
 }
 
 
-def matrix(study: Study, tune: Callable[[Task, str], Tree]) -> dict[str, Any]:
-    """How much of each teacher's law each network's law covers on held-out tasks, all in the teacher's own episodes.
+def overlaps(
+    network: Network,
+    setting: Setting,
+    pool: Task,
+    held_out: Task,
+    key: jax.Array,
+    supports: int,
+    tune: Callable[[Task, str], Tree],
+) -> dict[str, xr.DataArray]:
+    """How much of each expert's policy each network's policy covers, in the expert's own episodes.
 
-    Teachers with more ties are easier to overlap with, so networks are compared on the same teacher, not teachers on
-    the same network.
-
-    Returns:
-        `teachers` [E], and `imitation` [E, E, G]: taught by the first, shown and asked about episodes of the second.
+    Experts with more ties are easier to overlap with, so networks are compared on the same expert, not experts on the
+    same network.
 
     Args:
-        study: the study.
-        tune: `(pool with that teacher, its name) -> weights [G, ...]`, equally long for all.
+        network: that is trained.
+        setting: kind of world.
+        pool: training tasks.
+        held_out: tasks of the query episodes, leading axis [P].
+        key: random key.
+        supports: demonstrations in the context.
+        tune: `(pool with that expert, its name) -> weights [G, ...]`, equally long for all.
+
+    Returns:
+        `imitation` with axes `trained_on`, `shown` (the experts, twice) and `seed`.
     """
-    covered = jax.jit(jax.vmap(lambda weights, task: overlap(study, task, weights), in_axes=(0, None)))
-    lessons = jax.jit(jax.vmap(lambda task: [teach(task) for teach in TEACHERS.values()]))
-    taught_by_each = lambda pool: [pool._replace(expert=lesson) for lesson in lessons(pool)]
-    taught = [tune(pool, name) for pool, name in zip(taught_by_each(study.pool), TEACHERS, strict=True)]
-    asked = taught_by_each(study.held_out)
-    rows = [np.stack([covered(weights, task) for task in asked]) for weights in taught]
-    return {"teachers": np.array(list(TEACHERS)), "imitation": np.stack(rows)}
+
+    def covered(weights: Tree, task: Task) -> jax.Array:
+        return overlap(network, setting, task, weights, key, supports)
+
+    def policies(task: Task) -> list[ExpertPolicy]:
+        return [expert(task) for expert in EXPERTS.values()]
+
+    covered_by_seed = jax.jit(jax.vmap(covered, in_axes=(0, None)))
+    all_policies = jax.jit(jax.vmap(policies))
+    trained = [
+        tune(pool._replace(expert=policy), name) for policy, name in zip(all_policies(pool), EXPERTS, strict=True)
+    ]
+    shown = [held_out._replace(expert=policy) for policy in all_policies(held_out)]
+    rows = np.stack([np.stack([covered_by_seed(weights, task) for task in shown]) for weights in trained])
+    names = list(EXPERTS)
+    return {"imitation": named(rows, trained_on=names, shown=names, seed=range(rows.shape[-1]))}
 
 
-def overlap(study: Study, held_out: Task, weights: Tree) -> jax.Array:
-    """Mean over query decisions of `sum_a min(p(a), l(a))`: p is the network's law, l the teacher's label; []."""
-    config, setting, spaces = study.config, study.setting, study.setting.spaces
+def overlap(
+    network: Network, setting: Setting, held_out: Task, weights: Tree, key: jax.Array, supports: int
+) -> jax.Array:
+    """Mean over query decisions of `sum_a min(p(a), l(a))`: p is the network's policy, l the expert's label; []."""
 
     def of_task(key: jax.Array, task: Task) -> jax.Array:
-        asked = data.expert_prompt(key, setting, task, config.supports)
-        outputs = study.network.apply(weights, asked.tokens)[-setting.horizon :]
-        law = jax.nn.softmax(outputs[:, : spaces.actions])
-        return jnp.mean(jnp.sum(jnp.minimum(law, asked.label[-setting.horizon :]), axis=-1))
+        prompt = data.expert_prompt(key, setting, task, supports)
+        outputs = network.apply(weights, prompt.tokens)[-setting.horizon :]
+        policy = jax.nn.softmax(outputs[:, : setting.spaces.actions])
+        return jnp.mean(jnp.sum(jnp.minimum(policy, prompt.label[-setting.horizon :]), axis=-1))
 
-    keys = jax.random.split(key_of(config, "probe"), config.test_tasks)
+    keys = jax.random.split(key, held_out.bound.shape[0])
     return jnp.mean(jax.vmap(of_task)(keys, held_out))

@@ -1,18 +1,18 @@
-"""Who is compared in the fine-tuning study, and the two contests in which all of them meet.
+"""The methods of the fine-tuning study, and how all of them are evaluated on the same held-out tasks.
 
-Dimensions: `G` training seeds, `P` held-out tasks, `H` horizon, `O` observations, `A` actions.
+Dimensions: `G` training seeds, `P` held-out tasks, `T` steps of an episode, `H` horizon, `O` observations, `A` actions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
-from experiments.sft.config import Config
-from experiments.sft.tasks import Study, key_of
 from jaxdm import tokens
+from jaxdm.analysis.storage import named
 from jaxdm.learners import tabular
 from jaxdm.models.agents import deploy, network_agent
 from jaxdm.rollout import markov_agent
@@ -21,30 +21,6 @@ from jaxdm.sft.data import Setting
 from jaxdm.sft.tasks import Task
 from jaxdm.types import Agent, Episode, Network, Tree
 
-
-class Score(NamedTuple):
-    """How a method did; every field has a leading axis of seeds, and the fields `jaxdm.sft.evaluation` tells of."""
-
-    gap: jax.Array  # [G]
-    gap_of_value: jax.Array  # [G]
-    recursive_regret: jax.Array  # [G] loss in the values of the recursion
-    agreed: jax.Array  # [G, T]
-    copied: jax.Array  # [G, 2] share of optimal decisions at observations never demonstrated, and at others
-    met: jax.Array  # [G, 2] share of decisions taken there
-
-
-class Entry(NamedTuple):
-    """A competitor as a contest sees it, all of it data: one program serves all that act alike."""
-
-    known: Tree  # a network's weights, or which of `RIVALS`
-    shown: Any  # [] int32, how many episodes
-    unlabelled: Any  # [] bool, whether they are behaviour
-
-
-Contest = Callable[[Task, Entry, Task], Score]
-"""`(held-out tasks [P], entry of each seed [G, ...], tasks that demonstrations come from [P]) -> Score`."""
-
-
 NETWORKS = ("SFT", "SFT from scratch", "DPT", "ICL-only")
 
 
@@ -52,125 +28,195 @@ UNLABELLED = ("DPT",)
 """Networks that are shown unlabelled behaviour, not demonstrations."""
 
 
-RIVALS = ("random", "demonstration vote", "certainty-equivalent planner")
+BASELINES = ("random", "demonstration vote", "certainty-equivalent planner")
 
 
-NEEDY = RIVALS[1:3]
-"""Rivals that can do nothing without demonstrations."""
+NEED_DEMONSTRATIONS = BASELINES[1:]
+"""Baselines that are undefined without demonstrations."""
 
 
-class Arena(NamedTuple):
-    """The contests of a setting."""
+VISITS = ("never demonstrated", "demonstrated")
+"""Observations at a decision: those that no demonstration visited, and the others."""
 
-    networks: Contest
-    rivals: Contest
+
+class Score(NamedTuple):
+    """How a method did on the held-out tasks, one number for each training seed; see `jaxdm.sft.evaluation`."""
+
+    gap: jax.Array  # [G] optimality gap: 0 is the oracle, 1 is uniform play
+    gap_of_value: jax.Array  # [G] the same loss as a share of the oracle's value
+    recursive_regret: jax.Array  # [G] regret in the values of the alpha-maxmin recursion
+    accuracy: jax.Array  # [G, T] share of decisions that are optimal
+    accuracy_by_visit: jax.Array  # [G, 2] the same by `VISITS`, NaN where no decision was taken
+    visit_share: jax.Array  # [G, 2] share of decisions taken there
+
+
+class Method(NamedTuple):
+    """A method as data, so that one compiled program evaluates all that act by the same agent."""
+
+    params: Tree  # a network's weights, or the index of a baseline in `BASELINES`
+    shown: Any  # [] int32, how many episodes it is shown
+    unlabelled: Any  # [] bool, whether they are unlabelled behaviour
+
+
+Evaluate = Callable[[Task, Method, Task], Score]
+"""`(held-out tasks [P], method of each seed [G, ...], tasks that demonstrations come from [P]) -> Score`."""
+
+
+class Methods(NamedTuple):
+    """The two programs that evaluate all methods of a setting."""
+
+    networks: Evaluate
+    baselines: Evaluate
     seeds: int
 
 
-def compare(study: Study, arena: Arena, weights: dict[str, Tree]) -> dict[str, Any]:
-    """All methods for every number of demonstrations; DPT, shown unlabelled behaviour, for that of training.
-
-    Returns:
-        `methods` [m], `demonstrations` [D]; `gap`, `gap_of_value`, `recursive_regret` [m, D, G], `agreed` [m, D, G, T],
-        `copied`, `met` [m, D, G, 2]; NaN where a method was not tried: no demonstrations, or DPT. `swapped` [G]:
-        SFT's gap when the demonstrations come from another task.
-    """
-    config, held_out = study.config, study.held_out
-    names = NETWORKS + RIVALS
-    found: dict[tuple[str, int], Score] = {}
-    for column, count in enumerate(config.demonstrations):
-        for name in names:
-            unable, untried = name in NEEDY and count == 0, name == "DPT" and count != config.supports
-            if not unable and not untried:
-                found[name, column] = score(arena, name, weights, count, held_out)
-    metrics: dict[str, Any] = {"methods": np.array(names), "demonstrations": np.array(config.demonstrations)}
-    for field in Score._fields:
-        shape = np.shape(getattr(found["SFT", 0], field))
-        metrics[field] = np.full((len(names), len(config.demonstrations), *shape), np.nan)
-        for (name, column), outcome in found.items():
-            metrics[field][names.index(name), column] = getattr(outcome, field)
-    others = jax.tree.map(lambda x: np.roll(x, 1, axis=0), held_out)
-    return metrics | {"swapped": np.asarray(score(arena, "SFT", weights, config.supports, held_out, others).gap)}
-
-
-def contest(
-    config: Config,
-    setting: Setting,
-    agent: Agent,
-    inform: Callable[[Entry, Task, Episode], Tree],
-    most: int,
-    behaved: bool = False,
-) -> Contest:
-    """A contest between those who act by the same agent.
+def make_methods(setting: Setting, network: Network, keys: jax.Array, most: int, episodes: int) -> Methods:
+    """Programs that show up to `most` episodes; each is compiled once for all tasks of the same size.
 
     Args:
-        config: numbers of tasks, episodes and seeds.
         setting: kind of world.
-        agent: who acts.
-        inform: `(entry, task, episodes [most, T]) -> agent parameters`.
-        most: episodes, of which an entry may look at the first `shown`.
-        behaved: whether some are shown behaviour.
+        network: whose weights are evaluated.
+        keys: [G], one for each training seed.
+        most: the largest number of episodes in the context.
+        episodes: query episodes for each task, in each model.
     """
 
-    def of_seed(held_out: Task, sources: Task, key: jax.Array, entry: Entry) -> Score:
+    def network_params(method: Method, shown: Episode) -> Tree:
+        context = tokens.encode(shown, setting.spaces)
+        return deploy(method.params, context, length=method.shown * setting.horizon)
+
+    def baseline_params(method: Method, shown: Episode) -> Tree:
+        return baseline_policies(setting, tabular.first(shown, method.shown))[method.params]
+
+    def labelled(method: Method, key: jax.Array, task: Task) -> Episode:
+        return data.demonstrations(key, setting, task, most)
+
+    def labelled_or_not(method: Method, key: jax.Array, task: Task) -> Episode:
+        behaviour = data.behaviour_episodes(key, setting, task, most)
+        demonstrated = labelled(method, key, task)
+        return jax.tree.map(lambda x, y: jnp.where(method.unlabelled, x, y), behaviour, demonstrated)
+
+    network_player = network_agent(network, setting.spaces, setting.horizon)
+    policy_player = markov_agent(setting.horizon)
+    return Methods(
+        networks=_evaluation(setting, keys, network_player, network_params, labelled_or_not, episodes),
+        baselines=_evaluation(setting, keys, policy_player, baseline_params, labelled, episodes),
+        seeds=len(keys),
+    )
+
+
+def _evaluation(
+    setting: Setting,
+    keys: jax.Array,
+    agent: Agent,
+    agent_params: Callable[[Method, Episode], Tree],
+    show: Callable[[Method, jax.Array, Task], Episode],
+    episodes: int,
+) -> Evaluate:
+    """The program that evaluates all methods which act by this agent."""
+
+    def of_seed(held_out: Task, sources: Task, key: jax.Array, method: Method) -> Score:
         def of_task(key: jax.Array, task: Task, source: Task) -> evaluation.Trial:
-            def show(key: jax.Array) -> Episode:
-                taught = data.demonstrations(key, setting, source, most)
-                if not behaved:
-                    return taught
-                own = data.behaviour_episodes(key, setting, source, most)
-                return jax.tree.map(lambda x, y: jnp.where(entry.unlabelled, x, y), own, taught)
+            return evaluation.trial(
+                key,
+                setting,
+                task,
+                agent,
+                lambda task, shown: agent_params(method, shown),
+                show=lambda key: show(method, key, source),
+                episodes=episodes,
+            )
 
-            told = lambda task, shown: inform(entry, task, shown)
-            return evaluation.trial(key, setting, task, agent, told, show=show, episodes=config.episodes)
-
-        keys = jax.random.split(key, held_out.bound.shape[0])
-        trials = jax.vmap(of_task)(keys, held_out, sources)
+        trials = jax.vmap(of_task)(jax.random.split(key, held_out.bound.shape[0]), held_out, sources)
         gap = evaluation.gap(trials.loss, held_out)
-        met = jnp.mean(trials.visit_share, axis=0)
+        share = jnp.mean(trials.visit_share, axis=0)
+        correct = jnp.mean(trials.correct_by_visit, axis=0)
         return Score(
             gap=gap.of_random,
             gap_of_value=gap.of_value,
             recursive_regret=jnp.mean(trials.recursive_regret),
-            agreed=jnp.mean(trials.accuracy, axis=0),
-            copied=jnp.where(met > 0, jnp.mean(trials.correct_by_visit, axis=0) / jnp.where(met > 0, met, 1), jnp.nan),
-            met=met,
+            accuracy=jnp.mean(trials.accuracy, axis=0),
+            accuracy_by_visit=jnp.where(share > 0, correct / jnp.where(share > 0, share, 1), jnp.nan),
+            visit_share=share,
         )
 
-    keys = jax.random.split(key_of(config, "test"), config.seeds)
-    return jax.jit(lambda held, entry, sources: jax.lax.map(lambda of: of_seed(held, sources, *of), (keys, entry)))
+    def all_seeds(held_out: Task, method: Method, sources: Task) -> Score:
+        return jax.lax.map(lambda of: of_seed(held_out, sources, *of), (keys, method))
+
+    return jax.jit(all_seeds)
 
 
-def arena(config: Config, setting: Setting, network: Network, most: int) -> Arena:
-    """Contests in which up to `most` episodes are shown; each is compiled once for all tasks of the same size."""
-    told = lambda entry, task, shown: deploy(
-        entry.known, tokens.encode(shown, setting.spaces), length=entry.shown * setting.horizon
-    )
-    player = network_agent(network, setting.spaces, setting.horizon)
-    laws = lambda entry, task, shown: rival_laws(setting, tabular.first(shown, entry.shown))[entry.known]
-    return Arena(
-        networks=contest(config, setting, player, told, most, behaved=True),
-        rivals=contest(config, setting, markov_agent(setting.horizon), laws, most),
-        seeds=config.seeds,
-    )
-
-
-def score(
-    arena: Arena, name: str, weights: dict[str, Tree], count: int, held_out: Task, source: Task | None = None
+def evaluate(
+    methods: Methods, name: str, weights: dict[str, Tree], count: int, held_out: Task, source: Task | None = None
 ) -> Score:
-    """How the network or rival of this name did, shown `count` episodes of the same tasks, or of those of `source`."""
-    each = lambda value: np.full(arena.seeds, value)
-    known = weights[name] if name in weights else each(RIVALS.index(name))
-    entry = Entry(known=known, shown=each(count), unlabelled=each(name in UNLABELLED))
-    play = arena.networks if name in weights else arena.rivals
-    return play(held_out, entry, held_out if source is None else source)
+    """How the network or baseline of this name does, shown `count` episodes of the same tasks, or of those of `source`.
 
+    Args:
+        methods: from `make_methods`.
+        name: one of `NETWORKS` or `BASELINES`.
+        weights: of the networks by name, leading axis [G].
+        count: episodes in the context.
+        held_out: tasks, leading axis [P].
+        source: tasks that demonstrations come from, leading axis [P].
+    """
 
-def rival_laws(setting: Setting, shown: Episode) -> jax.Array:
-    """What every rival does after these episodes, [3, H, O, A]."""
-    spaces, horizon = setting.spaces, setting.horizon
-    table = (horizon, spaces.observations, spaces.actions)
-    planned = jax.nn.one_hot(tabular.planned(shown, spaces, horizon), spaces.actions)
-    return jnp.stack(
-        [jnp.full(table, 1 / spaces.actions), jnp.broadcast_to(tabular.vote_law(shown, spaces), table), planned]
+    def for_each_seed(value: Any) -> np.ndarray:
+        return np.full(methods.seeds, value)
+
+    is_network = name in weights
+    method = Method(
+        params=weights[name] if is_network else for_each_seed(BASELINES.index(name)),
+        shown=for_each_seed(count),
+        unlabelled=for_each_seed(name in UNLABELLED),
     )
+    program = methods.networks if is_network else methods.baselines
+    return program(held_out, method, held_out if source is None else source)
+
+
+def evaluate_methods(
+    methods: Methods, weights: dict[str, Tree], held_out: Task, demonstrations: Sequence[int], supports: int
+) -> dict[str, xr.DataArray]:
+    """All methods for every number of demonstrations; DPT, shown unlabelled behaviour, for that of training.
+
+    Args:
+        methods: from `make_methods`.
+        weights: of the networks by name, leading axis [G].
+        held_out: tasks, leading axis [P].
+        demonstrations: episodes in the context.
+        supports: their number in training.
+
+    Returns:
+        The fields of `Score` by name, with axes `agent`, `demonstrations`, `seed` and `step` or `visit`; NaN where a
+        method was not evaluated. `swapped` is SFT's gap, by `seed`, when the demonstrations come from another task.
+    """
+    names = NETWORKS + BASELINES
+    scores: dict[tuple[str, int], Score] = {}
+    for count in demonstrations:
+        for name in names:
+            if (name in NEED_DEMONSTRATIONS and count == 0) or (name in UNLABELLED and count != supports):
+                continue
+            scores[name, count] = evaluate(methods, name, weights, count, held_out)
+    metrics = {}
+    seeds = range(methods.seeds)
+    for field in Score._fields:
+        shape = np.shape(getattr(scores["SFT", demonstrations[0]], field))
+        values = np.full((len(names), len(demonstrations), *shape), np.nan)
+        for (name, count), score in scores.items():
+            values[names.index(name), list(demonstrations).index(count)] = getattr(score, field)
+        last: dict[str, Any] = {}
+        if len(shape) == 2:
+            last = {"step": np.arange(1, shape[1] + 1)} if field == "accuracy" else {"visit": VISITS}
+        metrics[field] = named(values, agent=names, demonstrations=demonstrations, seed=seeds, **last)
+    others = jax.tree.map(lambda x: np.roll(x, 1, axis=0), held_out)
+    swapped = evaluate(methods, "SFT", weights, supports, held_out, others).gap
+    return metrics | {"swapped": named(swapped, seed=seeds)}
+
+
+def baseline_policies(setting: Setting, shown: Episode) -> jax.Array:
+    """Action probabilities of every baseline after these episodes [K, T], in the order of `BASELINES`: [3, H, O, A]."""
+    spaces = setting.spaces
+    table = (setting.horizon, spaces.observations, spaces.actions)
+    uniform = jnp.full(table, 1 / spaces.actions)
+    vote = jnp.broadcast_to(tabular.vote_law(shown, spaces), table)
+    planned = jax.nn.one_hot(tabular.planned(shown, spaces, setting.horizon), spaces.actions)
+    return jnp.stack([uniform, vote, planned])

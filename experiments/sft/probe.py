@@ -1,76 +1,102 @@
 """Is the belief in the network? A linear probe of its last layer, beside the same probe of an untrained network.
 
-Dimensions: `P` tasks, `T` steps of the query episode, `D` width, `X` cells.
+Dimensions: `P` tasks, `T` steps of the query episode, `D` width.
 """
-
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
-from experiments.sft.tasks import Study, key_of
 from jaxdm import tokens
-from jaxdm.models.transformer import network
+from jaxdm.analysis.storage import named
+from jaxdm.models.transformer import TransformerConfig, network
 from jaxdm.oracles import graph_policy
 from jaxdm.sft import data
+from jaxdm.sft.data import Setting
 from jaxdm.sft.tasks import Task
 from jaxdm.types import Tree
 
 RIDGE = 0.1
-"""Of the regression, in units of the features' mean variance: tasks are few beside features."""
+"""Ridge penalty of the regression, in units of the features' mean variance: tasks are few beside features."""
 
 
 PROMPTS = 8
-"""Of every task, each with demonstrations and a query episode of its own."""
+"""Sequences of every task, each with demonstrations and a query episode of its own."""
 
 
-def probe(study: Study, weights: dict[str, Tree]) -> dict[str, Any]:
-    """How much of the mood's belief a linear map of the last layer explains on tasks that it was not fitted to.
+def probe(
+    shape: TransformerConfig,
+    setting: Setting,
+    held_out: Task,
+    weights: dict[str, Tree],
+    key: jax.Array,
+    supports: int,
+) -> dict[str, xr.DataArray]:
+    """Held-out R^2 of a linear map from the last layer to the belief in the mode.
 
-    The target is the belief in the mood that the present sign shows, a mean over models: a network need not know which
-    mood reverses the controls to hold it. Half of the tasks are fitted, the other half explained.
+    The target is the belief that the mode is the one that the present cue shows, a mean over models: a network need not
+    know which mode reverses the controls to hold it. Half of the tasks are fitted, the other half explained.
+
+    Args:
+        shape: of the network.
+        setting: kind of world, with hidden modes.
+        held_out: tasks, leading axis [P].
+        weights: by name of the network, leading axis [seeds].
+        key: random key.
+        supports: demonstrations in the context.
 
     Returns:
-        `probe` [networks, seeds], held-out R^2, for the networks named in `probed`.
+        `probe` with axes `network`, `seed`.
     """
-    if study.kind == "mdp":
-        return {}
-    config, setting = study.config, study.setting
-    hidden = network(config.network, setting.spaces.features, config.network.width)
-    half = config.test_tasks // 2
+    last_layer = network(shape, setting.spaces.features, shape.width)
+    count = held_out.bound.shape[0]
+    half = count // 2
 
-    def gather(params: Tree) -> tuple[jax.Array, jax.Array]:
-        def of_task(key: jax.Array, task: Task) -> tuple[jax.Array, jax.Array]:
-            key_show, key_query = jax.random.split(key)
-            shown = data.demonstrations(key_show, setting, task, config.supports)
-            query = data.query_episode(key_query, setting, task)
-            episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), shown, query)
-            features = hidden.apply(exposed(params, config.network.width), tokens.encode(episodes, setting.spaces))
-            one = jax.tree.map(lambda x: x[0], query)
-            node = graph_policy.nodes_along(task.graph, one)
-            own = jnp.mean(task.graph.belief, axis=0)[node, one.observation % 2]
-            return features[-setting.horizon :], own
-
-        keys = jax.random.split(key_of(config, "probe"), (config.test_tasks, PROMPTS))
-        return jax.vmap(jax.vmap(of_task, in_axes=(0, None)))(keys, study.held_out)
+    def of_task(params: Tree, key: jax.Array, task: Task) -> tuple[jax.Array, jax.Array]:
+        """The last layer [T, D] along a query episode, and the belief [T] there."""
+        key_show, key_query = jax.random.split(key)
+        shown = data.demonstrations(key_show, setting, task, supports)
+        query = data.query_episode(key_query, setting, task)
+        episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), shown, query)
+        hidden = last_layer.apply(with_identity_readout(params, shape.width), tokens.encode(episodes, setting.spaces))
+        episode = jax.tree.map(lambda x: x[0], query)
+        node = graph_policy.nodes_along(task.graph, episode)
+        belief = jnp.mean(task.graph.belief, axis=0)[node, episode.observation % 2]
+        return hidden[-setting.horizon :], belief
 
     def explained(params: Tree) -> jax.Array:
-        features, target = gather(params)
-        flat = lambda x: x.reshape(half * PROMPTS * setting.horizon, -1)
-        known, asked = (flat(x) for x in (features[:half], features[half : 2 * half]))
-        learnt, truth = (flat(x)[:, 0] for x in (target[:half], target[half : 2 * half]))
-        centre, mean = jnp.mean(known, axis=0), jnp.mean(learnt)
-        x = known - centre[None]
-        gram = x.T @ x
-        gram += RIDGE * jnp.trace(gram) / len(gram) * jnp.eye(len(gram), dtype=gram.dtype)
-        guess = mean + (asked - centre[None]) @ jnp.linalg.solve(gram, x.T @ (learnt - mean))
-        return 1 - jnp.sum((guess - truth) ** 2) / jnp.sum((truth - jnp.mean(truth)) ** 2)
+        def of_prompts(keys: jax.Array, task: Task) -> tuple[jax.Array, jax.Array]:
+            return jax.vmap(lambda key: of_task(params, key, task))(keys)
+
+        hidden, belief = jax.vmap(of_prompts)(jax.random.split(key, (count, PROMPTS)), held_out)
+        fitted = hidden[:half].reshape(-1, shape.width)
+        explained = hidden[half : 2 * half].reshape(-1, shape.width)
+        return ridge_r2(fitted, belief[:half].reshape(-1), explained, belief[half : 2 * half].reshape(-1))
 
     run = jax.jit(jax.vmap(explained))
-    return {"probed": np.array(list(weights)), "probe": np.stack([run(known) for known in weights.values()])}
+    values = np.stack([run(params) for params in weights.values()])
+    return {"probe": named(values, network=list(weights), seed=range(values.shape[-1]))}
 
 
-def exposed(params: Tree, width: int) -> Tree:
+def ridge_r2(x: jax.Array, y: jax.Array, x_new: jax.Array, y_new: jax.Array) -> jax.Array:
+    """The held-out `R^2 = 1 - |y_new - prediction|^2 / |y_new - mean|^2` of ridge regression, [].
+
+    Args:
+        x: [n, D] fitted features.
+        y: [n] fitted targets.
+        x_new: [n', D].
+        y_new: [n'].
+    """
+    centre = jnp.mean(x, axis=0)
+    mean = jnp.mean(y)
+    x = x - centre[None]
+    gram = x.T @ x
+    gram += RIDGE * jnp.trace(gram) / len(gram) * jnp.eye(len(gram), dtype=gram.dtype)
+    predicted = mean + (x_new - centre[None]) @ jnp.linalg.solve(gram, x.T @ (y - mean))
+    return 1 - jnp.sum((predicted - y_new) ** 2) / jnp.sum((y_new - jnp.mean(y_new)) ** 2)
+
+
+def with_identity_readout(params: Tree, width: int) -> Tree:
     """The weights of the same network with an identity as its read-out, which makes its last layer its output."""
     return params | {"readout": {"kernel": jnp.eye(width), "bias": jnp.zeros(width)}}

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxdm.oracles.graph_policy import GraphPolicy
 from jaxdm.sft.tasks import ExpertPolicy, Task, expert_policy
+from jaxdm.validation import InvalidInput
 
 
 def as_graph_policy(task: Task, expert: ExpertPolicy, exploration: Any = 0.0) -> GraphPolicy:
@@ -40,10 +41,10 @@ def soft_oracle(exploration: float) -> Expert:
         exploration: eps in [0, 1].
 
     Raises:
-        ValueError: exploration outside [0, 1].
+        InvalidInput: exploration outside [0, 1].
     """
     if not 0 <= exploration <= 1:
-        raise ValueError(f"exploration: {exploration}; expected a number in [0, 1]")
+        raise InvalidInput(f"exploration: {exploration}; expected a number in [0, 1]")
 
     def expert(task: Task) -> ExpertPolicy:
         return oracle(task)._replace(exploration=jnp.asarray(exploration, task.q.dtype))
@@ -58,10 +59,10 @@ def myopic(steps: int) -> Expert:
         steps: length of its plan, at least 1; the horizon gives the oracle.
 
     Raises:
-        ValueError: steps < 1.
+        InvalidInput: steps < 1.
     """
     if steps < 1:
-        raise ValueError(f"steps: {steps}; expected at least 1")
+        raise InvalidInput(f"steps: {steps}; expected at least 1")
 
     def expert(task: Task) -> ExpertPolicy:
         horizon = task.q.shape[0]

@@ -18,6 +18,7 @@ from jaxdm.sft.data import Item, Prompt, Setting
 from jaxdm.sft.tasks import Task
 from jaxdm.tokens import Spaces
 from jaxdm.types import Network, Tree
+from jaxdm.validation import InvalidInput
 
 Targets = Literal["actions", "all"]
 
@@ -67,10 +68,10 @@ def prediction_loss(outputs: jax.Array, prompt: Prompt, spaces: Spaces, targets:
         [] nats, plus squared reward units with "all".
 
     Raises:
-        ValueError: unknown targets.
+        InvalidInput: unknown targets.
     """
     if targets not in ("actions", "all"):
-        raise ValueError(f"targets: {targets!r}; expected 'actions' or 'all'")
+        raise InvalidInput(f"targets: {targets!r}; expected 'actions' or 'all'")
     predicted = split_outputs(outputs, prompt.action, spaces)
     loss = -jnp.sum(prompt.label * jax.nn.log_softmax(predicted.action), axis=-1)
     if targets == "all":
@@ -103,10 +104,10 @@ def batch_loss(
         `(params, key, pool) -> []`, where the pool is a `Task` with leading axis [P].
 
     Raises:
-        ValueError: supports < 0 or batch < 1.
+        InvalidInput: supports < 0 or batch < 1.
     """
     if supports < 0 or batch < 1:
-        raise ValueError(f"supports: {supports}, batch: {batch}; expected supports >= 0 and batch >= 1")
+        raise InvalidInput(f"supports: {supports}, batch: {batch}; expected supports >= 0 and batch >= 1")
 
     def loss(params: Tree, key: jax.Array, pool: Task) -> jax.Array:
         key_task, key_item = random.split(key)

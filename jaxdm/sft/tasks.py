@@ -27,6 +27,7 @@ from jaxdm.oracles.mdp.evaluation import finite_policy_evaluation
 from jaxdm.oracles.mdp.planning import backward_induction
 from jaxdm.rollout import epsilon_soft
 from jaxdm.types import Episode, Tree
+from jaxdm.validation import InvalidInput
 
 CHUNK = 20
 """Tasks that are solved at once: few enough for a CPU's cache."""
@@ -177,10 +178,10 @@ def sample(key: jax.Array, draw: Callable[[jax.Array, Tree], Task], ranges: Tree
         Task with leading axis [count].
 
     Raises:
-        ValueError: count < 1.
+        InvalidInput: count < 1.
     """
     if count < 1:
-        raise ValueError(f"count: {count}; expected at least 1")
+        raise InvalidInput(f"count: {count}; expected at least 1")
     with jax.enable_x64(True):
         keys = jax.random.split(key, -(-count // CHUNK) * CHUNK).reshape(-1, CHUNK)
         solved = [_solve(draw, row, ranges) for row in keys]

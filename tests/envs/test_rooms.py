@@ -84,8 +84,8 @@ def test_planning_on_summaries_is_planning_on_histories(double, models):
     graph, plan = solved(models)
     slow = Ambiguous(room(models).world)
     for observation in (0, 7):
-        laws = slow.first(observation)
-        expected = slow.q(laws, HORIZON)
+        beliefs = slow.first(observation)
+        expected = slow.q(beliefs, HORIZON)
         np.testing.assert_allclose(plan.q[0, graph.root[observation]], expected, atol=float(plan.bound))
     on_tree = history_tree.plan(room(models).world, HORIZON)
     root_value = plan.q[0, graph.root].max(axis=-1)
@@ -103,15 +103,15 @@ def test_values_by_model_are_those_of_each_pomdp(double):
 
 def test_a_policy_is_worth_what_enumeration_says(double):
     graph, plan = solved(2)
-    law = jax.nn.softmax(3 * jax.random.normal(jax.random.key(0), plan.q.shape))
+    policy = jax.nn.softmax(3 * jax.random.normal(jax.random.key(0), plan.q.shape))
     rows = history_tree.plan(room().world, HORIZON)
     places = [graph.root]
     for _ in range(HORIZON - 1):
         places.append(graph.child[places[-1]].reshape(-1))
-    by_history = jnp.concatenate([law[t, place] for t, place in enumerate(places)])
+    by_history = jnp.concatenate([policy[t, node] for t, node in enumerate(places)])
     assert by_history.shape[0] == rows.q.shape[0]
-    judged = evaluation.evaluate(room().world, by_history, HORIZON)
-    np.testing.assert_allclose(information_states.evaluate(room().world, graph, law), judged.models, atol=1e-12)
+    evaluated = evaluation.evaluate(room().world, by_history, HORIZON)
+    np.testing.assert_allclose(information_states.evaluate(room().world, graph, policy), evaluated.models, atol=1e-12)
 
 
 def test_counting_is_bayes_rule(double):

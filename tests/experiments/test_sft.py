@@ -13,8 +13,11 @@ import pytest
 from experiments import cli
 from experiments.sft import __main__ as sft_study
 from experiments.sft.config import PRESETS
-from experiments.sft.methods import NETWORKS, RIVALS
-from experiments.sft.tasks import key_of, prepare
+from experiments.sft.imitation import EXPERTS
+from experiments.sft.methods import BASELINES, NETWORKS
+from experiments.sft.tasks import prepare
+from experiments.sft.training import imitator, loss_curve
+from experiments.streams import Use, stream
 from jaxdm.analysis import claims, storage
 from jaxdm.analysis.claims import read_claims
 
@@ -33,36 +36,37 @@ def stored(tmp_path_factory):
 
 def test_the_study_stores_gaps_of_all_methods(stored):
     metrics = storage.read_result(stored).metrics
-    assert metrics["methods"].values.tolist() == [*NETWORKS, *RIVALS]
-    gap = dict(zip([*NETWORKS, *RIVALS], metrics["gap"].values, strict=True))
-    assert metrics["gap"].shape == (len(NETWORKS + RIVALS), len(TOY.demonstrations), TOY.seeds)
-    needy = np.isnan(gap["demonstration vote"])
-    assert np.all(needy[0])
-    assert not np.any(needy[1:])
-    assert np.all(gap["random"] > 0.3)
+    gap = metrics["gap"]
+    assert gap.dims == ("agent", "demonstrations", "seed")
+    assert gap["agent"].values.tolist() == [*NETWORKS, *BASELINES]
+    assert gap["demonstrations"].values.tolist() == list(TOY.demonstrations)
+    assert gap.sizes["seed"] == TOY.seeds
+    vote = gap.sel(agent="demonstration vote")
+    assert np.all(np.isnan(vote.sel(demonstrations=0)))
+    assert not np.any(np.isnan(vote.sel(demonstrations=1)))
+    assert np.all(gap.sel(agent="random") > 0.3)
     assert np.all(np.isfinite(metrics["curve_sft"]))
-    for axis, points in {
-        "quality": TOY.qualities,
-        "slip": TOY.slips,
-        "horizon": TOY.horizons,
-        "pool": TOY.pools,
-    }.items():
-        assert list(metrics[f"axis_{axis}"]) == list(points)
-        assert np.all(np.isfinite(metrics[f"axis_{axis}_gap"]))
-    assert metrics["imitation"].shape == (len(metrics["teachers"]), len(metrics["teachers"]), TOY.seeds)
-    assert np.all((metrics["imitation"] >= 0) & (metrics["imitation"] <= 1))
-    assert metrics["probe"].shape == (len(metrics["probed"]), TOY.seeds)
+    assert int(metrics["curve_sft"]["step"][-1]) == TOY.sft_steps
+    for axis in ("cue_accuracy", "slip", "horizon", "pool"):
+        assert metrics[f"axis_{axis}"][axis].values.tolist() == list(getattr(TOY.axes, axis))
+        assert np.all(np.isfinite(metrics[f"axis_{axis}"]))
+    overlap = metrics["imitation"]
+    assert overlap.shape == (len(EXPERTS), len(EXPERTS), TOY.seeds)
+    assert np.all((overlap >= 0) & (overlap <= 1))
+    assert metrics["probe"].dims == ("network", "seed")
     assert np.all(metrics["probe"] <= 1)
 
 
 def test_training_and_held_out_tasks_are_disjoint_by_their_keys():
-    uses = [key_of(TOY, use) for use in ("pool", "held out", "test", "probe", "training", "initial weights")]
-    drawn = [np.asarray(jax.random.key_data(jax.random.split(key, 4000))) for key in uses]
+    uses = [use for use in Use if use.name.startswith("SFT_") and use is not Use.SFT_TRAINING]
+    phases = [stream(TOY.seed, Use.SFT_TRAINING, phase) for phase in ("pretraining", "fine-tuning")]
+    keys = [stream(TOY.seed, use) for use in uses] + phases
+    drawn = [np.asarray(jax.random.key_data(jax.random.split(key, 4000))) for key in keys]
     every = np.concatenate(drawn)
     assert len(np.unique(every, axis=0)) == len(every)
     study = prepare(TOY, "pomdp")
-    numbers = lambda task: np.asarray(task.world.initial)  # continuous: the quality of the sign is in it
-    assert not np.any(np.all(numbers(study.pool)[:, None] == numbers(study.held_out)[None], axis=-1))
+    pool, held_out = (np.asarray(task.world.initial) for task in (study.pool, study.held_out))
+    assert not np.any(np.all(pool[:, None] == held_out[None], axis=-1))  # continuous: the cue's accuracy is in it
 
 
 def test_the_study_states_its_claims(stored):
@@ -75,24 +79,41 @@ def test_the_study_states_its_claims(stored):
         "control",
         "second-hand",
         "horizon",
-        "quality",
+        "cue-accuracy",
         "imitation",
         "beyond",
         "belief",
     ]
     assert {row.id for row in rows} <= {f"SFT-POMDP-{name}" for name in names}
-    assert {"SFT-POMDP-order", "SFT-POMDP-quality", "SFT-POMDP-belief"} <= {row.id for row in rows}
+    assert {"SFT-POMDP-order", "SFT-POMDP-cue-accuracy", "SFT-POMDP-belief"} <= {row.id for row in rows}
     assert {row.verdict for row in rows} <= {"holds", "differs"}
     assert all(row.low <= row.high for row in rows)
 
 
 def test_a_finished_stage_is_read_from_its_checkpoint(stored):
-    study = prepare(dataclasses.replace(TOY, results=stored.parent.parent), "pomdp")
-    fresh = jax.vmap(study.network.init)(jax.random.split(key_of(TOY, "initial weights"), TOY.seeds))
-    again = sft_study.train(study, sft_study.imitator(study, TOY.sft_steps), "scratch", fresh, TOY.sft_steps)
+    study = prepare(TOY, "pomdp")
+    seeds = jax.random.split(stream(TOY.seed, Use.SFT_INITIAL_WEIGHTS), TOY.seeds)
+    sizes = {"supports": TOY.supports, "batch": TOY.batch, "rate": TOY.rate, "steps": TOY.sft_steps}
+    again = sft_study.train(
+        imitator(study.network, study.setting, targets=TOY.targets, **sizes),
+        study.pool,
+        jax.vmap(study.network.init)(seeds),
+        jax.random.split(stream(TOY.seed, Use.SFT_TRAINING, "fine-tuning"), TOY.seeds),
+        TOY.sft_steps,
+        folder=stored.parent.parent / "checkpoints" / "sft" / storage.config_hash(TOY) / "pomdp" / "scratch",
+        identity=[TOY, "pomdp", "scratch"],
+        title="again",
+    )
     metrics = storage.read_result(stored).metrics
-    np.testing.assert_array_equal(sft_study.windows(again.losses)[1], metrics["curve_scratch"])
+    np.testing.assert_array_equal(loss_curve(again.losses)[1], metrics["curve_scratch"])
     assert again.seconds == metrics["seconds_scratch"]
+
+
+def test_a_loss_curve_ends_at_the_last_step_and_keeps_the_mean():
+    losses = np.random.default_rng(0).normal(size=(2, 130))
+    last, means = loss_curve(losses, points=50)
+    assert last[-1] == 130
+    np.testing.assert_allclose(means @ np.diff(last, prepend=0) / 130, losses.mean(axis=1))
 
 
 def test_where_results_go_is_no_part_of_what_they_are():

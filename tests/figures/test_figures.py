@@ -53,19 +53,25 @@ def synthetic_sft(root, seeds=4, setting="pomdp", axes=()):
     gap = fall[..., None] + 0.03 * rng.normal(size=(4, 6, seeds))
     steps = np.arange(0, 2000, 100)
     loss = 1.4 * np.exp(-steps / 600) + 0.2 + 0.03 * rng.normal(size=(seeds, 20))
-    metrics = {"demonstrations": demonstrations, "methods": methods, "gap": gap, "gap_of_value": gap / 2}
-    curves = {"curve_pretrain": loss, "curve_steps_pretrain": steps, "curve_sft": loss / 2, "curve_steps_sft": steps}
+    compared = {"agent": methods, "demonstrations": demonstrations, "seed": range(seeds)}
+    metrics = {"gap": named(gap, **compared), "gap_of_value": named(gap / 2, **compared)}
+    for stage, curve in (("pretrain", loss), ("sft", loss / 2)):
+        metrics[f"curve_{stage}"] = named(curve, seed=range(seeds), step=steps)
     for axis in axes:
-        points = np.array([1, 2, 4])
-        gaps = rng.uniform(size=(1 if axis == "pool" else 3, len(points), seeds))
-        metrics |= {f"axis_{axis}": points, f"axis_{axis}_gap": gaps}
+        followed = ["SFT"] if axis == "pool" else ["SFT", "ICL-only", "demonstration vote"]
+        gaps = rng.uniform(size=(len(followed), 3, seeds))
+        metrics[f"axis_{axis}"] = named(gaps, agent=followed, **{axis: [1, 2, 4]}, seed=range(seeds))
     if axes:
-        metrics |= {"agreed": rng.uniform(size=(4, 6, seeds, 5)), "copied": rng.uniform(size=(4, 6, seeds, 2))}
+        visits = ["never demonstrated", "demonstrated"]
+        metrics["accuracy"] = named(rng.uniform(size=(4, 6, seeds, 5)), **compared, step=range(1, 6))
+        metrics["accuracy_by_visit"] = named(rng.uniform(size=(4, 6, seeds, 2)), **compared, visit=visits)
         overlap = np.repeat(np.array([[0.9, 0.2], [0.1, 0.8]])[..., None], seeds, axis=-1)
-        metrics |= {"teachers": np.array(["oracle", "contrarian"]), "imitation": overlap}
-        metrics |= {"probed": np.array(["SFT", "untrained"]), "probe": np.array([[0.9] * seeds, [0.1] * seeds])}
+        experts = ["oracle", "adversarial"]
+        metrics["imitation"] = named(overlap, trained_on=experts, shown=experts, seed=range(seeds))
+        explained = [[0.9] * seeds, [0.1] * seeds]
+        metrics["probe"] = named(explained, network=["SFT", "untrained"], seed=range(seeds))
     config = {"setting": setting, "config": {"supports": 2}}
-    return store(root, "sft", config, metrics | curves)
+    return storage.write_result(root, "sft", config, metrics, COMMAND)
 
 
 def full_results(root):
@@ -238,14 +244,15 @@ def test_of_two_results_with_the_same_claim_the_newer_one_counts(tmp_path):
 
 def test_sft_figure_shows_what_is_stored(tmp_path):
     synthetic_sft(tmp_path)
-    stored = style.plain(storage.read_results(tmp_path, "sft")[0]).metrics
+    stored = storage.read_results(tmp_path, "sft")[0].metrics["gap"]
     drawn = {item.name: item for item in sft.draw(tmp_path)}
     (panel,) = drawn["sft_gap"].figure.axes
     assert panel.get_title() == "POMDP"
-    assert [line.get_label() for line in panel.lines] == list(stored["methods"])
-    for line, values in zip(panel.lines, stored["gap"], strict=True):
+    assert [line.get_label() for line in panel.lines] == stored["agent"].values.tolist()
+    for line in panel.lines:
         np.testing.assert_array_equal(line.get_xdata(), stored["demonstrations"])
-        np.testing.assert_allclose(np.asarray(line.get_ydata()), values.mean(axis=-1))
+        expected = stored.sel(agent=line.get_label()).mean("seed")
+        np.testing.assert_allclose(np.asarray(line.get_ydata()), expected)
     assert [axes.get_title() for axes in drawn["sft_curves"].figure.axes] == ["pretrain", "sft"]
     assert "POMDP: sft, " in drawn["sft_gap"].caption
     assert sft.draw(tmp_path / "nowhere") == []

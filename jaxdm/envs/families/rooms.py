@@ -23,7 +23,7 @@ from jaxdm import random
 from jaxdm.envs.apomdp import APOMDP, make, members
 from jaxdm.envs.families.mdp import MOVES
 from jaxdm.envs.pomdp import POMDP
-from jaxdm.validation import is_concrete
+from jaxdm.validation import InvalidInput, is_concrete
 
 
 class Room(NamedTuple):
@@ -63,14 +63,14 @@ def hidden_mode_room(
         Room of M models.
 
     Raises:
-        ValueError: side below 3, numbers outside their range (where they are concrete), or as
+        InvalidInput: side below 3, numbers outside their range (where they are concrete), or as
             `jaxdm.envs.apomdp.make`.
     """
     if side < 3:
-        raise ValueError(f"side: {side}; expected at least 3, so that four moves lead to four cells")
+        raise InvalidInput(f"side: {side}; expected at least 3, so that four moves lead to four cells")
     for name, value, low in (("slip", slip, 0.0), ("cue_accuracy", cue_accuracy, 0.5), ("mode_prior", mode_prior, 0.0)):
         if is_concrete(value) and not all(low <= x <= 1 for x in np.ravel(value)):
-            raise ValueError(f"{name}: {value}; expected numbers in [{low:g}, 1]")
+            raise InvalidInput(f"{name}: {value}; expected numbers in [{low:g}, 1]")
     dtype = dtype or jnp.result_type(float)
     slip, cue_accuracy, mode_prior = (jnp.atleast_1d(jnp.asarray(x, dtype)) for x in (slip, cue_accuracy, mode_prior))
     key_goal, key_controls = random.split(key)
