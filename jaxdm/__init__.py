@@ -14,6 +14,7 @@ After a run (numpy, scipy and xarray only)
 
 Worlds: a record, its check, its simulator
     envs.mdp                the finite MDP
+    envs.sparse_mdp         MDPs in which few states can follow: indices and probabilities
     envs.pomdp              the finite POMDP, with observation quality
     envs.cassandra          .POMDP and .MDP files
     envs.apomdp             ambiguous POMDPs: a set of models, an attitude
@@ -37,6 +38,7 @@ Truth
     oracles.graph_policy    a graph of histories, the agent that follows a policy on it, the nodes along an episode
     oracles.mdp.bellman     one Bellman backup and its rounding: what certificates are made of
     oracles.mdp.planning    backward induction, value iteration, policy iteration
+    oracles.mdp.sparse      the same in sparse MDPs, with modified policy iteration
     oracles.mdp.evaluation  the value of a given policy, and where it goes
     oracles.pomdp.belief    Bayes' rule for hidden states; how far rounding carries a plan on beliefs
     oracles.pomdp.belief_graph   the beliefs that histories lead to, equal ones merged
