@@ -5,14 +5,31 @@ on the next state and on the observation are averaged exactly, `r(s,a) = sum_{s'
 costs are rewards with the other sign. The format knows no first observation: a POMDP that is read has one that
 tells nothing.
 
+A file is read from front to back, a statement at a time: text -> pieces of lines -> statements -> blocks of numbers,
+which go to their places in the arrays. As the format asks, `discount`, `values`, `states`, `actions` and `observations`
+come first, so that the memory a problem takes is known before it is taken.
+
+Where the format leaves a choice, or files differ:
+
+- Only \\n, \\r\\n and \\r end a line, and with it a comment. The text is UTF-8, with a byte-order mark or without, or
+  UTF-16 with one. Ctrl-Z may end it.
+- `start:` with as many numbers as states holds probabilities; any other list of names or indices is the set of states
+  in which a run starts, each with the same chance.
+- A colon may stand before a single number, `T: a : s : s' : 1.0`.
+- A probability in [-1e-12, 0) is a generator's rounding, and zero.
+
 Reference: Cassandra, POMDP file format, https://pomdp.org/code/pomdp-file-spec.html.
 """
 
+import io
+import itertools
 import math
+import os
 import re
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
@@ -35,19 +52,39 @@ ROW_SUM_TOLERANCE = 1e-5
 """How far a row of a file may be from one, pomdp-solve's own tolerance; such rows are divided by their sum."""
 
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+NEGATIVE_TOLERANCE = 1e-12
+"""How far below zero a probability may be; it is then zero."""
+
+
+MEMORY = 4 * 2**30
+"""Bytes that a problem may take while it is read, unless the caller says otherwise."""
+
+
+PIECE = 1 << 16
+"""Characters of a line that are looked at together, and of the longest word."""
+
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+NUMERALS = frozenset("0123456789.+-eE")
 
 
 NAME = re.compile(r"[^\W\d][^\s:#*]*")
 
 
+ENCODINGS = "text in UTF-8, or UTF-16 with a byte-order mark"
+
+
+NOT_TEXT = re.compile("[\ud800-\udfff]")
+
+
 class Statement(NamedTuple):
-    """One statement: what follows `keyword:`, colons included, and the line of each word."""
+    """One statement: what follows `keyword:`, colons included, as the text of each line without its comment."""
 
     keyword: str
     line: int
-    words: list[str]
-    lines: list[int]
+    pieces: list[tuple[int, str]]
 
 
 class Space(NamedTuple):
@@ -63,43 +100,189 @@ class Block(NamedTuple):
 
     line: int
     target: tuple[int | slice, ...]
-    value: np.ndarray  # [] or the trailing dimensions that `target` leaves
+    value: np.ndarray | float  # a number or the trailing dimensions that `target` leaves
+
+
+class Model(NamedTuple):
+    """A problem and what its file calls things; a count in the file gives the names "0", "1", ..."""
+
+    problem: MDP | POMDP
+    states: tuple[str, ...]  # [S]
+    actions: tuple[str, ...]  # [A]
+    observations: tuple[str, ...]  # [O], empty for an MDP
+
+
+def read(
+    path: Path | str, dtype: Any = None, memory: int = MEMORY, progress: Callable[[int, int], None] | None = None
+) -> Model:
+    """The problem in a file, read in memory that depends on the problem and hardly on the length of the file.
+
+    Args:
+        path: a .POMDP or .MDP file.
+        dtype: float type; that of jax when left out (float64 under `jax.enable_x64`).
+        memory: bytes that the problem may take while it is read.
+        progress: called now and then with the bytes read so far, and all there are.
+
+    Returns:
+        As `parse`.
+
+    Raises:
+        ValueError: as `parse`.
+    """
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        marked = file.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff")
+
+        def tell() -> None:
+            if progress is not None:
+                progress(file.tell(), size)
+
+        # newline=None: \n, \r\n and \r end a line, and nothing else does.
+        encoding = "utf-16" if marked else "utf-8-sig"
+        with io.TextIOWrapper(file, encoding, errors="surrogateescape", newline=None) as text:
+            return _model(statements(words_of_lines(text, tell)), dtype, memory)
+
+
+def write(path: Path | str, model: Model) -> Path:
+    """Write a problem to a file, whole or not at all; see `render`."""
+    return storage.write_text(Path(path), render(model))
+
+
+def parse(text: str, dtype: Any = None, memory: int = MEMORY) -> Model:
+    """The problem that the text of a file describes.
+
+    Rows of probabilities are kept as they are where they sum to one as `mdp.validate` asks, and divided by their sum
+    where they are within pomdp-solve's tolerance of one.
+
+    Args:
+        text: a whole .POMDP or .MDP file.
+        dtype: float type; that of jax when left out (float64 under `jax.enable_x64`).
+        memory: bytes that the problem may take while it is read.
+
+    Returns:
+        Model with an `MDP`, or with a `POMDP` where the file has observations.
+
+    Raises:
+        ValueError: names the line, the word and what was expected; the bytes, where the problem takes more than
+            `memory`.
+    """
+    lines = words_of_lines(io.StringIO(text.removeprefix("\ufeff"), newline=None))
+    return _model(statements(lines), dtype, memory)
 
 
 def error(line: int, word: str, expected: str) -> ValueError:
     """What every fault of a file looks like."""
-    return ValueError(f"line {line}: {word!r}; expected {expected}")
+    return ValueError(f"line {line}: {_short(repr(word[:100]), 80)}; expected {expected}")
 
 
-def statements(text: str) -> list[Statement]:
-    """Split a file into statements; comments run from # to the end of the line.
+def _short(word: str, length: int) -> str:
+    return word if len(word) <= length else word[: length - 3] + "..."
+
+
+def words_of_lines(text: TextIO, tell: Callable[[], None] | None = None) -> Iterator[tuple[int, list[str]]]:
+    """The words of each line without its comment, and the line's number; `:` and `*` are words of their own.
+
+    A very long line comes in several pieces. The last piece has no words: its number is that of the last line.
+
+    Args:
+        text: where every line ends in `\\n`.
+        tell: called every 4,096 pieces and at the end.
+
+    Raises:
+        ValueError: bytes that are no text, a word longer than `PIECE`, or words after Ctrl-Z.
+    """
+    number, cut, in_comment, ended = 1, "", False, False
+    try:
+        for count in itertools.count():
+            piece = text.readline(PIECE)
+            if tell is not None and (count % 4096 == 0 or not piece):
+                tell()
+            if not piece:
+                break
+            whole = piece.endswith("\n")
+            body, mark, _ = ("", "", "") if in_comment else (cut + piece).partition("#")
+            in_comment, cut = not whole and (in_comment or bool(mark)), ""
+            if not whole and not in_comment and not body[-1:].isspace():
+                # The last word may go on in the next piece; the end of the file ends it too.
+                cut = body.split()[-1]
+                body = body[: len(body) - len(cut)]
+                if len(cut) > PIECE:
+                    raise error(number, cut, f"words of at most {PIECE} characters")
+            yield number, _words(number, body, ended)
+            ended = ended or "\x1a" in body
+            number += whole
+        yield number, _words(number, cut, ended)
+        yield number, []
+    except UnicodeDecodeError as fault:
+        raise error(
+            number, f"byte {fault.object[fault.start]:#x}", "text in UTF-8, or UTF-16 with a byte-order mark"
+        ) from None
+
+
+def _words(line: int, body: str, ended: bool) -> list[str]:
+    if not body.isascii() and (found := NOT_TEXT.search(body)):
+        code = ord(found.group())
+        what = f"byte {code - 0xDC00:#x}" if 0xDC80 <= code <= 0xDCFF else f"character {code:#x}"
+        raise error(line, what, ENCODINGS)
+    if "\x1a" in body:
+        body, _, after = body.partition("\x1a")
+        body, ended = ("", True) if ended else (body, False)
+        if after.strip("\x1a\0 \t\n"):
+            raise error(line, after, "nothing after Ctrl-Z, the end of the file")
+        return body.replace(":", " : ").replace("*", " * ").split()
+    words = body.replace(":", " : ").replace("*", " * ").split()
+    if ended and words:
+        raise error(line, words[0], "nothing after Ctrl-Z, the end of the file")
+    return words
+
+
+def statements(lines: Iterable[tuple[int, list[str]]]) -> Iterator[Statement]:
+    """Join lines to statements; the last one has the keyword "" and the number of the last line.
 
     Raises:
         ValueError: the file does not begin with a keyword, or a keyword has no colon.
     """
-    words: list[str] = []
-    lines: list[int] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        found = line.partition("#")[0].replace(":", " : ").split()
-        words += found
-        lines += [number] * len(found)
-    starts = [i for i, word in enumerate(words) if word in KEYWORDS]
-    if not words:
-        return []
-    if starts[:1] != [0]:
-        raise error(lines[0], words[0], "a keyword such as 'discount'")
-    split = []
-    for first, end in zip(starts, [*starts[1:], len(words)], strict=True):
-        colon = first + 1
-        if words[first] == "start" and words[colon : colon + 1] in (["include"], ["exclude"]):
-            colon += 1
-        if words[colon : colon + 1] != [":"]:
-            raise error(lines[first], " ".join(words[first : colon + 1]), f"a ':' after {words[colon - 1]!r}")
-        keyword = " ".join(words[first:colon])
-        split.append(
-            Statement(keyword=keyword, line=lines[first], words=words[colon + 1 : end], lines=lines[colon + 1 : end])
-        )
-    return split
+    current: Statement | None = None
+    last = 1
+    for line, all_words in lines:
+        last, words = line, all_words
+        while words:
+            if current is not None and KEYWORDS.isdisjoint(words):
+                current.pieces.append((line, " ".join(words)))
+                break
+            first = next((i for i, word in enumerate(words) if word in KEYWORDS), len(words))
+            if current is None and first > 0:
+                raise error(line, words[0], "a keyword such as 'discount'")
+            if current is not None:
+                if first > 0:
+                    current.pieces.append((line, " ".join(words[:first])))
+                yield _with_colon(current)
+            current = Statement(keyword=words[first], line=line, pieces=[])
+            words = words[first + 1 :]
+    if current is not None:
+        yield _with_colon(current)
+    yield Statement(keyword="", line=last, pieces=[])
+
+
+def _with_colon(raw: Statement) -> Statement:
+    """A statement without the colon after its keyword, which is `start include` or `start exclude` with that word."""
+    keyword, pieces = raw.keyword, raw.pieces
+    text = pieces[0][1] if pieces else ""
+    if keyword == "start" and text.split(" ", 1)[0] in ("include", "exclude"):
+        word, _, text = text.partition(" ")
+        keyword = f"{keyword} {word}"
+        pieces = [(pieces[0][0], text), *pieces[1:]] if text else pieces[1:]
+        text = pieces[0][1] if pieces else ""
+    if not text.startswith(":"):
+        found = f"{keyword} {text.split(' ', 1)[0]}".strip()
+        raise error(raw.line, found, f"a ':' after {keyword.split()[-1]!r}")
+    first = [(pieces[0][0], text[2:])] if len(text) > 1 else []
+    return Statement(keyword=keyword, line=raw.line, pieces=first + pieces[1:])
+
+
+def flat(statement: Statement) -> list[tuple[int, str]]:
+    """Every word of a statement, with its line."""
+    return [(line, word) for line, text in statement.pieces for word in text.split()]
 
 
 def space(kind: str, statement: Statement) -> Space:
@@ -108,21 +291,29 @@ def space(kind: str, statement: Statement) -> Space:
     Raises:
         ValueError: no name, a count below one, a name twice, a reserved word, or a word that cannot be a name.
     """
-    words = statement.words
-    if not words:
-        raise error(statement.line, f"{statement.keyword}:", "a count or names")
-    if len(words) == 1 and words[0].isdecimal():
-        if int(words[0]) < 1:
-            raise error(statement.line, words[0], f"at least one {kind}")
-        return named(kind, tuple(map(str, range(int(words[0])))))
-    known: set[str] = set()
-    for word, line in zip(words, statement.lines, strict=True):
+    known: dict[str, None] = {}
+    words = flat(statement)
+    if count := _count(kind, statement, words):
+        return named(kind, tuple(map(str, range(count))))
+    for line, word in words:
         if word in RESERVED or not NAME.fullmatch(word):
             raise error(line, word, f"a name of a {kind}: no reserved word, no digit first, no ':', '#' or '*'")
         if word in known:
             raise error(line, word, f"each {kind} once")
-        known.add(word)
-    return named(kind, tuple(words))
+        known[word] = None
+    return named(kind, tuple(known))
+
+
+def _count(kind: str, statement: Statement, words: list[tuple[int, str]]) -> int | None:
+    """The number that stands in the place of names."""
+    if not words:
+        raise error(statement.line, f"{statement.keyword}:", "a count or names")
+    line, word = words[0]
+    if len(words) > 1 or not (word.isascii() and word.isdecimal()):
+        return None
+    if len(word) > 15 or int(word) < 1:
+        raise error(line, word, f"at least one {kind}, and fewer than 1e15")
+    return int(word)
 
 
 def named(kind: str, names: tuple[str, ...]) -> Space:
@@ -140,7 +331,7 @@ def locate(where: Space, word: str, line: int) -> int | slice:
     """
     found = where.places.get(word)
     if found is None:
-        known = ", ".join(where.names[:6]) + (", ..." if len(where.names) > 6 else "")
+        known = ", ".join(_short(name, 20) for name in where.names[:6]) + (", ..." if len(where.names) > 6 else "")
         raise error(line, word, f"one of the {where.kind}s {known}, or '*'")
     return found
 
@@ -151,10 +342,11 @@ def members(where: Space, statement: Statement) -> list[int]:
     Raises:
         ValueError: an empty list, or a word that is not one name.
     """
-    if not statement.words:
+    words = flat(statement)
+    if not words:
         raise error(statement.line, f"{statement.keyword}:", f"names of {where.kind}s")
     found = []
-    for word, line in zip(statement.words, statement.lines, strict=True):
+    for line, word in words:
         place = locate(where, word, line)
         if isinstance(place, slice):
             raise error(line, word, f"names of {where.kind}s")
@@ -162,32 +354,72 @@ def members(where: Space, statement: Statement) -> list[int]:
     return found
 
 
-def numbers(words: list[str], lines: list[int], count: int, what: str) -> np.ndarray:
-    """Exactly `count` finite numbers; a sign may stand apart from its number.
+def numerals(pieces: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
+    """The words of each piece; a sign that stands apart is joined to its number."""
+    sign = ""
+    for line, text in pieces:
+        words = text.split()
+        if sign or "+" in words or "-" in words:
+            joined = []
+            for word in words:
+                if sign and word[0] in "+-":
+                    joined.append(sign)
+                    sign = ""
+                if word in ("+", "-"):
+                    sign = word
+                else:
+                    joined.append(sign + word)
+                    sign = ""
+            words = joined
+        yield line, words
+    if sign:
+        yield line, [sign]
+
+
+def numbers(pieces: list[tuple[int, str]], count: int, what: str, first: int) -> np.ndarray:
+    """Exactly `count` finite numbers, [count]; a sign may stand apart from its number.
+
+    Args:
+        pieces: their text, line by line.
+        count: how many are wanted.
+        what: what they are for.
+        first: the line where their statement begins, where a missing number is best looked for.
 
     Raises:
         ValueError: a word that is no finite number, or another count of them.
     """
-    if "+" in words or "-" in words:
-        words, lines = _joined(words, lines)
-    for word, line in zip(words, lines, strict=True):
-        if not NUMBER.fullmatch(word) or math.isinf(float(word)):
-            raise error(line, word, "a finite number")
-    if len(words) != count:
-        found = f"{len(words)} numbers for {what}"
-        raise error(lines[-1] if lines else 0, found, f"{count}")
-    return np.array(words, np.float64)
+    found, last = 0, first
+    parts = []
+    for line, words in numerals(pieces):
+        found, last = found + len(words), line
+        values = None
+        if NUMERALS.issuperset("".join(words)):
+            try:
+                values = np.fromiter(map(float, words), np.float64, len(words))
+            except ValueError:
+                values = None
+        if values is None or not np.isfinite(values).all():
+            bad = next(word for word in words if not NUMBER.fullmatch(word) or math.isinf(float(word)))
+            raise error(line, bad, "a finite number")
+        if found <= count:
+            parts.append(values)
+    if found != count:
+        raise error(last if found > count else first, f"{found} numbers for {what}", str(count))
+    return np.concatenate(parts)
 
 
-def _joined(words: list[str], lines: list[int]) -> tuple[list[str], list[int]]:
-    pairs: list[tuple[str, int]] = []
-    for word, line in zip(words, lines, strict=True):
-        sign = pairs[-1][0] if pairs else ""
-        if sign in ("+", "-") and word[:1] not in ("+", "-"):
-            pairs[-1] = (sign + word, line)
-        else:
-            pairs.append((word, line))
-    return [word for word, _ in pairs], [line for _, line in pairs]
+def probabilities(pieces: list[tuple[int, str]], count: int, what: str, first: int) -> np.ndarray:
+    """Exactly `count` numbers in [0, 1], [count]; see `numbers`.
+
+    Raises:
+        ValueError: as `numbers`, or a number further outside than rounding puts it.
+    """
+    value = numbers(pieces, count, what, first)
+    bad = (value < -NEGATIVE_TOLERANCE) | (value > 1 + ROW_SUM_TOLERANCE)
+    if bad.any():
+        words = ((line, word) for line, found in numerals(pieces) for word in found)
+        raise error(*next(itertools.islice(words, int(np.argmax(bad)), None)), "a probability in [0, 1]")
+    return np.maximum(value, 0)
 
 
 def block(statement: Statement, spaces: tuple[Space, ...], reset: np.ndarray | None = None) -> Block:
@@ -201,29 +433,49 @@ def block(statement: Statement, spaces: tuple[Space, ...], reset: np.ndarray | N
     Raises:
         ValueError: an unknown name, too many indices, a bad body, or a probability outside [0, 1].
     """
-    words, lines, keyword = statement.words, statement.lines, statement.keyword
-    used = 1
-    while words[used : used + 1] == [":"]:
-        used += 2
-    fields, body, after = words[0:used:2], words[used:], lines[used:]
+    keyword, fields, body = statement.keyword, *_split(statement, spaces)
     shape = tuple(len(each.names) for each in spaces[len(fields) :])
-    if not words or words[0] == ":" or len(fields) > len(spaces) or len(fields) * 2 - 1 != used or not body:
-        raise error(statement.line, " ".join([keyword, ":", *words[:8]]), f"at most {len(spaces)} indices, and a value")
-    target = tuple(
-        locate(where, word, line) for where, word, line in zip(spaces, fields, lines[0:used:2], strict=False)
-    )
-    if len(body) == 1 and body[0] in ("uniform", "identity", "reset"):
-        value = _named_block(body[0], after[0], keyword, shape, reset)
-    else:
-        what = " ".join([f"{keyword}:", *words[:used]])
-        # A missing number is best looked for where the statement begins, a surplus one where it ends.
-        lines_of = after if len(body) >= math.prod(shape) else [*after[:-1], statement.line]
-        value = numbers(body, lines_of, math.prod(shape), what).reshape(shape)
-    if keyword != "R" and not (np.all(value >= 0) and np.all(value <= 1 + ROW_SUM_TOLERANCE)):
-        bad = int(np.argmax((value < 0) | (value > 1 + ROW_SUM_TOLERANCE)))
-        plain, places = _joined(body, after)
-        raise error(places[bad], plain[bad], "a probability in [0, 1]")
-    return Block(line=statement.line, target=target, value=value)
+    if not fields or len(fields) > len(spaces) or not body:
+        words = " ".join(text for _, text in statement.pieces[:2])
+        raise error(statement.line, _short(f"{keyword} : {words}", 80), f"at most {len(spaces)} indices, and a value")
+    target = tuple(locate(where, word, line) for where, (line, word) in zip(spaces, fields, strict=False))
+    if len(body) == 1 and body[0][1] in ("uniform", "identity", "reset"):
+        value = _named_block(body[0][1], body[0][0], keyword, shape, reset)
+        return Block(line=statement.line, target=target, value=value)
+    read_body = numbers if keyword == "R" else probabilities
+    what = f"{keyword}: " + " : ".join(_short(word, 20) for _, word in fields)
+    value = read_body(body, math.prod(shape), what, statement.line)
+    return Block(line=statement.line, target=target, value=value.reshape(shape) if shape else float(value[0]))
+
+
+def _split(statement: Statement, spaces: tuple[Space, ...]) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
+    """The indices before the body of a statement, each with its line, and the pieces of the body."""
+    words: list[str] = []
+    lines: list[int] = []
+    used, taken = 1, 0
+    for line, text in statement.pieces:
+        if used == len(words) and not text.startswith(":"):
+            break
+        more = text.split()
+        words += more
+        lines += [line] * len(more)
+        taken += 1
+        while words[used : used + 1] == [":"]:
+            used += 2
+        if used < len(words):
+            break
+    if not words or words[0] == ":" or used > len(words):
+        return [], []
+    rest = statement.pieces[taken:]
+    fields = [(lines[i], words[i]) for i in range(0, used, 2)]
+    bare = used == len(words) and not rest
+    is_number = words[used - 1] in ("+", "-") or NUMBER.fullmatch(words[used - 1])
+    # The observation of an MDP's rewards may be left out, and a colon may stand before the number.
+    surplus = len(fields) == len(spaces) + 1 or (bare and len(fields) == len(spaces) and spaces[-1].names == ("*",))
+    if surplus and is_number:
+        used, fields = used - 1, fields[:-1]
+    body = [(lines[used], " ".join(words[used:]))] if used < len(words) else []
+    return fields, body + rest
 
 
 def _named_block(word: str, line: int, keyword: str, shape: tuple[int, ...], reset: np.ndarray | None) -> np.ndarray:
@@ -236,45 +488,96 @@ def _named_block(word: str, line: int, keyword: str, shape: tuple[int, ...], res
     raise error(line, word, "numbers: the word cannot stand here")
 
 
-class Model(NamedTuple):
-    """A problem and what its file calls things; a count in the file gives the names "0", "1", ..."""
+class Rewards:
+    """What the R statements say, in order: the later of two that meet holds. 24 bytes for each number."""
 
-    problem: MDP | POMDP
-    states: tuple[str, ...]  # [S]
-    actions: tuple[str, ...]  # [A]
-    observations: tuple[str, ...]  # [O], empty for an MDP
+    def __init__(self, memory: int) -> None:
+        """No statement yet, and room for `memory` bytes."""
+        self.memory = memory
+        self.places = array("i")  # (a, s, s', o) of each number, -1 for all
+        self.values = array("d")
+
+    def add(self, block: Block) -> None:
+        """Append the numbers of a block.
+
+        Raises:
+            ValueError: they take more than `memory`.
+        """
+        target = tuple(-1 if isinstance(place, slice) else place for place in block.target)
+        if isinstance(block.value, float):
+            self.places.extend((*target, -1)[:4])
+            self.values.append(block.value)
+        else:
+            inner = np.indices(block.value.shape, np.int32).reshape(block.value.ndim, -1)
+            outer = np.repeat(np.array(target, np.int32)[:, None], inner.shape[1], axis=1)
+            self.places.frombytes(np.concatenate([outer, inner]).T.tobytes())
+            self.values.frombytes(block.value.tobytes())
+        if 24 * len(self.values) > self.memory:
+            found = f"{len(self.values)} rewards"
+            raise error(
+                block.line, found, f"a problem of at most memory={self.memory} bytes, not {24 * len(self.values)}"
+            )
+
+    def mean(self, action: int, transition: np.ndarray, observation: np.ndarray) -> np.ndarray:
+        """`r(., a) = sum_{s',o} P(s'|s,a) Z(o|a,s') R(a,s,s',o)`, [S], a range of states at a time.
+
+        Args:
+            action: a.
+            transition: [S, S] of this action.
+            observation: [S, O] of this action.
+        """
+        places, values = np.array(self.places, np.int32).reshape(-1, 4), np.array(self.values)
+        mine = (places[:, 0] == action) | (places[:, 0] < 0)
+        places, values = places[mine, 1:], values[mine]
+        states, seen = observation.shape
+        if seen == 1:
+            places[:, 2] = -1
+        by_next, by_seen = (places[:, 1:] >= 0).any(axis=0)
+        shape = (states if by_next else 1, seen if by_seen else 1)
+        rows = max(1, 2**23 // math.prod(shape))
+        parts = []
+        for low in range(0, states, rows):
+            here = (places[:, 0] < 0) | ((places[:, 0] >= low) & (places[:, 0] < low + rows))
+            chosen = places[here]
+            chosen[:, 0] -= np.where(chosen[:, 0] < 0, 0, low).astype(np.int32)
+            law = transition[low : low + rows]
+            paid = _last(chosen, values[here], (len(law), *shape))
+            if not by_next and not by_seen:
+                parts.append(paid[:, 0, 0])
+            elif not by_seen:
+                parts.append(np.sum(law * paid[:, :, 0], axis=1))
+            elif not by_next:
+                parts.append(np.sum((law @ observation) * paid[:, 0], axis=1))
+            else:
+                parts.append(np.sum(law * np.einsum("to,sto->st", observation, paid), axis=1))
+        return np.concatenate(parts)
 
 
-def read(path: Path | str, dtype: Any = None) -> Model:
-    """The problem in a file; see `parse`."""
-    return parse(Path(path).read_text(), dtype)
-
-
-def write(path: Path | str, model: Model) -> Path:
-    """Write a problem to a file, whole or not at all; see `render`."""
-    return storage.write_text(Path(path), render(model))
-
-
-def parse(text: str, dtype: Any = None) -> Model:
-    """The problem that the text of a file describes.
-
-    Rows of probabilities are kept as they are where they sum to one as `mdp.validate` asks, and divided by their sum
-    where they are within pomdp-solve's tolerance of one.
+def _last(places: np.ndarray, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The array in which every entry has the last value that was given for its place; zero where none was.
 
     Args:
-        text: a whole .POMDP or .MDP file.
-        dtype: float type; that of jax when left out (float64 under `jax.enable_x64`).
-
-    Returns:
-        Model with an `MDP`, or with a `POMDP` where the file has observations.
-
-    Raises:
-        ValueError: names the line, the word and what was expected.
+        places: [n, 3], -1 for every index of a dimension.
+        values: [n].
+        shape: three sizes.
     """
-    found = statements(text)
-    end = text.count("\n") + 1
-    preamble = _preamble(found, end)
+    if not len(values):
+        return np.zeros(shape)
+    winner = np.full(shape, -1)
+    pattern = (places < 0) @ np.array([1, 2, 4])
+    for kind in np.unique(pattern):
+        these = np.flatnonzero(pattern == kind)
+        every = [bool(kind & 1 << i) for i in range(3)]
+        last = np.full([1 if all_of else size for all_of, size in zip(every, shape, strict=True)], -1)
+        last[tuple(places[these, i] * (not all_of) for i, all_of in enumerate(every))] = these
+        np.maximum(winner, last, out=winner)
+    return np.where(winner >= 0, values[winner], 0.0)
+
+
+def _model(found: Iterator[Statement], dtype: Any, memory: int) -> Model:
+    preamble, after = _preamble(found)
     discount, paid_as = _discount(preamble["discount"]), _choice(preamble["values"], ("reward", "cost"))
+    _check_memory(preamble, memory)
     states = space("state", preamble["states"])
     actions = space("action", preamble["actions"])
     seen = space("observation", preamble["observations"]) if "observations" in preamble else None
@@ -282,21 +585,130 @@ def parse(text: str, dtype: Any = None) -> Model:
     observations = seen or named("observation", ("*",))
     size_s, size_a, size_o = len(states.names), len(actions.names), len(observations.names)
 
-    initial = _start(found, states)
-    transition = _law("T", _blocks("T", found, (actions, states, states), initial), (size_a, size_s, size_s), end)
+    initial, started, end = np.full(size_s, 1 / size_s), False, after.line
+    transition, transition_line = np.zeros((size_a, size_s, size_s)), np.zeros((size_a, size_s), np.int64)
+    observation, observation_line = np.zeros((size_a, size_s, size_o)), np.zeros((size_a, size_s), np.int64)
+    rewards = Rewards(memory)
+    was_reset = False
+    for statement in itertools.chain([after], found):
+        keyword, end = statement.keyword, statement.line
+        if keyword in PREAMBLE:
+            raise error(end, keyword, "it once only" if keyword in preamble else "it before start, T, O and R")
+        if keyword.startswith("start"):
+            if started or was_reset:
+                raise error(end, keyword, "one start" if started else "it before the first 'reset'")
+            initial, started = _start(statement, states), True
+        elif keyword == "T":
+            each = block(statement, (actions, states, states), initial)
+            was_reset = was_reset or each.value is initial
+            transition[each.target] = each.value
+            transition_line[each.target[:2]] = each.line
+        elif keyword == "O":
+            if seen is None:
+                raise error(end, "O:", "no observation law in a file without 'observations:'")
+            each = block(statement, (actions, states, observations))
+            observation[each.target] = each.value
+            observation_line[each.target[:2]] = each.line
+        elif keyword == "R":
+            rewards.add(block(statement, (actions, states, states, observations)))
+    _normalise("T", transition, np.where(transition_line, transition_line, end))
     if seen is None:
-        if stray := [statement for statement in found if statement.keyword == "O"]:
-            raise error(stray[0].line, "O:", "no observation law in a file without 'observations:'")
-        observation = np.ones((size_a, size_s, 1))
-    else:
-        observation = _law("O", _blocks("O", found, (actions, states, observations)), (size_a, size_s, size_o), end)
-    paid = _blocks("R", found, (actions, states, states, observations))
-    reward = np.stack([_mean_reward(paid, a, transition[a], observation[a]) for a in range(size_a)], axis=1)
-    reward = 0 - reward if paid_as == "cost" else reward
-    fields = {"transition": transition.swapaxes(0, 1), "reward": reward, "initial": initial}
-    fields |= {"discount": discount, "dtype": dtype}
-    problem = mdp.make(**fields) if seen is None else pomdp.make(**fields, observation=observation)
+        observation[:] = 1
+    _normalise("O", observation, np.where(observation_line, observation_line, end))
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            reward = np.stack([rewards.mean(a, transition[a], observation[a]) for a in range(size_a)], axis=1)
+        fields = {"transition": transition.swapaxes(0, 1), "reward": 0 - reward if paid_as == "cost" else reward}
+        fields |= {"initial": initial, "discount": discount, "dtype": dtype}
+        problem = mdp.make(**fields) if seen is None else pomdp.make(**fields, observation=observation)
+    except ValueError as fault:
+        raise error(end, "end of file", _short(f"numbers that make a problem: {fault}", 150)) from fault
     return Model(problem=problem, states=states.names, actions=actions.names, observations=seen.names if seen else ())
+
+
+def _preamble(found: Iterator[Statement]) -> tuple[dict[str, Statement], Statement]:
+    """The statements that come first, and the one after them."""
+    preamble: dict[str, Statement] = {}
+    for statement in found:
+        if statement.keyword in preamble:
+            raise error(statement.line, statement.keyword, "it once only")
+        if statement.keyword not in PREAMBLE:
+            for keyword in PREAMBLE:
+                if keyword not in preamble and keyword != "observations":
+                    raise error(
+                        statement.line, statement.keyword or "end of file", f"a line '{keyword}: ...' before it"
+                    )
+            return preamble, statement
+        preamble[statement.keyword] = statement
+    raise AssertionError("statements end with one that has no keyword")
+
+
+def _check_memory(preamble: dict[str, Statement], memory: int) -> None:
+    """Refuse a problem that takes too much, before any of it is made: three copies of each array, and the names."""
+    sizes = {}
+    for keyword in ("states", "actions", "observations"):
+        statement = preamble.get(keyword)
+        words = flat(statement) if statement else []
+        sizes[keyword] = (_count(keyword[:-1], statement, words) or len(words)) if statement else 1
+    states, actions, observations = sizes.values()
+    needed = 24 * actions * states * (states + observations) + 256 * (states + actions + observations)
+    if needed > memory:
+        found = ", ".join(f"{keyword}: {sizes[keyword]}" for keyword in sizes if keyword in preamble)
+        raise error(
+            preamble["states"].line, found, f"a problem of at most memory={memory} bytes; it takes {needed:.4g}"
+        )
+
+
+def _choice(statement: Statement, choices: Sequence[str]) -> str:
+    words = [word for _, word in flat(statement)]
+    if len(words) != 1 or words[0] not in choices:
+        raise error(statement.line, " ".join(words), " or ".join(choices))
+    return words[0]
+
+
+def _discount(statement: Statement) -> float:
+    value = float(numbers(statement.pieces, 1, "discount:", statement.line)[0])
+    if not 0 <= value <= 1:
+        raise error(statement.line, " ".join(text for _, text in statement.pieces), "a discount in [0, 1]")
+    return value
+
+
+def _start(statement: Statement, states: Space) -> np.ndarray:
+    """The distribution of the first state, [S]."""
+    size = len(states.names)
+    words = [word for _, word in flat(statement)]
+    if statement.keyword != "start":
+        listed = np.isin(np.arange(size), members(states, statement))
+        chosen = listed if statement.keyword == "start include" else ~listed
+        if not chosen.any():
+            raise error(statement.line, "start exclude:", "at least one state left")
+        return chosen / chosen.sum()
+    if words in (["uniform"], ["*"]):
+        return np.full(size, 1 / size)
+    if words and len(words) == size and (size > 1 or words[0] != "0") and words[0] not in states.names:
+        law = probabilities(statement.pieces, size, "start:", statement.line)[None]
+        _normalise("start", law, np.array([statement.line]))
+        return law[0]
+    if len(words) > size or (len(words) > 1 and NUMBER.fullmatch(words[0]) and not words[0].isdecimal()):
+        raise error(statement.line, f"{len(words)} numbers for start:", str(size))
+    chosen = np.isin(np.arange(size), members(states, statement))
+    return chosen / chosen.sum()
+
+
+def _normalise(keyword: str, law: np.ndarray, line: np.ndarray) -> None:
+    """Divide rows by their sum, in place, where they are further from one than `mdp.validate` allows.
+
+    Raises:
+        ValueError: a row that is further from one than the format allows.
+    """
+    total = law.sum(axis=-1)
+    off = np.abs(total - 1)
+    if (off > ROW_SUM_TOLERANCE).any():
+        row = tuple(map(int, np.argwhere(off > ROW_SUM_TOLERANCE)[0]))
+        name = f"{keyword}:" if keyword == "start" else f"{keyword}: " + " : ".join(map(str, row))
+        raise error(int(line[row]), name, f"probabilities that sum to 1; they sum to {total[row]:.8g}")
+    changed = off > law.shape[-1] * validation.ROW_SUM_TOLERANCE
+    law[changed] /= total[changed][:, None]
 
 
 def render(model: Model) -> str:
@@ -323,7 +735,7 @@ def render(model: Model) -> str:
         counted = tuple(names) == tuple(map(str, range(size)))
         lines.append(f"{field}: {size if counted else ' '.join(names)}")
         if not counted:
-            line = Statement(keyword=field, line=len(lines), words=[*names], lines=[len(lines)] * size)
+            line = Statement(keyword=field, line=len(lines), pieces=[(len(lines), " ".join(names))])
             if space(field.removesuffix("s"), line).names != tuple(names):
                 raise ValueError(f"{field}: {names}; expected names that do not read as a count")
     lines.append("start: " + " ".join(map(_digits, np.asarray(problem.initial))))
@@ -334,99 +746,6 @@ def render(model: Model) -> str:
     any_next = " : *" * (1 + isinstance(problem, POMDP))
     lines += _entries("R", np.asarray(problem.reward).T, (model.actions, model.states), any_next)
     return "\n".join(lines) + "\n"
-
-
-def _preamble(found: list[Statement], end: int) -> dict[str, Statement]:
-    preamble: dict[str, Statement] = {}
-    for statement in found:
-        if statement.keyword in preamble:
-            raise error(statement.line, statement.keyword, "it once only")
-        if statement.keyword in PREAMBLE:
-            preamble[statement.keyword] = statement
-    for keyword in PREAMBLE:
-        if keyword not in preamble and keyword != "observations":
-            raise error(end, "end of file", f"a line '{keyword}: ...' before it")
-    return preamble
-
-
-def _choice(statement: Statement, choices: Sequence[str]) -> str:
-    if len(statement.words) != 1 or statement.words[0] not in choices:
-        raise error(statement.line, " ".join(statement.words), " or ".join(choices))
-    return statement.words[0]
-
-
-def _discount(statement: Statement) -> float:
-    value = float(numbers(statement.words, statement.lines or [statement.line], 1, "discount:")[0])
-    if not 0 <= value <= 1:
-        raise error(statement.line, " ".join(statement.words), "a discount in [0, 1]")
-    return value
-
-
-def _start(found: list[Statement], states: Space) -> np.ndarray:
-    given = [statement for statement in found if statement.keyword.startswith("start")]
-    size = len(states.names)
-    if not given:
-        return np.full(size, 1 / size)
-    statement, law = given[0], np.zeros(size)
-    words, lines = statement.words, statement.lines
-    if len(given) > 1:
-        raise error(given[1].line, given[1].keyword, "one start")
-    if statement.keyword != "start":
-        listed = np.isin(np.arange(size), members(states, statement))
-        chosen = listed if statement.keyword == "start include" else ~listed
-        if not chosen.any():
-            raise error(statement.line, "start exclude:", "at least one state left")
-        return chosen / chosen.sum()
-    if words == ["uniform"]:
-        return np.full(size, 1 / size)
-    if len(words) == 1 and size > 1:
-        place = locate(states, words[0], lines[0])
-        law[place] = 1 / size if isinstance(place, slice) else 1
-        return law
-    if size == 1 and words in ([states.names[0]], ["0"]):
-        return np.ones(1)
-    law = numbers(words, lines or [statement.line], size, "start:")
-    return _normalised(law[None], np.array([statement.line]), lambda _: "start:")[0]
-
-
-def _blocks(
-    keyword: str, found: list[Statement], spaces: tuple[Space, ...], reset: np.ndarray | None = None
-) -> list[Block]:
-    return [block(statement, spaces, reset) for statement in found if statement.keyword == keyword]
-
-
-def _law(keyword: str, blocks: list[Block], shape: tuple[int, int, int], end: int) -> np.ndarray:
-    law, touched = np.zeros(shape), np.full(shape[:2], end)
-    for each in blocks:
-        law[each.target] = each.value
-        touched[each.target[:2]] = each.line
-    return _normalised(law, touched, lambda row: f"{keyword}: " + " : ".join(map(str, row)))
-
-
-def _normalised(law: np.ndarray, line: np.ndarray, name: Any) -> np.ndarray:
-    total = law.sum(axis=-1)
-    off = np.abs(total - 1)
-    if (law < 0).any() or (off > ROW_SUM_TOLERANCE).any():
-        row = tuple(map(int, np.argwhere((off > ROW_SUM_TOLERANCE) | (law < 0).any(axis=-1))[0]))
-        raise error(int(line[row]), name(row), f"probabilities that sum to 1; they sum to {total[row]:.8g}")
-    exact = off <= law.shape[-1] * validation.ROW_SUM_TOLERANCE
-    return np.where(exact[..., None], law, law / total[..., None])
-
-
-def _mean_reward(blocks: list[Block], action: int, transition: np.ndarray, observation: np.ndarray) -> np.ndarray:
-    """`r(., a)`, [S], on an array that has only the dimensions on which this action's rewards depend."""
-    mine = [each for each in blocks if each.target[0] == action or isinstance(each.target[0], slice)]
-    by_next = any(len(each.target) < 3 or not isinstance(each.target[2], slice) for each in mine)
-    states, seen = observation.shape
-    by_seen = seen > 1 and any(len(each.target) < 4 or not isinstance(each.target[3], slice) for each in mine)
-    reward = np.zeros((states, states if by_next else 1, seen if by_seen else 1))
-    for each in mine:
-        reward[each.target[1:]] = each.value
-    if not by_seen:
-        return reward[:, 0, 0] if not by_next else np.sum(transition * reward[:, :, 0], axis=1)
-    if not by_next:
-        return np.sum((transition @ observation) * reward[:, 0], axis=1)
-    return np.sum(transition * np.einsum("to,sto->st", observation, reward), axis=1)
 
 
 def _entries(keyword: str, array: np.ndarray, names: tuple[tuple[str, ...], ...], rest: str = "") -> list[str]:

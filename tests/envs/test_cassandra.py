@@ -86,6 +86,11 @@ def test_tiger(double):
         ("start include: a 2", [0.5, 0, 0.5]),
         ("start include: c", [0, 0, 1]),
         ("start exclude: a", [0, 0.5, 0.5]),
+        ("start: a c", [0.5, 0, 0.5]),
+        ("start: 0 2", [0.5, 0, 0.5]),
+        ("start: a 2", [0.5, 0, 0.5]),
+        ("start: a b c", [1 / 3, 1 / 3, 1 / 3]),
+        ("start: 0 0 1", [0, 0, 1]),
     ],
 )
 def test_every_form_of_start(double, start, law):
@@ -279,6 +284,203 @@ def test_large_sparse_file_loads_in_seconds(double):
 def test_faults_name_line_and_word(text, message):
     with pytest.raises(ValueError, match="^" + re.escape(message)):
         parse(text)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_only_an_end_of_line_ends_a_comment(double, end):
+    body = "".join(f"R: x : a : * : * 1 # was:{mark}R: x : a : * : * 100\n" for mark in "\f\v\x1c\x1d\x85\u2028\u2029")
+    assert problem((PREAMBLE + REST + body).replace("\n", end)).reward[0, 0] == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_encodings_of_files(double, tmp_path, encoding):
+    text = PREAMBLE.replace("a b c", "élan b c") + REST + "# é\nR: x : élan : * : * 3\x1a"
+    path = tmp_path / "file.POMDP"
+    path.write_bytes(text.encode(encoding))
+    model = cassandra.read(path, np.float64)
+    assert model.states == ("élan", "b", "c")
+    assert model.problem.reward[0, 0] == 3
+
+
+def test_bytes_that_are_no_text_are_named(double, tmp_path):
+    path = tmp_path / "file.POMDP"
+    path.write_bytes((PREAMBLE + REST + "# café\n").encode("latin-1"))
+    cassandra.read(path)
+    for data, message in (
+        (
+            (PREAMBLE.replace("a b c", "café b c") + REST).encode("latin-1"),
+            "line 3: 'byte 0xe9'; expected text in UTF-8",
+        ),
+        (PREAMBLE.encode("utf-16")[:-1], "line .: 'byte 0xa'; expected text in"),
+        (PREAMBLE.encode("utf-16-le"), "line 1: "),
+        (b"\0" * 100, "line 1: "),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=message):
+            cassandra.read(path)
+    with pytest.raises(ValueError, match="line 8: 'T: x '; expected nothing after Ctrl-Z"):
+        parse(PREAMBLE + REST + "\x1aT: x uniform")
+
+
+def test_what_writers_of_such_files_do(double):
+    found = problem(
+        PREAMBLE
+        + """O: * uniform
+        T: x : a : a : 1.0   # POMDPFiles.jl puts a colon before the number
+        T: x : b : c : - -0
+        T: x : b : b : 1
+        T: x : c
+        1.0 -1e-17 0.0
+        T: y uniform
+        R: x : a : a : 1 : -4.5
+        R: * : * : * : *-1
+        """.replace(": - -0", ": 0")
+    )
+    np.testing.assert_array_equal(found.transition[:, 0], [[1, 0, 0], [0, 1, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(found.reward, -np.ones((3, 2)))
+    two = "discount: 1\nvalues: reward\nstates: 2\nactions: 1\nT: * identity\nR: 0 : 0 : 0 : 5\nR: 0 : 1 : 1 : *-3\n"
+    np.testing.assert_array_equal(parse(two).problem.reward, [[5], [-3]])
+    for word in ("-1e-9", "1.1"):
+        with pytest.raises(ValueError, match=f"line 8: '{word}'; expected a probability"):
+            parse(PREAMBLE + REST + f"T: x : a {word} 0 1")
+
+
+MORE_FAULTS = [
+    (
+        PREAMBLE.replace("a b c", "1000000000") + REST,
+        "line 3: 'states: 1000000000, actions: 2, observations: 2'; expected",
+    ),
+    (PREAMBLE.replace("a b c", "100000") + REST, "takes 4.8e+11"),
+    (PREAMBLE.replace("a b c", "9" * 4301) + REST, "expected at least one state, and fewer than 1e15"),
+    (PREAMBLE.replace("a b c", "a" * 10**6) + REST, "expected words of at most 65536"),
+    (PREAMBLE.replace("a b c", "a b " + "9" * 60000) + REST, "line 3: '999"),
+    (PREAMBLE.replace(".5", "") + REST, "line 1: '0 numbers for discount:'; expected 1"),
+    (PREAMBLE.replace(".5", ".5 .5") + REST, "line 1: '2 numbers for discount:'; expected 1"),
+    (PREAMBLE.replace("reward", "") + REST, "line 2: ''; expected reward or cost"),
+    (PREAMBLE + REST + "start:", "line 8: 'start:'; expected names of states"),
+    (PREAMBLE + REST + "start: 1 3", "line 8: '3'; expected one of the states"),
+    (PREAMBLE + REST + "start: .5 .5", "line 8: '2 numbers for start:'; expected 3"),
+    (PREAMBLE + REST + "start: 1 1 1 1", "line 8: '4 numbers for start:'; expected 3"),
+    (PREAMBLE + REST + "R: x : a : a : 0 1e400", "line 8: '1e400'; expected a finite number"),
+    (PREAMBLE + "T: x reset", "line 6: 'reset'; expected numbers"),
+    (PREAMBLE + REST + "T: x : a reset\nstart: a", "line 9: 'start'; expected it before the first 'reset'"),
+    ("discount: 1\nstates: 2\nT: * uniform", "line 3: 'T'; expected a line 'values: ...' before it"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), MORE_FAULTS, ids=range(len(MORE_FAULTS)))  # a text may be too long a name
+def test_more_faults_name_line_and_word_in_few_words(text, message):
+    with pytest.raises(ValueError, match=re.escape(message)) as found:
+        parse(text)
+    assert re.match(r"line \d+: ", str(found.value))
+    assert len(str(found.value)) < 300
+
+
+def test_memory_is_refused_with_numbers():
+    text = PREAMBLE.replace("a b c", "100") + REST
+    cassandra.parse(text)
+    with pytest.raises(ValueError, match="at most memory=100000 bytes; it takes 5"):
+        cassandra.parse(text, memory=100000)
+    with pytest.raises(ValueError, match="line 115: '108 rewards'"):
+        cassandra.parse(PREAMBLE + REST + "R: x : a : b : 1 5\n" * 200, memory=2590)
+
+
+def test_long_lines_are_read_in_pieces_and_progress_is_told(double, tmp_path):
+    size = 150
+    law = np.random.default_rng(0).dirichlet(np.ones(size), (1, size))
+    text = f"discount: 1 values: reward states: {size} actions: 1 T: * " + " ".join(map(repr, law.ravel().tolist()))
+    text += " #" + "T: * uniform " * 20000 + "\nR: * : * : * 2"
+    path = tmp_path / "long.MDP"
+    path.write_text(text)
+    told = []
+    found = cassandra.read(path, np.float64, progress=lambda done, whole: told.append((done, whole))).problem
+    np.testing.assert_array_equal(found.transition[:, 0], law[0])
+    assert np.all(found.reward == 2)
+    assert told[-1] == (len(text), len(text))
+
+
+WORDS = [
+    "0",
+    "1",
+    "-1",
+    "0.5",
+    "1e999",
+    "9" * 30,
+    "*",
+    ":",
+    "#",
+    "T:",
+    "O:",
+    "R:",
+    "start:",
+    "uniform",
+    "identity",
+    "reset",
+]
+MDP_FILE = """discount: 0.9
+values: cost
+states: 2
+actions: 2
+start: 1 0
+T: 0 identity
+T: 1 : * 0.25 0.75
+R: 0 : 0 : * 3
+"""
+
+
+def mutated(random: np.random.Generator, text: str) -> str:
+    """One to three random changes: characters deleted, inserted or swapped, lines moved, words replaced."""
+    for _ in range(random.integers(1, 4)):
+        i, j = sorted(random.integers(0, len(text), 2))
+        lines, words = text.split("\n"), re.split(r"(\s+)", text)
+        line, other, word = random.integers(len(lines)), random.integers(len(lines)), random.integers(len(words))
+        kind = random.integers(7)
+        if kind == 0:
+            text = text[:i] + text[i + 1 + random.integers(3) :]
+        elif kind == 1:
+            text = text[:i] + random.choice([*"0123456789.:-+*# abTOR\n\r\f\x1a\0é\ud800\u2028"]) + text[i:]
+        elif kind == 2:
+            text = text[:i] + text[j : j + 1] + text[i + 1 : j] + text[i : i + 1] + text[j + 1 :]
+        elif kind == 3:
+            text = "\n".join(lines[:line] + lines[line + 1 :])
+        elif kind == 4:
+            lines[line], lines[other] = lines[other], lines[line]
+            text = "\n".join(lines)
+        elif kind == 5:
+            text = "\n".join([*lines[:line], lines[other], *lines[line:]])
+        else:
+            words[word] = random.choice(WORDS)
+            text = "".join(words)
+        text = text or "#"
+    return text
+
+
+def outcome(text):
+    """The fault of a text, or the problem in it."""
+    try:
+        return None, cassandra.parse(text).problem
+    except Exception as fault:
+        return fault, None
+
+
+def test_mutated_files_give_a_right_value_or_a_clear_fault():
+    """300 changed texts: rows of what is read sum to one; what is refused names its line."""
+    random = np.random.default_rng(0)
+    good = [TIGER, PREAMBLE + "start: 0.2 0.8 0\n" + REST + "T: x : a reset\nR: x : a 1 2 3 4 5 6\n", MDP_FILE]
+    read = 0
+    for i in range(300):
+        text = mutated(random, good[i % len(good)])
+        fault, found = outcome(text)
+        if fault is not None:
+            assert type(fault) is ValueError, text
+            assert re.match(r"line \d+: ", str(fault)), text
+            assert len(str(fault)) < 300, text
+        elif isinstance(found, MDP):
+            mdp.validate(found)
+        else:
+            pomdp.validate(found)
+        read += fault is None
+    assert 20 < read < 280
 
 
 def test_what_cannot_be_written_is_refused(double):

@@ -36,7 +36,7 @@ def test_against_dense_planning(double, solve, discount):
         exact = planning.policy_iteration(sparse_mdp.to_dense(problem))
         plan = solve(problem)
         bound = float(plan.certificate.bound)
-        assert bound <= 1e-5
+        assert bound <= 1e-3
         assert np.all(np.abs(np.asarray(plan.value - exact.value)) <= bound + float(exact.certificate.bound))
         own = jnp.take_along_axis(exact.q, plan.policy[:, None], axis=1)[:, 0]
         assert np.all(np.asarray(exact.value - own) <= 2 * bound + 2 * float(exact.certificate.bound))
