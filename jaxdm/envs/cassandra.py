@@ -356,7 +356,7 @@ def members(where: Space, statement: Statement) -> list[int]:
 
 def numerals(pieces: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
     """The words of each piece; a sign that stands apart is joined to its number."""
-    sign = ""
+    sign, line = "", 0
     for line, text in pieces:
         words = text.split()
         if sign or "+" in words or "-" in words:
@@ -504,7 +504,7 @@ class Rewards:
             ValueError: they take more than `memory`.
         """
         target = tuple(-1 if isinstance(place, slice) else place for place in block.target)
-        if isinstance(block.value, float):
+        if not isinstance(block.value, np.ndarray):
             self.places.extend((*target, -1)[:4])
             self.values.append(block.value)
         else:
@@ -532,7 +532,7 @@ class Rewards:
         states, seen = observation.shape
         if seen == 1:
             places[:, 2] = -1
-        by_next, by_seen = (places[:, 1:] >= 0).any(axis=0)
+        by_next, by_seen = bool(np.any(places[:, 1] >= 0)), bool(np.any(places[:, 2] >= 0))
         shape = (states if by_next else 1, seen if by_seen else 1)
         rows = max(1, 2**23 // math.prod(shape))
         parts = []

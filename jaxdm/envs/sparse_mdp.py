@@ -131,7 +131,7 @@ def from_csr(
     Raises:
         ValueError: no matrix, matrices of different shapes, or as `validate`.
     """
-    matrices = [sparse.csr_array(matrix) for matrix in transitions]
+    matrices: list[Any] = [sparse.csr_array(matrix) for matrix in transitions]
     if not matrices:
         raise ValueError("transitions: no matrix; expected one for each action")
     size = matrices[0].shape[0]
@@ -176,7 +176,7 @@ def from_pairs(
     Raises:
         ValueError: lengths that differ, a pair twice, an index out of range, or as `validate`.
     """
-    matrix = sparse.csr_array(transition)
+    matrix: Any = sparse.csr_array(transition)
     pairs, size = matrix.shape
     states, actions, reward = np.asarray(states), np.asarray(actions), np.asarray(reward, np.float64)
     for name, value in (("states", states), ("actions", actions), ("reward", reward)):

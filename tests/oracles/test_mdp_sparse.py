@@ -1,5 +1,7 @@
 """Sparse planning: QuantEcon, dense planning, and certificates that must cover the true error."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -136,7 +138,13 @@ def test_many_actions_are_scanned(double):
 
 def test_arguments_are_checked(double):
     problem = sparse_mdp.from_dense(mdp.make(np.eye(2)[:, None], [[1.0], [0.0]], discount=0.5))
-    for bad in ({"tolerance": 0.0}, {"tolerance": np.nan}, {"max_iterations": 0}, {"sweeps": -1}):
+    cases: tuple[dict[str, Any], ...] = (
+        {"tolerance": 0.0},
+        {"tolerance": np.nan},
+        {"max_iterations": 0},
+        {"sweeps": -1},
+    )
+    for bad in cases:
         with pytest.raises(ValueError, match=next(iter(bad))):
             sparse.modified_policy_iteration(problem, **bad)
     with pytest.raises(ValueError, match="linear_steps"):

@@ -143,7 +143,7 @@ def _modified_policy_iteration(
         return value, backed_up(value), iteration + 1
 
     start = jnp.zeros_like(mdp.initial)
-    value, _, iterations = jax.lax.while_loop(unfinished, improve, (start, backed_up(start), 1))
+    value, _, iterations = jax.lax.while_loop(unfinished, improve, (start, backed_up(start), jnp.int32(1)))
     return _plan(mdp, rows, value, unit, iterations)
 
 
@@ -160,8 +160,8 @@ def _policy_iteration(mdp: SparseMDP, unit: float, max_iterations: jax.Array, li
 
         def refine(_: jax.Array, value: jax.Array) -> jax.Array:
             missing = _q(chosen, discount, value) - value
-            change, _ = bicgstab(equation, missing, tol=1e-12, maxiter=linear_steps)
-            better = value + change
+            change = bicgstab(equation, missing, tol=1e-12, maxiter=linear_steps)[0]
+            better = value + jnp.asarray(change)
             closer = jnp.max(jnp.abs(_q(chosen, discount, better) - better)) < jnp.max(jnp.abs(missing))
             return jnp.where(closer, better, value)
 
@@ -181,7 +181,7 @@ def _policy_iteration(mdp: SparseMDP, unit: float, max_iterations: jax.Array, li
         return improved, evaluate(value, improved), iteration + 1
 
     start, policy = _best(rows, discount, jnp.zeros_like(mdp.initial))
-    _, (value, _), iterations = jax.lax.while_loop(unfinished, improve, (policy, evaluate(start, policy), 1))
+    _, (value, _), iterations = jax.lax.while_loop(unfinished, improve, (policy, evaluate(start, policy), jnp.int32(1)))
     return _plan(mdp, rows, value, unit, iterations)
 
 
