@@ -34,7 +34,7 @@ def variants(base: Distillation) -> dict[str, Distillation]:
         **kept,
         "pooled": change(unit="pool"),
         "by reward": change(select="reward"),
-        "Adam reset": change(memory="reset"),
+        "Adam reset": change(moments="reset"),
         "weight decay 0.1": change(decay=0.1),
         "sampled, noise 1": change(exploration=1.0),
         "labels are laws, noise 1": change(exploration=1.0),

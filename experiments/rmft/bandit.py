@@ -126,9 +126,9 @@ def explored(judged: Judged, arms: list[int], length: int) -> dict[str, np.ndarr
 def teachers() -> dict[str, tuple[Agent, Any, Any]]:
     """Whom other networks imitate: who plays, its rates, and whose decisions are the labels."""
     return {
-        "distilled UCB1": (tallies.ucb(ARMS), tallies.UCBParams(), "own"),
-        "distilled Thompson": (thompson.beta_thompson(ARMS), thompson.BetaPrior(), "own"),
-        "optimal-arm labels": (wanderer(), (), "best"),
+        "distilled UCB1": (tallies.ucb(ARMS), tallies.UCBParams(), "played"),
+        "distilled Thompson": (thompson.beta_thompson(ARMS), thompson.BetaPrior(), "played"),
+        "optimal-arm labels": (wanderer(), (), "optimal"),
     }
 
 

@@ -63,7 +63,7 @@ def judge(
         chosen = jnp.argmax(record.label, axis=-1)
         places = jnp.cumsum(record.available, axis=-1) - 1  # an unavailable arm has no place to leave untried
         rank = jnp.take_along_axis(places, chosen[:, None], axis=-1)[:, 0]
-        return record.course, jnp.sum(record.label * record.best, axis=-1), rank
+        return record.cumulative_regret, jnp.sum(record.label * record.best, axis=-1), rank
 
     def of_seed(law: jax.Array, inputs: tuple) -> tuple:
         course, right, rank = batched_map(lambda key: run(key, law, inputs[1]), inputs[0], BATCH_SIZE)

@@ -29,7 +29,7 @@ def study(config: Config, kind: Kind) -> dict[str, Any]:
     `<kind>_gap [W, N]` is the optimality gap of sampled play: 0 is the oracle, 1 is uniform play.
     """
     setting = rooms.setting(kind, config.side, config.horizon, 0.3, 3.0)
-    game = oracle_game.oracle_game(setting, 1)
+    game = oracle_game.task_game(setting, 1)
     net = network(config.solved_network, game.features, game.outputs)
     draw, ranges = rooms.family(kind, config.side, config.horizon), rooms.training_ranges(kind, config.side)
     key_train, key_test = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 4))

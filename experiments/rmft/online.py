@@ -41,7 +41,10 @@ def attacked(
     arena, size = ATTACK_SPACES[decisions], game.outputs
     available = jnp.arange(size) < used
     unused = 1.0 if decisions == "simplex" else 0.0  # such arms are never best, such coordinates cost nothing
-    agent, instance = game.player(network), Losses(law=jnp.int32(0), available=available, reacting=jnp.bool_(False))
+    agent, instance = (
+        game.player(network),
+        Losses(distribution=jnp.int32(0), available=available, reacting=jnp.bool_(False)),
+    )
 
     def worst(weights: Tree) -> jax.Array:
         told = game.deploy(weights, jnp.zeros(()), instance)
@@ -122,7 +125,7 @@ def everywhere(decisions: Decisions, length: int) -> games.Game:
         reacting = q == len(where.laws)
         size = jnp.where(reacting, USED[decisions], used[at])
         available = random.places(key, SLOTS[decisions]) < size
-        return games.Losses(law=index[at], available=available, reacting=reacting)
+        return games.Losses(distribution=index[at], available=available, reacting=reacting)
 
     return game(decisions, length, names, adversary=True)._replace(instance=instance)
 

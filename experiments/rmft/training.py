@@ -39,12 +39,12 @@ def distil(
     Args:
         config: sizes.
         stage: name, of checkpoints.
-        runs: name to how and from which weights, leading axis [N]; they differ in `distillation.SWITCHES` alone.
+        runs: name to how and from which weights, leading axis [N]; they differ in `distillation.HYPERPARAMETERS` alone.
         game: what is played.
         network: who learns.
         data: what instances are drawn from.
     """
-    makers = [distillation.make(how, game, network) for how, _ in runs.values()]
+    makers = [distillation.make_trainer(how, game, network) for how, _ in runs.values()]
     states = [_begin(config, maker, params) for maker, (_, params) in zip(makers, runs.values(), strict=True)]
     rounds = next(iter(runs.values()))[0].rounds
     joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *states)

@@ -2,16 +2,16 @@
 
 Dimensions: `M` scenarios, `L` rollouts of each, `k` kept of each, `n` gradient steps of a round, on `B` rollouts each.
 
-    play        M instances, L rollouts each by the network itself          scored by regret, which the trainer knows
-    keep        the k of least regret of every scenario, or M k of the pool
-    imitate     n gradient steps on the cost of not deciding as the kept rollouts did
+    roll out    M instances, L rollouts of each by the network itself; their regret is known in training
+    select      the k rollouts of least regret of every scenario, or the M k of least regret of all
+    imitate     n gradient steps on the imitation loss of the selected rollouts
 
 A round is one step of a `jaxdm.trainer.Trainer`, whose loss is the mean regret of the round's rollouts: chunks,
-checkpoints, seeds and exact resume are `jaxdm.trainer.fit`'s. Sizes are compiled; runs that differ in `SWITCHES` alone,
-which are data in the state, are one more axis of one program.
+checkpoints, seeds and exact resume are those of `jaxdm.trainer.fit`. Sizes are compiled in. `HYPERPARAMETERS` are data
+in the state, so runs that differ in nothing else share one compiled program.
 
 Reference: Park, Chen, Ozdaglar, Zhang, Post-training LLMs as better decision-making agents, arXiv 2511.04393: the loop.
-    Its sizes are not known; every default, and what the switches offer beside the loop, is ours.
+    Its sizes are not known; every default, and every choice beside the loop, is ours.
 """
 
 import dataclasses
@@ -41,83 +41,84 @@ Select = Literal["regret", "reward"]
 Credit = Literal["equal", "advantage"]
 
 
-Memory = Literal["keep", "reset"]
+Moments = Literal["keep", "reset"]
 
 
 BATCH_SIZE = 4
-"""Scenarios played at once on a CPU, so that their caches stay in its own; eight times more where one serves all L."""
+"""Scenarios played at once on a CPU, so that their attention caches fit its cache; merged ones, whose L rollouts share
+one attention cache, are played eight times as many at once."""
 
 
-READ_ALIKE = Rollout._make(map({"label": 0, "course": 0, "reward": 0}.get, Rollout._fields))
-"""Axes of the rollouts in records that are to be merged: what they read has none."""
+MERGED_AXES = Rollout._make(map({"label": 0, "cumulative_regret": 0, "reward": 0}.get, Rollout._fields))
+"""Axes of the L rollouts of a merged scenario: what they read is the same, and has none."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Distillation:
-    """The sizes and switches of a run; the labels are the game's."""
+    """Sizes and hyperparameters of a run; what is imitated is the game's choice."""
 
     rounds: int = 150
-    """Rounds of play and imitation, over which the rate falls to zero along a cosine."""
+    """Rounds, over which the learning rate falls to zero along a cosine."""
     scenarios: int = 16
     """M, instances of a round."""
     rollouts: int = 16
     """L, rollouts of an instance."""
     keep: int = 8
-    """k, kept of them. Half avoids the trap of rewarding luck; few of many falls into it."""
+    """k, rollouts of a scenario that are imitated. A small share k / L selects lucky rollouts; a half does not."""
     unit: Unit = "scenario"
-    """Whether the best k of each scenario are kept, or the best M k of all."""
+    """Whether the best k of each scenario are selected, or the best M k of all."""
     sequences: Sequences = "shared"
-    """Whether the rollouts of a scenario meet the same luck (losses, reward draws), or each its own."""
+    """Whether the rollouts of a scenario share the world's randomness (losses, reward draws), or each has its own."""
     select: Select = "regret"
-    """What decides who is kept."""
+    """Whether rollouts are ranked by regret, or by reward."""
     credit: Credit = "equal"
-    """Kept rollouts count alike; or each by `(mean - regret) / deviation`: with k = L that is REINFORCE, a rival."""
+    """Weight of a selected rollout: 1, or `(mean - regret) / deviation`, which with k = L is REINFORCE, a baseline."""
     exploration: float = 0.0
-    """Standard deviation of the noise on the outputs of rollouts."""
+    """Standard deviation of the Gaussian noise on the network's outputs in rollouts."""
     steps: int = 4
     """n, gradient steps of a round."""
     batch: int = 32
-    """B, kept rollouts of a step: all of them in a random order, again from the first where n B is more."""
+    """B, selected rollouts of a gradient step, in a random order, again from the first where n B is more than M k."""
     rate: float = 3e-3
-    """Peak learning rate of Adam."""
+    """Initial learning rate of AdamW."""
     decay: float = 0.0
     """Decoupled weight decay."""
-    memory: Memory = "keep"
-    """Whether the moments of Adam outlive a round."""
+    moments: Moments = "keep"
+    """Whether Adam's moments carry over from round to round, or start anew in each."""
     merge: bool = False
-    """Whether the k kept of a scenario are imitated as one, by their mean label, where all of them read the same: the
-    gradient of imitating each, for the price of one. B then counts scenarios."""
+    """Whether the k selected rollouts of a scenario are imitated as one with their mean label, where all of them have
+    the same tokens: the gradient of imitating each, at the cost of one. B then counts scenarios."""
 
 
-HYPERPARAMETERS = ("keep", "unit", "select", "credit", "exploration", "rate", "decay", "memory")
+HYPERPARAMETERS = ("keep", "unit", "select", "credit", "exploration", "rate", "decay", "moments")
 """Fields of a configuration that are data."""
 
 
 class Hyperparameters(NamedTuple):
-    """What runs of one program may differ in."""
+    """`HYPERPARAMETERS` of a configuration as arrays: runs of one compiled program may differ in them."""
 
     keep: jax.Array  # [] int32 k
-    pooled: jax.Array  # [] bool
-    by_reward: jax.Array  # [] bool
-    advantage: jax.Array  # [] bool
-    forgetful: jax.Array  # [] bool, whether every round starts with new moments
+    pooled: jax.Array  # [] bool, whether the best M k of all are selected
+    by_reward: jax.Array  # [] bool, whether rollouts are ranked by reward
+    advantage: jax.Array  # [] bool, whether rollouts are weighed by their advantage
+    reset_moments: jax.Array  # [] bool, whether every round starts with Adam's moments at zero
     exploration: jax.Array  # []
     rate: jax.Array  # []
     decay: jax.Array  # []
 
 
 class Optimiser(NamedTuple):
-    """What the state of a run holds beside weights."""
+    """What the state of a run holds beside its weights."""
 
     moments: Tree
     hyperparameters: Hyperparameters
 
 
 class Ranked(NamedTuple):
-    """All M L rollouts in the order in which they are kept: the first M k are."""
+    """All M L rollouts, best first: the first M k are selected."""
 
-    place: jax.Array  # [M L] int32, among the rollouts counted scenario by scenario
-    weight: jax.Array  # [M L]
+    index: jax.Array  # [M L] int32, of the rollout with that rank, counted scenario by scenario
+    weight: jax.Array  # [M L], of that rollout in the imitation loss
 
 
 def validate(config: Distillation) -> None:
@@ -139,7 +140,7 @@ def validate(config: Distillation) -> None:
         "sequences": Sequences,
         "select": Select,
         "credit": Credit,
-        "memory": Memory,
+        "moments": Moments,
     }.items():
         if getattr(config, name) not in get_args(kind):
             raise ValueError(f"{name}: {getattr(config, name)!r}; expected one of {', '.join(get_args(kind))}")
@@ -149,31 +150,31 @@ def validate(config: Distillation) -> None:
 
 def hyperparameters(config: Distillation) -> Hyperparameters:
     """The part of a configuration that is data."""
-    number = lambda value: jnp.asarray(value, jnp.result_type(float))
+    dtype = jnp.result_type(float)
     return Hyperparameters(
         keep=jnp.int32(config.keep),
         pooled=jnp.bool_(config.unit == "pool"),
         by_reward=jnp.bool_(config.select == "reward"),
         advantage=jnp.bool_(config.credit == "advantage"),
-        forgetful=jnp.bool_(config.memory == "reset"),
-        exploration=number(config.exploration),
-        rate=number(config.rate),
-        decay=number(config.decay),
+        reset_moments=jnp.bool_(config.moments == "reset"),
+        exploration=jnp.asarray(config.exploration, dtype),
+        rate=jnp.asarray(config.rate, dtype),
+        decay=jnp.asarray(config.decay, dtype),
     )
 
 
-def make(config: Distillation, game: Game, network: Network) -> Trainer:
+def make_trainer(config: Distillation, game: Game, network: Network) -> Trainer:
     """The trainer whose steps are rounds; its losses are the mean regret of each round's rollouts.
 
-    States of trainers whose configurations agree but for `SWITCHES` can be run by either of them.
+    Trainers whose configurations differ in `HYPERPARAMETERS` alone can run each other's states.
 
     Args:
-        config: sizes and switches.
+        config: sizes and hyperparameters.
         game: what is played; the `data` of `jaxdm.trainer.fit` are what its instances are drawn from.
         network: with `game.features` features and `game.outputs` outputs.
 
     Raises:
-        ValueError: as `validate`; or rollouts are to be merged that do not read the same.
+        ValueError: as `validate`; or rollouts are to be merged in a game without full information.
     """
     validate(config)
     if config.merge and not game.full_information:
@@ -185,27 +186,29 @@ def make(config: Distillation, game: Game, network: Network) -> Trainer:
         return TrainState(params=params, optimiser=inner, step=jnp.int32(0), key=key)
 
     def one_round(state: TrainState, data: Tree) -> tuple[TrainState, jax.Array]:
-        how = state.optimiser.hyperparameters
+        chosen = state.optimiser.hyperparameters
         key_play, key_order = random.split(random.fold_in(state.key, state.step))
-        played = collect(key_play, config, how.exploration, game, network, state.params, data)
-        regret = played.course[..., -1]
-        ranked = rank(how, regret, played.reward)
-        flat = lambda x: x.reshape(-1, *x.shape[2:])
-        lessons, ranked = merged(how.keep, ranked, played) if config.merge else (jax.tree.map(flat, played), ranked)
-        rate = how.rate * (0.5 + 0.5 * jnp.cos(jnp.pi * state.step / config.rounds))
+        rollouts = collect(key_play, config, chosen.exploration, game, network, state.params, data)
+        regret = rollouts.cumulative_regret[..., -1]
+        ranked = rank(chosen, regret, rollouts.reward)
+        if config.merge:
+            rollouts, ranked = merged(chosen.keep, ranked, rollouts)
+        else:
+            rollouts = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rollouts)
+        rate = chosen.rate * (0.5 + 0.5 * jnp.cos(jnp.pi * state.step / config.rounds))
 
-        def imitate(carry: tuple, chosen: jax.Array) -> tuple:
+        def imitate(carry: tuple, ranks: jax.Array) -> tuple:
             params, moments = carry
-            batch = jax.tree.map(lambda x: x[ranked.place[chosen]], lessons)
-            gradient = jax.grad(cost_of(game, network))(params, batch, ranked.weight[chosen])
+            batch = jax.tree.map(lambda x: x[ranked.index[ranks]], rollouts)
+            gradient = jax.grad(imitation_cost(game, network))(params, batch, ranked.weight[ranks])
             direction, moments = adam.update(gradient, moments)
-            params = jax.tree.map(lambda x, change: x - rate * (change + how.decay * x), params, direction)
+            params = jax.tree.map(lambda x, change: x - rate * (change + chosen.decay * x), params, direction)
             return (params, moments), None
 
-        moments = jax.tree.map(lambda old: jnp.where(how.forgetful, 0, old), state.optimiser.moments)
-        order = batches(key_order, config, how.keep)
+        moments = jax.tree.map(lambda old: jnp.where(chosen.reset_moments, 0, old), state.optimiser.moments)
+        order = batches(key_order, config, chosen.keep)
         (params, moments), _ = jax.lax.scan(imitate, (state.params, moments), order)
-        inner = Optimiser(moments=moments, hyperparameters=how)
+        inner = Optimiser(moments=moments, hyperparameters=chosen)
         return TrainState(params=params, optimiser=inner, step=state.step + 1, key=state.key), jnp.mean(regret)
 
     def run(state: TrainState, data: Tree, steps: int) -> tuple[TrainState, jax.Array]:
@@ -223,89 +226,102 @@ def collect(
     params: Tree,
     data: Tree,
 ) -> Rollout:
-    """M scenarios by L rollouts of the network, leading axes [M, L], labelled with what is to be imitated.
+    """M scenarios by L rollouts of the network, labelled with what is to be imitated.
 
     Args:
         key: random key.
-        config: sizes, and whether luck is shared.
+        config: sizes, and whether rollouts share the world's randomness.
         exploration: [] standard deviation of the noise on the outputs.
         game: what is played.
         network: who plays.
         params: its weights.
         data: what instances are drawn from.
+
+    Returns:
+        Rollout with leading axes [M, L]; merged ones have no axis L where all L are the same.
     """
     agent = game.player(network)
 
     def scenario(key: jax.Array) -> Rollout:
         key_instance, key_world, key_agent = random.split(key, 3)
         instance = game.instance(key_instance, data)
-        told = game.deploy(params, exploration, instance)
+        agent_params = game.deploy(params, exploration, instance)
 
         def one(key_world: jax.Array, key_agent: jax.Array) -> Rollout:
-            record = game.play(key_world, instance, seeded(agent, key_agent), told)
+            played = game.play(key_world, instance, seeded(agent, key_agent), agent_params)
             # Where the label is what was played, neither of these is ever computed.
-            outputs, draws = network.apply(params, record.tokens), agent.draws(key_agent, record.mask.shape[0])
-            return record._replace(label=game.relabel(outputs, draws, record, exploration))
+            outputs = network.apply(params, played.tokens)
+            draws = agent.draws(key_agent, played.mask.shape[0])
+            return played._replace(label=game.relabel(outputs, draws, played, exploration))
 
         shared = config.sequences == "shared"
         worlds = key_world if shared else random.split(key_world, config.rollouts)
         agents = random.split(key_agent, config.rollouts)
-        return jax.vmap(one, (None if shared else 0, 0), READ_ALIKE if config.merge else 0)(worlds, agents)
+        return jax.vmap(one, (None if shared else 0, 0), MERGED_AXES if config.merge else 0)(worlds, agents)
 
     return batched_map(scenario, random.split(key, config.scenarios), 8 * BATCH_SIZE if config.merge else BATCH_SIZE)
 
 
-def rank(how: Hyperparameters, regret: jax.Array, reward: jax.Array) -> Ranked:
-    """In what order rollouts are kept, and with what weight; ties go to the earlier rollout.
+def rank(hyperparameters: Hyperparameters, regret: jax.Array, reward: jax.Array) -> Ranked:
+    """Rollouts from best to worst, and their weights; ties go to the earlier rollout.
 
     The best of every scenario come first, then the second of every scenario, and so on; in a pool, the best of all.
 
     Args:
-        how: switches.
+        hyperparameters: what decides the order and the weights.
         regret: [M, L].
         reward: [M, L].
     """
     scenarios, rollouts = regret.shape
-    score = jnp.where(how.by_reward, -reward, regret)
+    score = jnp.where(hyperparameters.by_reward, -reward, regret)
     within = jnp.argsort(score, axis=1) + rollouts * jnp.arange(scenarios)[:, None]
-    place = jnp.where(how.pooled, jnp.argsort(score.reshape(-1)), within.T.reshape(-1)).astype(jnp.int32)
-    ahead = jnp.mean(score, axis=1, keepdims=True) - score
-    spread = jnp.sqrt(jnp.mean(ahead**2))
-    credit = (ahead / jnp.where(spread > 0, spread, 1)).reshape(-1)[place]
-    return Ranked(place=place, weight=jnp.where(how.advantage, credit, 1))
+    index = jnp.where(hyperparameters.pooled, jnp.argsort(score.reshape(-1)), within.T.reshape(-1)).astype(jnp.int32)
+    advantage = jnp.mean(score, axis=1, keepdims=True) - score
+    deviation = jnp.sqrt(jnp.mean(advantage**2))
+    scaled = (advantage / jnp.where(deviation > 0, deviation, 1)).reshape(-1)[index]
+    return Ranked(index=index, weight=jnp.where(hyperparameters.advantage, scaled, 1))
 
 
-def merged(keep: jax.Array, ranked: Ranked, played: Rollout) -> tuple[Rollout, Ranked]:
-    """One record of each scenario, [M], with the mean label of its k kept, and their order.
+def merged(keep: jax.Array, ranked: Ranked, rollouts: Rollout) -> tuple[Rollout, Ranked]:
+    """One rollout of each scenario, [M], with the mean label of its k selected ones, and their order.
 
-    Costs on a label y are `|z - y|^2 / 2` or linear in y: their mean has the gradient of the cost on the mean label.
+    The imitation loss of a label y is `|z - y|^2 / 2` or linear in y, so the mean loss over labels has the gradient of
+    the loss at the mean label.
+
+    Args:
+        keep: [] k.
+        ranked: of all M L rollouts.
+        rollouts: leading axes [M, L].
     """
-    shape, size = played.reward.shape, played.reward.size
-    first = (jnp.arange(size) < shape[0] * keep).astype(played.label.dtype)
-    weight = jnp.zeros_like(first).at[ranked.place].set(first).reshape(shape) / keep
-    label = jnp.einsum("ml,ml...->m...", weight, played.label)
-    return played._replace(label=label), Ranked(place=jnp.arange(shape[0]), weight=jnp.ones(shape[0], label.dtype))
+    shape = rollouts.reward.shape
+    selected = (jnp.arange(rollouts.reward.size) < shape[0] * keep).astype(rollouts.label.dtype)
+    weight = jnp.zeros_like(selected).at[ranked.index].set(selected).reshape(shape) / keep
+    label = jnp.einsum("ml,ml...->m...", weight, rollouts.label)
+    ranked = Ranked(index=jnp.arange(shape[0]), weight=jnp.ones(shape[0], label.dtype))
+    return rollouts._replace(label=label), ranked
 
 
 def batches(key: jax.Array, config: Distillation, keep: jax.Array) -> jax.Array:
-    """For every gradient step the ranks of the lessons that it sees, [n, B] below M k, or M, in a random order.
+    """For every gradient step the ranks of the rollouts that it imitates, [n, B], below M k (merged: M).
+
+    All selected rollouts are visited in a random order before any is visited again.
 
     Args:
         key: random key.
         config: sizes.
         keep: [] k.
     """
-    kept = config.scenarios * (1 if config.merge else keep)
+    selected = config.scenarios * (1 if config.merge else keep)
     rank = jnp.arange(config.scenarios * (1 if config.merge else config.rollouts))
-    order = jnp.argsort(jnp.where(rank < kept, random.uniform(key, rank.shape), 2))
-    return order[jnp.arange(config.steps * config.batch) % kept].reshape(config.steps, config.batch)
+    order = jnp.argsort(jnp.where(rank < selected, random.uniform(key, rank.shape), 2))
+    return order[jnp.arange(config.steps * config.batch) % selected].reshape(config.steps, config.batch)
 
 
-def cost_of(game: Game, network: Network) -> Callable[[Tree, Rollout, jax.Array], jax.Array]:
-    """`(params, records [n], weight [n]) -> []`: the weighted mean cost of not deciding as the records did."""
+def imitation_cost(game: Game, network: Network) -> Callable[[Tree, Rollout, jax.Array], jax.Array]:
+    """`(params, rollouts [n], weight [n]) -> []`: the weighted mean imitation loss of n rollouts."""
 
-    def cost(params: Tree, records: Rollout, weight: jax.Array) -> jax.Array:
-        costs = jax.vmap(game.cost)(network.apply(params, records.tokens), records)
+    def cost(params: Tree, rollouts: Rollout, weight: jax.Array) -> jax.Array:
+        costs = jax.vmap(game.cost)(network.apply(params, rollouts.tokens), rollouts)
         return jnp.mean(weight * costs)
 
     return cost

@@ -2,8 +2,8 @@
 
 Dimensions: `T` rounds, `A` arms or coordinates, `N` tokens, `F` features.
 
-A game draws an instance, lets any agent play it, and returns the record that imitation needs. Everything random of the
-world comes from one key, so that rollouts may share it; the agent has its own.
+A game draws an instance, lets any agent play it, and returns the rollout that imitation needs. Everything random in the
+world comes from one key, so that rollouts may share it; the agent has a key of its own.
 """
 
 import functools
@@ -28,15 +28,15 @@ from jaxdm.validation import check_sizes
 
 
 class Rollout(NamedTuple):
-    """One rollout: what was read and decided, and what it cost."""
+    """One episode as imitation sees it: what was read, what was decided, and the regret of it."""
 
     tokens: jax.Array  # [N, F]
-    label: jax.Array  # [N, A] the decision: a one-hot arm, a law, or a point
+    label: jax.Array  # [N, A] the decision to be imitated: a one-hot arm, probabilities of arms, or a point
     best: jax.Array  # [N, A] the oracle's decision
     available: jax.Array  # [N, A] bool
-    mask: jax.Array  # [N] bool, the player's own decisions
-    course: jax.Array  # [T] regret of the rounds so far
-    reward: jax.Array  # [] their reward
+    mask: jax.Array  # [N] bool, True where the player decided, False at demonstrations
+    cumulative_regret: jax.Array  # [T] regret of the rounds so far
+    reward: jax.Array  # [] sum over all rounds
 
 
 class Game(NamedTuple):
@@ -44,15 +44,15 @@ class Game(NamedTuple):
 
     Fields:
         features: F.
-        outputs: numbers that a network must predict; the first A decide.
+        outputs: numbers that a network predicts at every token; the first A are read as a decision.
         player: `network -> agent`.
         instance: `(key, data) -> instance`; `data` is what instances are drawn from, `()` where nothing is stored.
         deploy: `(weights, exploration [], instance) -> params` of the player.
-        play: `(key, instance, agent, agent_params) -> Record`; the key is the world's, see `seeded`.
-        relabel: `(outputs [N, ...], draws, record, exploration []) -> label [N, A]`: what a player with these outputs
+        play: `(key, instance, agent, agent_params) -> Rollout`; the key is the world's, see `seeded`.
+        relabel: `(outputs [N, ...], draws, rollout, exploration []) -> label [N, A]`: what a player with these outputs
             and draws is to imitate.
-        cost: `(outputs [N, ...], record) -> []`, what not imitating the labels costs, a mean over the mask.
-        full_information: whether what a player reads does not depend on what it decides.
+        cost: `(outputs [N, ...], rollout) -> []`, the imitation loss, a mean over the mask.
+        full_information: whether the tokens do not depend on the decisions.
     """
 
     features: int
@@ -67,15 +67,15 @@ class Game(NamedTuple):
 
 
 class Losses(NamedTuple):
-    """An instance of online learning: which law draws the losses, which coordinates count, who answers."""
+    """An instance of online learning: how its losses are drawn, which coordinates count, and whether they react."""
 
-    law: jax.Array  # [] int32
-    available: jax.Array  # [A] bool
-    reacting: jax.Array  # [] bool, whether each loss is turned against the decision that it meets
+    distribution: jax.Array  # [] int32, which distribution of loss sequences
+    available: jax.Array  # [A] bool, the coordinates that count
+    reacting: jax.Array  # [] bool, whether an adaptive adversary turns each loss against the decision it meets
 
 
 def seeded(agent: Agent, key: jax.Array) -> Agent:
-    """The agent with randomness of its own, whatever key the episode has."""
+    """The agent whose randomness comes from `key` alone, whatever key the episode has."""
     return agent._replace(draws=lambda _, length: agent.draws(key, length))
 
 
@@ -86,14 +86,14 @@ def bandit_game(
     labels: Labels = "sampled",
     rewards: Literal["bernoulli", "gaussian"] = "bernoulli",
 ) -> Game:
-    """Bandits, standing still or drifting; regret is `jaxdm.oracles.bandit.pseudo_regret`.
+    """Bandits, stationary or drifting; regret is `jaxdm.oracles.bandit.pseudo_regret`.
 
     Args:
         family: `key -> Bandit` with A arms, of which some may be unavailable.
         arms: A.
         length: T.
-        labels: "sampled" imitates the arm played, "law" the law that it was drawn from.
-        rewards: law of the rewards.
+        labels: "sampled" imitates the arm played, "law" the probabilities that it was drawn with.
+        rewards: distribution of the rewards.
 
     Raises:
         ValueError: unknown labels or rewards, or sizes below one.
@@ -107,24 +107,24 @@ def bandit_game(
     env = bandit.bernoulli() if rewards == "bernoulli" else bandit.gaussian()
 
     def play(key: jax.Array, instance: bandit.Bandit, agent: Agent, agent_params: Tree) -> Rollout:
-        played = rollout(key, env, instance, agent, agent_params, length)
+        episode = rollout(key, env, instance, agent, agent_params, length)
         means = bandit.means_at(instance, jnp.arange(length))
         best = jnp.argmax(jnp.where(instance.available, means, -jnp.inf), axis=-1)
         return Rollout(
-            tokens=bandit_tokens(played, arms),
-            label=jax.nn.one_hot(played.action, arms, dtype=means.dtype),
+            tokens=bandit_tokens(episode, arms),
+            label=jax.nn.one_hot(episode.action, arms, dtype=means.dtype),
             best=jax.nn.one_hot(best, arms, dtype=means.dtype),
-            available=played.observation,
-            mask=played.mask,
-            course=pseudo_regret(instance, played.action),
-            reward=jnp.sum(played.reward),
+            available=episode.observation,
+            mask=episode.mask,
+            cumulative_regret=pseudo_regret(instance, episode.action),
+            reward=jnp.sum(episode.reward),
         )
 
-    def relabel(outputs: jax.Array, draws: jax.Array, record: Rollout, exploration: jax.Array) -> jax.Array:
+    def relabel(outputs: jax.Array, draws: jax.Array, played: Rollout, exploration: jax.Array) -> jax.Array:
         if labels == "sampled":
-            return record.label
+            return played.label
         return jax.vmap(numeric.arm_law, (0, 0, 0, None))(
-            outputs[:, :arms], record.available, draws[:, 1:], exploration
+            outputs[:, :arms], played.available, draws[:, 1:], exploration
         )
 
     return Game(
@@ -135,12 +135,12 @@ def bandit_game(
         deploy=_deploy,
         play=play,
         relabel=relabel,
-        cost=law_cost,
+        cost=cross_entropy,
     )
 
 
 def online_game(
-    laws: tuple[Callable[..., jax.Array], ...],
+    distributions: tuple[Callable[..., jax.Array], ...],
     dimension: int,
     length: int,
     decisions: Decisions = "simplex",
@@ -150,17 +150,19 @@ def online_game(
 ) -> Game:
     """Full-information online learning; regret is `jaxdm.oracles.regret.external`, against the best fixed decision.
 
-    Means of noisy laws, and of projected noisy points, lie inside the set, however sure a player is: what imitates
-    outputs can become surer than what imitates decisions.
+    A mean of noisy decisions lies in the interior of the set, so a network that imitates decisions cannot reach its
+    boundary; one that imitates the outputs before projection can.
 
     Args:
-        laws: of losses, each `(key, length=, dimension=) -> [T, d]` in [0, 1] or in the unit ball; one is drawn.
+        distributions: of loss sequences, each `(key, length=, dimension=) -> [T, d]` in [0, 1] or in the unit ball; an
+            instance has one of them, drawn uniformly.
         dimension: d.
         length: T.
-        decisions: the set.
-        labels: what is played and imitated; no drawn arms on the ball.
+        decisions: the decision set.
+        labels: what is played and imitated, see `jaxdm.models.agents.Labels`; no sampled arms on the ball.
         used: how many coordinates count, at random places; all when left out.
-        adversary: whether instances may react. Without, rollouts on the same losses share all that a network reads.
+        adversary: whether instances may react to decisions. Without it, rollouts on the same losses have the same
+            tokens.
 
     Raises:
         ValueError: unknown decisions or labels, sizes below one, or more coordinates used than there are.
@@ -172,25 +174,27 @@ def online_game(
         raise ValueError(f"used: {used}; expected at most dimension = {dimension}")
 
     def instance(key: jax.Array, data: Tree) -> Losses:
-        key_law, key_place = random.split(key)
-        law = jnp.floor(random.uniform(key_law) * len(laws)).astype(jnp.int32)
+        key_distribution, key_place = random.split(key)
+        index = jnp.floor(random.uniform(key_distribution) * len(distributions)).astype(jnp.int32)
         available = random.places(key_place, dimension) < used
-        return Losses(law=law, available=available, reacting=jnp.bool_(False))
+        return Losses(distribution=index, available=available, reacting=jnp.bool_(False))
 
-    def relabel(outputs: jax.Array, draws: jax.Array, record: Rollout, exploration: jax.Array) -> jax.Array:
-        return outputs[:, :dimension] + exploration * draws[:, 1:] if labels == "output" else record.label
+    def relabel(outputs: jax.Array, draws: jax.Array, played: Rollout, exploration: jax.Array) -> jax.Array:
+        return outputs[:, :dimension] + exploration * draws[:, 1:] if labels == "output" else played.label
 
-    sharp_cost = lambda outputs, record: law_cost(numeric.INVERSE_TEMPERATURE * outputs, record)
-    drawn = [functools.partial(law, length=length, dimension=dimension) for law in laws]
+    def scaled_cross_entropy(outputs: jax.Array, played: Rollout) -> jax.Array:
+        return cross_entropy(numeric.INVERSE_TEMPERATURE * outputs, played)
+
+    sized = [functools.partial(draw, length=length, dimension=dimension) for draw in distributions]
     return Game(
         features=online_features(dimension),
         outputs=dimension,
         player=lambda network: numeric.online_player(network, dimension, length, decisions, labels),
         instance=instance,
         deploy=_deploy,
-        play=_online_play(drawn, decisions, adversary),
+        play=_online_play(sized, decisions, adversary),
         relabel=relabel,
-        cost=point_cost if decisions == "ball" or labels == "output" else sharp_cost,
+        cost=squared_error if decisions == "ball" or labels == "output" else scaled_cross_entropy,
         full_information=not adversary,
     )
 
@@ -201,25 +205,29 @@ def _online_play(draw: list[Callable[..., jax.Array]], decisions: Decisions, adv
     Unused arms of the simplex lose one in every round, so that they are never best; unused coordinates of the ball are
     zero.
     """
-    region, unused = (BALL, 0.0) if decisions == "ball" else (SIMPLEX, 1.0)
+    region = BALL if decisions == "ball" else SIMPLEX
+    unused = 0.0 if decisions == "ball" else 1.0
     against = online.against_ball if decisions == "ball" else online.against_simplex
 
     def play(key: jax.Array, instance: Losses, agent: Agent, agent_params: Tree) -> Rollout:
         key_losses, key_play = random.split(key)
-        drawn = jax.lax.switch(instance.law, draw, key_losses)
+        drawn = jax.lax.switch(instance.distribution, draw, key_losses)
         plan = jnp.where(instance.available, drawn, unused)
-        answer = lambda loss, total, action: jnp.where(instance.reacting, against(loss, total, action), loss)
+
+        def answer(loss: jax.Array, total: jax.Array, action: jax.Array) -> jax.Array:
+            return jnp.where(instance.reacting, against(loss, total, action), loss)
+
         env = online.env(answer) if adversary else online.env()
-        played = rollout(key_play, env, plan, agent, agent_params, plan.shape[0])
-        losses = played.next_observation
+        episode = rollout(key_play, env, plan, agent, agent_params, plan.shape[0])
+        losses = episode.next_observation
         return Rollout(
             tokens=online_tokens(losses, instance.available),
-            label=played.action,
+            label=episode.action,
             best=jnp.broadcast_to(region.minimise(jnp.sum(losses, axis=0)), losses.shape),
             available=jnp.broadcast_to(instance.available, losses.shape),
-            mask=played.mask,
-            course=external(region, losses, played.action),
-            reward=-jnp.cumsum(jnp.sum(losses * played.action, axis=-1))[-1],
+            mask=episode.mask,
+            cumulative_regret=external(region, losses, episode.action),
+            reward=-jnp.cumsum(jnp.sum(losses * episode.action, axis=-1))[-1],
         )
 
     return play
@@ -229,15 +237,15 @@ def _deploy(weights: Tree, exploration: jax.Array, instance: Any) -> Player:
     return Player(weights=weights, exploration=exploration, available=instance.available)
 
 
-def law_cost(outputs: jax.Array, record: Rollout) -> jax.Array:
-    """Mean cross-entropy `-sum_a label(a) log softmax(z)(a)` over the available arms, [] nats."""
-    arms = record.label.shape[-1]
-    log_law = jax.nn.log_softmax(jnp.where(record.available, outputs[:, :arms], -jnp.inf))
-    return masked_mean(-jnp.sum(jnp.where(record.available, record.label * log_law, 0), axis=-1), record.mask)
+def cross_entropy(outputs: jax.Array, played: Rollout) -> jax.Array:
+    """Mean cross-entropy `-sum_a label(a) log softmax(z)(a)` over the available arms, [] in nats."""
+    arms = played.label.shape[-1]
+    log_policy = jax.nn.log_softmax(jnp.where(played.available, outputs[:, :arms], -jnp.inf))
+    return masked_mean(-jnp.sum(jnp.where(played.available, played.label * log_policy, 0), axis=-1), played.mask)
 
 
-def point_cost(outputs: jax.Array, record: Rollout) -> jax.Array:
+def squared_error(outputs: jax.Array, played: Rollout) -> jax.Array:
     """Mean of `|z - label|^2 / 2` over the available coordinates, []."""
-    arms = record.label.shape[-1]
-    error = jnp.where(record.available, outputs[:, :arms] - record.label, 0)
-    return masked_mean(jnp.sum(error**2, axis=-1) / 2, record.mask)
+    arms = played.label.shape[-1]
+    error = jnp.where(played.available, outputs[:, :arms] - played.label, 0)
+    return masked_mean(jnp.sum(error**2, axis=-1) / 2, played.mask)

@@ -1,6 +1,6 @@
-"""Solved worlds as games: after demonstrations, an episode of the player's own, with regret from the oracle's values.
+"""MDPs and POMDPs as games: after K demonstrations the player has one episode, whose regret the oracle's values give.
 
-Dimensions: `N` tokens, `A` actions, `K` demonstrations.
+Dimensions: `N` tokens, `T` steps, `A` actions, `K` demonstrations.
 """
 
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from jaxdm import random, tokens
 from jaxdm.models.agents import deploy as deploy_network
 from jaxdm.models.agents import network_agent
 from jaxdm.oracles.graph_policy import nodes_along
-from jaxdm.rmft.games import Game, Rollout, law_cost
+from jaxdm.rmft.games import Game, Rollout, cross_entropy
 from jaxdm.rollout import rollout
 from jaxdm.sft import data as sft_data
 from jaxdm.sft.data import Setting, label
@@ -21,21 +21,20 @@ from jaxdm.types import Agent, Tree
 
 
 class Prompted(NamedTuple):
-    """An instance of a solved world: the task, and the demonstrations that the player is shown."""
+    """An instance: a solved task, and the demonstrations that the player is shown."""
 
     task: Task
     shown: Any  # Episode, leading axes [K, T]
 
 
-def oracle_game(setting: Setting, demonstrations: int) -> Game:
-    """Solved worlds; regret is `jaxdm.sft.tasks.loss_along`, which needs the oracle's values and none of its actions.
+def task_game(setting: Setting, demonstrations: int) -> Game:
+    """Solved tasks as a game; the regret of an episode is `jaxdm.sft.tasks.loss_along`, which needs no expert actions.
 
-    Data are a pool of tasks whose teacher is the oracle, leading axis [tasks], of a single model each; rollouts are
-    query episodes after K demonstrations.
-    The player samples its network's law, its only exploration.
+    The `data` of an instance are a pool of tasks, leading axis [tasks], of a single model each. The player samples from
+    its network's policy, which is all its exploration; demonstrations are the oracle's.
 
     Args:
-        setting: kind of world.
+        setting: kind of task.
         demonstrations: K >= 0.
 
     Raises:
@@ -52,21 +51,20 @@ def oracle_game(setting: Setting, demonstrations: int) -> Game:
         return Prompted(task=task, shown=sft_data.demonstrations(key_show, setting, task, demonstrations))
 
     def play(key: jax.Array, instance: Prompted, agent: Agent, agent_params: Tree) -> Rollout:
-        played = rollout(key, setting.env, instance.task.world, agent, agent_params, setting.horizon)
-        episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y[None]]), instance.shown, played)
+        episode = rollout(key, setting.env, instance.task.world, agent, agent_params, setting.horizon)
+        episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y[None]]), instance.shown, episode)
         task = instance.task
-        acted = jax.nn.one_hot(episodes.action, spaces.actions, dtype=played.reward.dtype)
-        best = jax.vmap(lambda episode: label(task, episode))(episodes)
-        flat = lambda x: x.reshape(-1, spaces.actions)
-        own = jnp.arange(demonstrations + 1)[:, None] == demonstrations
+        acted = jax.nn.one_hot(episodes.action, spaces.actions, dtype=episode.reward.dtype)
+        best = jax.vmap(lambda shown: label(task, shown))(episodes)
+        query = jnp.arange(demonstrations + 1)[:, None] == demonstrations
         return Rollout(
             tokens=tokens.encode(episodes, spaces),
-            label=flat(acted),
-            best=flat(best),
+            label=acted.reshape(-1, spaces.actions),
+            best=best.reshape(-1, spaces.actions),
             available=jnp.ones((episodes.reward.size, spaces.actions), bool),
-            mask=(episodes.mask & own).reshape(-1),
-            course=loss_along(task.q, task.world.discount, nodes_along(task.graph, played), played)[None],
-            reward=jnp.sum(jnp.where(played.mask, played.reward, 0)),
+            mask=(episodes.mask & query).reshape(-1),
+            cumulative_regret=loss_along(task.q, task.world.discount, nodes_along(task.graph, episode), episode)[None],
+            reward=jnp.sum(jnp.where(episode.mask, episode.reward, 0)),
         )
 
     def deploy(weights: Tree, exploration: jax.Array, instance: Prompted) -> Tree:
@@ -79,6 +77,6 @@ def oracle_game(setting: Setting, demonstrations: int) -> Game:
         instance=instance,
         deploy=deploy,
         play=play,
-        relabel=lambda outputs, draws, record, exploration: record.label,
-        cost=law_cost,
+        relabel=lambda outputs, draws, played, exploration: played.label,
+        cost=cross_entropy,
     )

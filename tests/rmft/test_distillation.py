@@ -32,7 +32,7 @@ SHAPE = TransformerConfig(width=8, layers=1, heads=1, position="none", mlp_ratio
 SMALL = Distillation(rounds=4, scenarios=4, rollouts=6, keep=3, steps=2, batch=6, rate=0.01)
 
 
-LAW = functools.partial(families.losses.random_mean, spread=0.5)
+RANDOM_MEANS = functools.partial(families.losses.random_mean, spread=0.5)
 
 
 UNKNOWN = cast(Any, "words")
@@ -52,13 +52,13 @@ NET = network(SHAPE, BANDIT.features, BANDIT.outputs)
 NET = NET._replace(init=jax.jit(NET.init))
 
 
-SIMPLEX = games.online_game((LAW, families.losses.uniform), ARMS, LENGTH)
+SIMPLEX = games.online_game((RANDOM_MEANS, families.losses.uniform), ARMS, LENGTH)
 
 
-REACTING = games.online_game((LAW, families.losses.uniform), ARMS, LENGTH, adversary=True)
+REACTING = games.online_game((RANDOM_MEANS, families.losses.uniform), ARMS, LENGTH, adversary=True)
 
 
-BALL = games.online_game((LAW,), ARMS, LENGTH, "ball")
+BALL = games.online_game((RANDOM_MEANS,), ARMS, LENGTH, "ball")
 
 
 ONLINE_NET = network(dataclasses.replace(SHAPE, attention="linear"), SIMPLEX.features, SIMPLEX.outputs)
@@ -69,7 +69,10 @@ ONLINE_NET = ONLINE_NET._replace(init=jax.jit(ONLINE_NET.init))
 
 def linear(features, outputs):
     """The smallest network: outputs are a product with the last token; it compiles fast."""
-    read = lambda weights, tokens: tokens @ weights["w"]
+
+    def read(weights, tokens):
+        return tokens @ weights["w"]
+
     return Network(
         init=lambda key: {"w": jax.random.normal(key, (features, outputs))},
         apply=read,
@@ -87,7 +90,7 @@ SILENT = jnp.zeros(())
 def kept(config, regret, reward):
     """Places of the M k rollouts that are imitated."""
     ranked = distillation.rank(distillation.hyperparameters(config), regret, reward)
-    return np.asarray(ranked.place)[: regret.shape[0] * config.keep]
+    return np.asarray(ranked.index)[: regret.shape[0] * config.keep]
 
 
 def start(maker, net, seeds=2):
@@ -114,14 +117,14 @@ def test_on_a_shared_sequence_regret_and_reward_select_the_same_rollouts_elsewhe
     for sequences in ("shared", "fresh"):
         switched = dataclasses.replace(config, sequences=sequences)
         weights = PLAIN.init(jax.random.key(0))
-        play = lambda key, how=switched, known=weights: distillation.collect(
-            key, how, jnp.ones(()), SIMPLEX, PLAIN, known, ()
+        play = functools.partial(
+            distillation.collect, config=switched, game=SIMPLEX, network=PLAIN, params=weights, data=()
         )
-        found = jax.jit(play)(jax.random.key(1))
+        found = jax.jit(play)(jax.random.key(1), exploration=jnp.ones(()))
         for select in ("regret", "reward"):
             for unit in ("scenario", "pool"):
-                how = dataclasses.replace(switched, select=select, unit=unit)
-                chosen[sequences, select, unit] = kept(how, found.course[..., -1], found.reward)
+                ranked_by = dataclasses.replace(switched, select=select, unit=unit)
+                chosen[sequences, select, unit] = kept(ranked_by, found.cumulative_regret[..., -1], found.reward)
     np.testing.assert_array_equal(chosen["shared", "regret", "scenario"], chosen["shared", "reward", "scenario"])
     for sequences, unit in (("shared", "pool"), ("fresh", "scenario"), ("fresh", "pool")):
         assert set(chosen[sequences, "regret", unit]) != set(chosen[sequences, "reward", unit])
@@ -132,22 +135,22 @@ def test_the_noise_of_kept_rollouts_predicts_the_next_loss():
     config, noise = dataclasses.replace(SMALL, scenarios=512, rollouts=16, keep=4), jnp.full((), 0.01)
     silent = jax.tree.map(jnp.zeros_like, PLAIN.init(jax.random.key(0)))
     found = jax.jit(lambda key: distillation.collect(key, config, noise, BALL, PLAIN, silent, ()))(jax.random.key(1))
-    ranked = kept(config, found.course[..., -1], found.reward)
+    ranked = kept(config, found.cumulative_regret[..., -1], found.reward)
     index = ranked.reshape(4, 512).T.ravel()
     drawn = np.asarray(found.label, np.float64).reshape(-1, LENGTH, ARMS)[index] / float(noise)
     loss = np.asarray(found.tokens, np.float64).reshape(-1, LENGTH, BALL.features)[index]
     loss = (
         loss[:, 1:, ARMS : 2 * ARMS] / tokens.TOKEN_SCALE
-    )  # a token tells of the loss before it; the last is not told
+    )  # a token holds the loss before it; no token holds the last loss
     along = np.sum(drawn[:, :-1] * loss, axis=(1, 2)).reshape(512, 4).mean(axis=1)
     # The total loss of a scenario over its rounds is needed for the scale: here regret gives it, as the centre costs 0.
     total = np.asarray(found.reward, np.float64).std(axis=1, ddof=1) / float(noise)
-    told = np.sqrt(np.sum(loss**2, axis=(1, 2))).reshape(512, 4)[:, 0]
+    norm = np.sqrt(np.sum(loss**2, axis=(1, 2))).reshape(512, 4)[:, 0]
     z, error = mean_lowest_normal(4, 16)
-    predicted = z * told**2 / total
+    predicted = z * norm**2 / total
     spread = (along - predicted).std() / np.sqrt(len(along))
     slack = 0.02 * abs(predicted.mean())  # 1 / E[1 / s] of a sample deviation s of 16 is within 2 % of its mean
-    assert abs(along.mean() - predicted.mean()) <= 5 * (spread + error * told.mean()) + slack
+    assert abs(along.mean() - predicted.mean()) <= 5 * (spread + error * norm.mean()) + slack
 
 
 def test_playing_a_random_first_arm_for_ever_is_a_fixed_point():
@@ -156,7 +159,10 @@ def test_playing_a_random_first_arm_for_ever_is_a_fixed_point():
     arms, copies, keep, rounds_played = 4, 3, 3, 10
     means = jnp.stack([jnp.roll(jnp.array([0.9, 0.5, 0.3, 0.1]), shift) for shift in range(arms)])
     actions = jnp.broadcast_to(jnp.repeat(jnp.arange(arms), copies)[:, None], (arms * copies, rounds_played))
-    of_world = lambda mean: jax.vmap(lambda played: pseudo_regret(bandit.make(mean), played)[-1])(actions)
+
+    def of_world(mean):
+        return jax.vmap(lambda played: pseudo_regret(bandit.make(mean), played)[-1])(actions)
+
     regret = jax.jit(jax.vmap(of_world))(means)
     chosen = kept(dataclasses.replace(SMALL, keep=keep), regret, regret)
     played = np.asarray(jnp.tile(actions, (arms, 1))[chosen])
@@ -175,7 +181,7 @@ def test_a_run_is_compiled_once_and_resumes_to_the_same_bits(tmp_path):
 
     game = BANDIT._replace(instance=lambda key, data: counted(key))
     net = PLAIN_BANDIT
-    maker = distillation.make(SMALL, game, net)
+    maker = distillation.make_trainer(SMALL, game, net)
     whole = trainer.fit(maker, start(maker, net), (), 4, every=2)
     assert len(traces) == 1
     trainer.fit(maker, start(maker, net), (), 2, every=2, folder=tmp_path, identity=[SMALL])
@@ -187,21 +193,24 @@ def test_a_run_is_compiled_once_and_resumes_to_the_same_bits(tmp_path):
 
 
 def test_every_kept_rollout_is_seen_before_any_is_seen_again():
-    seen = jax.jit(lambda key, keep: distillation.batches(key, SMALL, keep).ravel())
+    seen = jax.jit(functools.partial(distillation.batches, config=SMALL))
     for keep in (1, 2, 3):
-        rank = np.asarray(seen(jax.random.key(keep), keep))
+        rank = np.asarray(seen(jax.random.key(keep), keep=keep)).ravel()
         count, times = SMALL.scenarios * keep, SMALL.steps * SMALL.batch
         assert sorted(rank[:count].tolist()) == sorted(range(count))[: min(count, times)]
         assert np.bincount(rank).max() == -(-times // count)
-    assert not np.array_equal(seen(jax.random.key(0), 3), seen(jax.random.key(1), 3))
+    assert not np.array_equal(seen(jax.random.key(0), keep=3), seen(jax.random.key(1), keep=3))
 
 
 def test_runs_that_differ_in_switches_share_a_program_and_end_as_they_do_alone():
-    switched: Any = {"keep": 6, "credit": "advantage", "select": "reward", "unit": "pool", "memory": "reset"}
-    hows = [SMALL, dataclasses.replace(SMALL, exploration=1.0, rate=0.02, decay=0.1, **switched)]
-    makers = [distillation.make(how, BANDIT, PLAIN_BANDIT) for how in hows]
+    switched: Any = {"keep": 6, "credit": "advantage", "select": "reward", "unit": "pool", "moments": "reset"}
+    configs = [SMALL, dataclasses.replace(SMALL, exploration=1.0, rate=0.02, decay=0.1, **switched)]
+    makers = [distillation.make_trainer(config, BANDIT, PLAIN_BANDIT) for config in configs]
     alone = [trainer.fit(maker, start(maker, PLAIN_BANDIT), (), 2, every=2) for maker in makers]
-    firsts = lambda *leaves: jnp.stack([leaf[0] for leaf in leaves])  # as many rows, so that nothing compiles anew
+
+    def firsts(*leaves):
+        return jnp.stack([leaf[0] for leaf in leaves])  # as many rows, so that nothing compiles anew
+
     states = jax.tree.map(firsts, *[start(maker, PLAIN_BANDIT) for maker in makers])
     together = trainer.fit(makers[0], states, (), 2, every=2)
     np.testing.assert_array_equal(together.losses, np.stack([fit.losses[0] for fit in alone]))
@@ -211,24 +220,24 @@ def test_runs_that_differ_in_switches_share_a_program_and_end_as_they_do_alone()
 
 def test_the_rate_falls_to_zero_along_a_cosine_and_weights_decay_with_it():
     """Where nothing is to be learnt, every step of round t multiplies the weights by `1 - rate_t decay`."""
-    game = BANDIT._replace(cost=lambda outputs, record: 0 * jnp.sum(outputs))
-    how = dataclasses.replace(SMALL, rate=0.1, decay=0.5)
-    maker = distillation.make(how, game, PLAIN_BANDIT)
+    game = BANDIT._replace(cost=lambda outputs, played: 0 * jnp.sum(outputs))
+    config = dataclasses.replace(SMALL, rate=0.1, decay=0.5)
+    maker = distillation.make_trainer(config, game, PLAIN_BANDIT)
     begun = start(maker, PLAIN_BANDIT)
-    end = trainer.fit(maker, begun, (), how.rounds, every=how.rounds).state
-    rates = how.rate * (1 + np.cos(np.pi * np.arange(how.rounds) / how.rounds)) / 2
-    shrunk = np.prod((1 - how.decay * rates) ** how.steps)
+    end = trainer.fit(maker, begun, (), config.rounds, every=config.rounds).state
+    rates = config.rate * (1 + np.cos(np.pi * np.arange(config.rounds) / config.rounds)) / 2
+    shrunk = np.prod((1 - config.decay * rates) ** config.steps)
     np.testing.assert_allclose(end.params["w"], shrunk * begun.params["w"], rtol=1e-5)
 
 
 @pytest.mark.parametrize("labels", ["output", "law"])
 def test_merged_rollouts_have_the_gradient_of_each(labels):
     """One step on all M k kept, and one on the M means of k, end at the same weights."""
-    game = games.online_game((LAW, families.losses.uniform), ARMS, LENGTH, labels=labels)
+    game = games.online_game((RANDOM_MEANS, families.losses.uniform), ARMS, LENGTH, labels=labels)
     each = dataclasses.replace(SMALL, exploration=1.0, steps=1, batch=SMALL.scenarios * SMALL.keep)
     ends = []
-    for how in (each, dataclasses.replace(each, merge=True, batch=SMALL.scenarios)):
-        maker = distillation.make(how, game, PLAIN)
+    for config in (each, dataclasses.replace(each, merge=True, batch=SMALL.scenarios)):
+        maker = distillation.make_trainer(config, game, PLAIN)
         ends.append(trainer.fit(maker, start(maker, PLAIN), (), 3, every=3))
     np.testing.assert_array_equal(ends[0].losses[:, 0], ends[1].losses[:, 0])
     np.testing.assert_allclose(*(fit.state.params["w"] for fit in ends), rtol=1e-4, atol=1e-6)
@@ -236,17 +245,17 @@ def test_merged_rollouts_have_the_gradient_of_each(labels):
 
 
 def test_only_what_reads_the_same_is_merged():
-    how = dataclasses.replace(SMALL, merge=True)
+    config = dataclasses.replace(SMALL, merge=True)
     with pytest.raises(ValueError, match=r"^merge: True; expected a game of full information"):
-        distillation.make(how, REACTING, PLAIN)
+        distillation.make_trainer(config, REACTING, PLAIN)
     for change in ({"unit": "pool"}, {"sequences": "fresh"}, {"credit": "advantage"}):
         with pytest.raises(ValueError, match=r"^merge: True; expected the unit 'scenario'"):
-            distillation.make(dataclasses.replace(how, **change), SIMPLEX, PLAIN)
+            distillation.make_trainer(dataclasses.replace(config, **change), SIMPLEX, PLAIN)
 
 
 def test_outputs_are_imitated_as_they_were_before_projection():
     weights, loud = PLAIN.init(jax.random.key(0)), jnp.full((), 2.0)
-    game = games.online_game((LAW,), ARMS, LENGTH, "ball", "output")
+    game = games.online_game((RANDOM_MEANS,), ARMS, LENGTH, "ball", "output")
     found = jax.jit(lambda key: distillation.collect(key, SMALL, loud, game, PLAIN, weights, ()))(jax.random.key(1))
     loss = np.asarray(found.tokens[..., 1:, ARMS : 2 * ARMS], np.float64) / tokens.TOKEN_SCALE
     label = np.asarray(found.label, np.float64)[..., :-1, :]
@@ -254,33 +263,33 @@ def test_outputs_are_imitated_as_they_were_before_projection():
     assert np.mean(length > 1) > 0.5
     paid = np.sum(loss * label / np.maximum(length, 1), axis=(-2, -1))
     regret = paid + np.linalg.norm(loss.sum(axis=-2), axis=-1)
-    np.testing.assert_allclose(found.course[..., -2], regret, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found.cumulative_regret[..., -2], regret, rtol=1e-5, atol=1e-5)
 
 
 def test_rounds_teach_a_bandit_player_to_prefer_what_paid():
     config = dataclasses.replace(SMALL, rounds=40, scenarios=16, rollouts=8, keep=4, steps=4, batch=32)
-    maker = distillation.make(config, BANDIT, NET)
+    maker = distillation.make_trainer(config, BANDIT, NET)
     regret = trainer.fit(maker, start(maker, NET), (), config.rounds, every=config.rounds).losses
     assert np.all(regret[:, -5:].mean(axis=1) < 0.8 * regret[:, :5].mean(axis=1))
 
 
-def test_tokens_of_a_record_are_what_the_player_read():
-    """The law that the cached player drew its arms from is the full network's on the record's tokens."""
+def test_tokens_of_a_rollout_are_what_the_player_read():
+    """The policy that the cached player drew its arms from is the full network's on the rollout's tokens."""
     weights = NET.init(jax.random.key(1))
-    law = games.bandit_game(family, ARMS, LENGTH, "law")
+    game = games.bandit_game(family, ARMS, LENGTH, "law")
     exploration = jnp.float32(0.7)
 
     @jax.jit
     def check(key):
         key_world, key_agent = jax.random.split(key)
         instance = family(key_world)
-        agent = law.player(NET)
-        told = law.deploy(weights, exploration, instance)
-        record = law.play(key_world, instance, games.seeded(agent, key_agent), told)
+        agent = game.player(NET)
+        params = game.deploy(weights, exploration, instance)
+        played = game.play(key_world, instance, games.seeded(agent, key_agent), params)
         draws = agent.draws(key_agent, LENGTH)
-        label = law.relabel(NET.apply(weights, record.tokens), draws, record, exploration)
+        label = game.relabel(NET.apply(weights, played.tokens), draws, played, exploration)
         drawn = jax.vmap(lambda row, u: jnp.sum(jnp.cumsum(row) <= u * jnp.sum(row)))(label, draws[:, 0])
-        return label, drawn, jnp.argmax(record.label, axis=-1), record.available
+        return label, drawn, jnp.argmax(played.label, axis=-1), played.available
 
     label, drawn, action, available = jax.vmap(check)(jax.random.split(jax.random.key(2), 20))
     np.testing.assert_array_equal(drawn, action)
@@ -295,9 +304,9 @@ def test_online_decisions_are_the_full_networks(game):
     @jax.jit
     def check(key):
         instance = game.instance(key, ())
-        told = game.deploy(weights, jnp.zeros(()), instance)
-        record = game.play(key, instance, game.player(ONLINE_NET), told)
-        return ONLINE_NET.apply(weights, record.tokens), record.label
+        params = game.deploy(weights, jnp.zeros(()), instance)
+        played = game.play(key, instance, game.player(ONLINE_NET), params)
+        return ONLINE_NET.apply(weights, played.tokens), played.label
 
     outputs, label = check(jax.random.key(0))
     length = np.linalg.norm(outputs, axis=-1, keepdims=True)
@@ -314,13 +323,13 @@ def test_unused_arms_are_never_played_and_never_best():
     weights = PLAIN.init(jax.random.key(1))
 
     def one(key, instance):
-        told = game.deploy(weights, jnp.zeros(()), instance)
-        return game.play(key, instance, game.player(PLAIN), told)
+        params = game.deploy(weights, jnp.zeros(()), instance)
+        return game.play(key, instance, game.player(PLAIN), params)
 
-    record = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(3), 30), instance)
-    assert np.all(record.label[~record.available] == 0)
-    assert np.all(record.best[~record.available] == 0)
-    np.testing.assert_array_equal(record.label.sum(axis=-1), np.ones((30, LENGTH)))
+    played = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(3), 30), instance)
+    assert np.all(played.label[~played.available] == 0)
+    assert np.all(played.best[~played.available] == 0)
+    np.testing.assert_array_equal(played.label.sum(axis=-1), np.ones((30, LENGTH)))
 
 
 def test_an_adversary_charges_the_preferred_arm_where_the_instance_reacts():
@@ -329,8 +338,8 @@ def test_an_adversary_charges_the_preferred_arm_where_the_instance_reacts():
     @jax.jit
     def one(key, reacting):
         instance = REACTING.instance(key, ())._replace(reacting=reacting)
-        record = REACTING.play(key, instance, REACTING.player(PLAIN), REACTING.deploy(weights, SILENT, instance))
-        return record.tokens[1:, ARMS : 2 * ARMS] / tokens.TOKEN_SCALE, record.label[:-1]
+        played = REACTING.play(key, instance, REACTING.player(PLAIN), REACTING.deploy(weights, SILENT, instance))
+        return played.tokens[1:, ARMS : 2 * ARMS] / tokens.TOKEN_SCALE, played.label[:-1]
 
     loss, decision = one(jax.random.key(0), True)
     np.testing.assert_array_equal(np.argmax(loss, axis=-1), np.argmax(decision, axis=-1))
@@ -338,25 +347,28 @@ def test_an_adversary_charges_the_preferred_arm_where_the_instance_reacts():
     assert np.all(np.sum(np.asarray(one(jax.random.key(0), False)[0]) != 0, axis=-1) == ARMS)
 
 
-def test_a_teacher_is_recorded_with_its_own_decisions_and_the_oracles():
+def test_a_rollout_holds_the_agents_decisions_and_the_oracles():
     def one(key):
         instance = family(key)
         return BANDIT.play(key, instance, tallies.ucb(ARMS), tallies.UCBParams()), rollout(
             key, bandit.bernoulli(), instance, tallies.ucb(ARMS), tallies.UCBParams(), LENGTH
         )
 
-    record, played = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 10))
-    np.testing.assert_array_equal(jnp.argmax(record.label, axis=-1), played.action)
-    right = np.sum(np.asarray(record.label) * np.asarray(record.best), axis=-1)
-    np.testing.assert_allclose(record.course[:, -1], 0.5 * (1 - right).sum(axis=-1), rtol=1e-5, atol=1e-6)
+    played, episode = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 10))
+    np.testing.assert_array_equal(jnp.argmax(played.label, axis=-1), episode.action)
+    right = np.sum(np.asarray(played.label) * np.asarray(played.best), axis=-1)
+    np.testing.assert_allclose(played.cumulative_regret[:, -1], 0.5 * (1 - right).sum(axis=-1), rtol=1e-5, atol=1e-6)
 
 
 def test_solved_worlds_are_played_after_demonstrations_and_learnt_on_own_decisions_alone():
     spaces = tokens.Spaces(observations=4, actions=4)
     setting = data.Setting(mdp.env(3), spaces, 3, lambda world, model: world, 0.0, 1.0)
-    solve = lambda key, about: tasks.solve_mdp(families.mdp.dark_room(key, side=2), 3)
+
+    def solve(key, about):
+        return tasks.solve_mdp(families.mdp.dark_room(key, side=2), 3)
+
     pool = tasks.sample(jax.random.key(0), solve, (), 6)
-    game = oracle_game.oracle_game(setting, 1)
+    game = oracle_game.task_game(setting, 1)
     net = linear(game.features, game.outputs)
     config = dataclasses.replace(SMALL, scenarios=2)
     found = jax.jit(lambda key, pool: distillation.collect(key, config, SILENT, game, net, net.init(key), pool))(
@@ -365,7 +377,7 @@ def test_solved_worlds_are_played_after_demonstrations_and_learnt_on_own_decisio
     assert found.tokens.shape == (2, 6, 6, spaces.features)
     np.testing.assert_array_equal(found.mask.sum(axis=-1), np.full((2, 6), 3))
     lost = np.sum(np.asarray(found.label * found.best)[..., 3:, :] == 0, axis=(-2, -1))
-    assert np.all(found.course[..., -1] >= -1e-6)
+    assert np.all(found.cumulative_regret[..., -1] >= -1e-6)
     assert np.all(np.isfinite(lost))
 
 
@@ -374,7 +386,7 @@ def test_reinforce_weighs_by_what_is_ahead_of_the_mean():
     regret = jnp.asarray(np.random.default_rng(0).normal(size=(4, 6)), jnp.float32)
     ranked = distillation.rank(distillation.hyperparameters(config), regret, -regret)
     ahead = np.asarray(regret.mean(axis=1, keepdims=True) - regret)
-    expected = (ahead / np.sqrt(np.mean(ahead**2))).ravel()[np.asarray(ranked.place)]
+    expected = (ahead / np.sqrt(np.mean(ahead**2))).ravel()[np.asarray(ranked.index)]
     np.testing.assert_allclose(ranked.weight, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -384,10 +396,10 @@ def test_regret_loss_goes_from_the_mean_to_the_maximum():
     assert float(baselines.regret_loss(regret, 100.0)) == pytest.approx(4)
 
 
-def test_rivals_losses_have_gradients():
+def test_losses_of_baselines_have_gradients():
     own = baselines.imitation_loss(BANDIT, PLAIN_BANDIT, tallies.ucb(ARMS), lambda instance: tallies.UCBParams(), 3)
     best = baselines.imitation_loss(
-        SIMPLEX, PLAIN, learners.hedge(ARMS), lambda instance: learners.hedge_rate(ARMS), 3, labels="best"
+        SIMPLEX, PLAIN, learners.hedge(ARMS), lambda instance: learners.hedge_rate(ARMS), 3, labels="optimal"
     )
     regret = baselines.regret_training_loss(SIMPLEX, PLAIN, 3, 1.0)
     for loss, net in ((own, PLAIN_BANDIT), (best, PLAIN), (regret, PLAIN)):
@@ -407,12 +419,12 @@ def test_rivals_losses_have_gradients():
         ({"decay": float("nan")}, "decay: nan; expected a finite number"),
         ({"rate": 0.0}, "rate: 0.0; expected a finite number"),
         ({"unit": UNKNOWN}, "unit: 'words'; expected one of scenario, pool"),
-        ({"memory": UNKNOWN}, "memory: 'words'; expected one of keep, reset"),
+        ({"moments": UNKNOWN}, "memory: 'words'; expected one of keep, reset"),
     ],
 )
 def test_bad_configurations_name_the_field(change, message):
     with pytest.raises(ValueError, match=f"^{message}"):
-        distillation.make(dataclasses.replace(SMALL, **change), BANDIT, NET)
+        distillation.make_trainer(dataclasses.replace(SMALL, **change), BANDIT, NET)
 
 
 @pytest.mark.parametrize(
@@ -431,7 +443,7 @@ def test_bad_configurations_name_the_field(change, message):
             lambda: games.online_game((families.losses.uniform,), 2, 5, used=3),
             "used: 3; expected at most dimension = 2",
         ),
-        (lambda: oracle_game.oracle_game(cast(Any, None), -1), "demonstrations: -1; expected at least 0"),
+        (lambda: oracle_game.task_game(cast(Any, None), -1), "demonstrations: -1; expected at least 0"),
         (lambda: baselines.imitation_loss(BANDIT, NET, tallies.ucb(2), lambda instance: (), 0), "batch, labels: 0"),
         (lambda: baselines.regret_training_loss(SIMPLEX, NET, 0), "batch: 0; expected at least 1"),
     ],
