@@ -112,7 +112,7 @@ def adamw(
         raise ValueError(f"decay: {decay}; expected a finite number, at least 0")
     rise = max(1, int(warmup * steps)) if warmup > 0 else 0
     end = steps + 1 if warmup > 0 else steps
-    return _scheduled(rate=rate, decay=decay, rise=float(rise), end=float(end), floor=floor, hold=hold)
+    return _scheduled(rate=rate, decay=decay, rise=float(rise), end=float(end), floor=floor, hold=jnp.int32(hold))
 
 
 @optax.inject_hyperparams

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxdm import random
+from jaxdm import random, trainer
 from jaxdm.numerics import batched_map
 from jaxdm.rmft.games import Game, Rollout, seeded
 from jaxdm.trainer import Trainer, TrainState
@@ -95,22 +95,20 @@ HYPERPARAMETERS = ("keep", "unit", "select", "credit", "exploration", "rate", "d
 
 
 class Hyperparameters(NamedTuple):
-    """`HYPERPARAMETERS` of a configuration as arrays: runs of one compiled program may differ in them."""
+    """`HYPERPARAMETERS` of a configuration as arrays, but for rate and decay, which the optimiser holds as data."""
 
     keep: jax.Array  # [] int32 k
     pooled: jax.Array  # [] bool, whether the best M k of all are selected
     by_reward: jax.Array  # [] bool, whether rollouts are ranked by reward
     advantage: jax.Array  # [] bool, whether rollouts are weighed by their advantage
     reset_moments: jax.Array  # [] bool, whether every round starts with Adam's moments at zero
-    exploration: jax.Array  # []
-    rate: jax.Array  # []
-    decay: jax.Array  # []
+    exploration: jax.Array  # [], standard deviation of the noise on outputs
 
 
 class Optimiser(NamedTuple):
     """What the state of a run holds beside its weights."""
 
-    moments: Tree
+    adamw: Tree  # of `jaxdm.trainer.adamw`, rate and decay included
     hyperparameters: Hyperparameters
 
 
@@ -150,16 +148,13 @@ def validate(config: Distillation) -> None:
 
 def hyperparameters(config: Distillation) -> Hyperparameters:
     """The part of a configuration that is data."""
-    dtype = jnp.result_type(float)
     return Hyperparameters(
         keep=jnp.int32(config.keep),
         pooled=jnp.bool_(config.unit == "pool"),
         by_reward=jnp.bool_(config.select == "reward"),
         advantage=jnp.bool_(config.credit == "advantage"),
         reset_moments=jnp.bool_(config.moments == "reset"),
-        exploration=jnp.asarray(config.exploration, dtype),
-        rate=jnp.asarray(config.rate, dtype),
-        decay=jnp.asarray(config.decay, dtype),
+        exploration=jnp.asarray(config.exploration, jnp.result_type(float)),
     )
 
 
@@ -179,10 +174,10 @@ def make_trainer(config: Distillation, game: Game, network: Network) -> Trainer:
     validate(config)
     if config.merge and not game.full_information:
         raise ValueError("merge: True; expected a game of full information")
-    adam = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
+    adamw = trainer.adamw(config.rate, config.rounds, warmup=0.0, floor=0.0, decay=config.decay, hold=config.steps)
 
     def init(key: jax.Array, params: Tree) -> TrainState:
-        inner = Optimiser(moments=adam.init(params), hyperparameters=hyperparameters(config))
+        inner = Optimiser(adamw=adamw.init(params), hyperparameters=hyperparameters(config))
         return TrainState(params=params, optimiser=inner, step=jnp.int32(0), key=key)
 
     def one_round(state: TrainState, data: Tree) -> tuple[TrainState, jax.Array]:
@@ -195,21 +190,19 @@ def make_trainer(config: Distillation, game: Game, network: Network) -> Trainer:
             rollouts, ranked = merged(chosen.keep, ranked, rollouts)
         else:
             rollouts = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rollouts)
-        rate = chosen.rate * (0.5 + 0.5 * jnp.cos(jnp.pi * state.step / config.rounds))
 
         def imitate(carry: tuple, ranks: jax.Array) -> tuple:
-            params, moments = carry
+            params, inner = carry
             batch = jax.tree.map(lambda x: x[ranked.index[ranks]], rollouts)
             gradient = jax.grad(imitation_cost(game, network))(params, batch, ranked.weight[ranks])
-            direction, moments = adam.update(gradient, moments)
-            params = jax.tree.map(lambda x, change: x - rate * (change + chosen.decay * x), params, direction)
-            return (params, moments), None
+            updates, inner = adamw.update(gradient, inner, params)
+            return (optax.apply_updates(params, updates), inner), None
 
-        moments = jax.tree.map(lambda old: jnp.where(chosen.reset_moments, 0, old), state.optimiser.moments)
+        begun = trainer.reset_moments(state.optimiser.adamw, chosen.reset_moments)
         order = batches(key_order, config, chosen.keep)
-        (params, moments), _ = jax.lax.scan(imitate, (state.params, moments), order)
-        inner = Optimiser(moments=moments, hyperparameters=chosen)
-        return TrainState(params=params, optimiser=inner, step=state.step + 1, key=state.key), jnp.mean(regret)
+        (params, inner), _ = jax.lax.scan(imitate, (state.params, begun), order)
+        optimiser = Optimiser(adamw=inner, hyperparameters=chosen)
+        return TrainState(params=params, optimiser=optimiser, step=state.step + 1, key=state.key), jnp.mean(regret)
 
     def run(state: TrainState, data: Tree, steps: int) -> tuple[TrainState, jax.Array]:
         return jax.lax.scan(lambda state, _: one_round(state, data), state, length=steps)

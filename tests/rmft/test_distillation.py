@@ -7,6 +7,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxdm import tokens, trainer
@@ -230,6 +231,37 @@ def test_the_rate_falls_to_zero_along_a_cosine_and_weights_decay_with_it():
     np.testing.assert_allclose(end.params["w"], shrunk * begun.params["w"], rtol=1e-5)
 
 
+@pytest.mark.parametrize("moments", ["keep", "reset"])
+def test_the_optimiser_is_adamw_whose_rate_is_held_for_a_round(moments):
+    """Weights after every round are those of clipped Adam with `x - rate_t (direction + decay x)`, up to rounding."""
+    config = dataclasses.replace(SMALL, rate=0.05, decay=0.2, moments=moments)
+    maker = distillation.make_trainer(config, BANDIT, PLAIN_BANDIT)
+    adam = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
+    cost = jax.grad(distillation.imitation_cost(BANDIT, PLAIN_BANDIT))
+
+    @jax.jit
+    def one_round(key, params, inner, step):
+        key_play, key_order = jax.random.split(jax.random.fold_in(key, step))
+        rollouts = distillation.collect(key_play, config, SILENT, BANDIT, PLAIN_BANDIT, params, ())
+        regret = rollouts.cumulative_regret[..., -1]
+        ranked = distillation.rank(distillation.hyperparameters(config), regret, rollouts.reward)
+        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rollouts)
+        rate = config.rate * (0.5 + 0.5 * jnp.cos(jnp.pi * step / config.rounds))
+        for ranks in distillation.batches(key_order, config, jnp.int32(config.keep)):
+            gradient = cost(params, jax.tree.map(lambda x, r=ranks: x[ranked.index[r]], flat), ranked.weight[ranks])
+            direction, inner = adam.update(gradient, inner)
+            params = jax.tree.map(lambda x, d: x - rate * (d + config.decay * x), params, direction)
+        return params, inner
+
+    begun = start(maker, PLAIN_BANDIT, seeds=1)
+    params = jax.tree.map(lambda x: x[0], begun.params)
+    first = inner = adam.init(params)
+    for step in range(config.rounds):
+        params, inner = one_round(begun.key[0], params, first if moments == "reset" else inner, step)
+    end = trainer.fit(maker, begun, (), config.rounds, every=config.rounds).state.params
+    np.testing.assert_allclose(end["w"][0], params["w"], rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("labels", ["output", "law"])
 def test_merged_rollouts_have_the_gradient_of_each(labels):
     """One step on all M k kept, and one on the M means of k, end at the same weights."""
@@ -419,7 +451,7 @@ def test_losses_of_baselines_have_gradients():
         ({"decay": float("nan")}, "decay: nan; expected a finite number"),
         ({"rate": 0.0}, "rate: 0.0; expected a finite number"),
         ({"unit": UNKNOWN}, "unit: 'words'; expected one of scenario, pool"),
-        ({"moments": UNKNOWN}, "memory: 'words'; expected one of keep, reset"),
+        ({"moments": UNKNOWN}, "moments: 'words'; expected one of keep, reset"),
     ],
 )
 def test_bad_configurations_name_the_field(change, message):
