@@ -1,4 +1,4 @@
-"""The switches of regret-minimisation fine-tuning, one at a time in the smallest world: three arms, few rounds."""
+"""Ablations of regret-minimisation fine-tuning: one choice changed at a time, on bandits with three arms."""
 
 import dataclasses
 import functools
@@ -7,79 +7,100 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.rmft.config import Config
-from experiments.rmft.online import game as online_game
-from experiments.rmft.training import distil, start
+from experiments.rmft.training import Setup, distil, initial_weights
+from jaxdm.analysis.storage import named
 from jaxdm.envs import families
-from jaxdm.models.transformer import network
+from jaxdm.models.transformer import TransformerConfig, network
 from jaxdm.rmft import games
 from jaxdm.rmft.distillation import Distillation
 
 ARMS = 3
 
 
-SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)
-"""k / L; one half is the default."""
+def share_name(share: float) -> str:
+    """Name of the variant that selects this share of the rollouts."""
+    return f"k/L = {share:g}"
 
 
-def variants(base: Distillation) -> dict[str, Distillation]:
-    """The default, every share of kept rollouts, and every other switch alone; steps see as many rollouts in all."""
+def variants(base: Distillation, shares: tuple[float, ...]) -> dict[str, Distillation]:
+    """The default, other shares of selected rollouts, and every other choice alone; all see as many rollouts in all."""
     change = functools.partial(dataclasses.replace, base)
-    kept = {f"k/L = {share:g}": change(keep=max(1, round(share * base.rollouts))) for share in SHARES if share != 0.5}
+    default = base.keep / base.rollouts
+    selected = {
+        share_name(share): change(keep=max(1, round(share * base.rollouts))) for share in shares if share != default
+    }
     # As many gradient steps, on batches of the same size, all on rollouts of the network at round 0.
     wider = max(1, base.rounds // 4)
     single = change(rounds=2, scenarios=wider * base.scenarios, steps=base.rounds * base.steps)
     return {
         "default": base,
-        **kept,
-        "pooled": change(unit="pool"),
-        "by reward": change(select="reward"),
+        **selected,
+        "pooled selection": change(unit="pool"),
+        "selection by reward": change(select="reward"),
         "Adam reset": change(moments="reset"),
         "weight decay 0.1": change(decay=0.1),
-        "sampled, noise 1": change(exploration=1.0),
-        "labels are laws, noise 1": change(exploration=1.0),
-        "fresh luck": change(sequences="fresh"),
+        "sampled arms, noise 1": change(exploration=1.0),
+        "probabilities as labels, noise 1": change(exploration=1.0),
+        "fresh sequences": change(sequences="fresh"),
         "one round": single,
     }
 
 
-def study(config: Config) -> dict[str, Any]:
-    """Regret of every round of every variant; metrics are named `ablation_*`.
+ALONE = ("probabilities as labels, noise 1", "fresh sequences", "one round")
+"""Variants that are a program of their own."""
 
-    `ablation_regret [V, N]` is the mean of the last rounds, `ablation_course_<share>` the whole course of the shares.
+
+def study(
+    shared: Setup, base: Distillation, architecture: TransformerConfig, length: int, shares: tuple[float, ...]
+) -> dict[str, Any]:
+    """Regret in every round of every variant; metrics are named `ablation_*`.
+
+    `ablation_regret` is the mean over the last twelfth of the rounds.
+
+    Args:
+        shared: seeds and checkpoints.
+        base: the default.
+        architecture: of the network.
+        length: rounds of a bandit.
+        shares: k / L, that of the default among them.
     """
-    family = lambda key: families.bandit.uniform_means(key, arms=ARMS)
-    sampled = games.bandit_game(family, ARMS, config.ablated_length)
-    laws = games.bandit_game(family, ARMS, config.ablated_length, "law")
-    net = network(config.ablated_network, sampled.features, sampled.outputs)
-    fresh, courses = start(config, net), {}
-    hows = variants(config.ablated)
-    alone = ("labels are laws, noise 1", "fresh luck", "one round")  # each a program of its own
-    groups = [[name for name in hows if name not in alone], *([name] for name in alone)]
-    for names in groups:
-        game = laws if names[0].startswith("labels") else sampled
-        runs = {name: (hows[name], fresh) for name in names}
-        fits = distil(config, f"ablation {names[0]}", runs, game, net)
-        courses |= {name: fit.losses for name, fit in fits.items()}
-    last = lambda course: course[:, -max(1, course.shape[1] // 12) :].mean(axis=1)
-    regret = [courses[name][:, 1] if name == "one round" else last(courses[name]) for name in hows]
-    shares = ["default" if share == 0.5 else f"k/L = {share:g}" for share in SHARES]
+
+    def family(key: jax.Array) -> Any:
+        return families.bandit.uniform_means(key, arms=ARMS)
+
+    sampled = games.bandit_game(family, ARMS, length)
+    probabilities = games.bandit_game(family, ARMS, length, "law")
+    net = network(architecture, sampled.features, sampled.outputs)
+    initial = initial_weights(shared, "ablations", net)
+    configs = variants(base, shares)
+    curves: dict[str, np.ndarray] = {}
+    for names in ([name for name in configs if name not in ALONE], *([name] for name in ALONE)):
+        game = probabilities if names[0].startswith("probabilities") else sampled
+        runs = {name: (configs[name], initial) for name in names}
+        fits = distil(shared, "ablations", runs, game, net, stage=names[0])
+        curves |= {name: fit.losses for name, fit in fits.items()}
+    late = max(1, base.rounds // 12)
+    final = {name: curve[:, -late:].mean(axis=1) for name, curve in curves.items()}
+    final["one round"] = curves["one round"][:, 1]
+    by_share = [curves.get(share_name(share), curves["default"]) for share in shares]
+    seeds = np.arange(shared.seeds)
     return {
-        "ablation_names": list(hows),
-        "ablation_regret": np.stack(regret),
-        "ablation_shares": SHARES,
-        "ablation_courses": np.stack([courses[name] for name in shares]),
-        "ablation_start": courses["default"][:, 0],
-        "ablation_identical": identical(config),
+        "ablation_regret": named([final[name] for name in configs], variant=list(configs), seed=seeds),
+        "ablation_training_regret": named(
+            by_share, share=shares, seed=seeds, training_round=np.arange(1, base.rounds + 1)
+        ),
+        "ablation_initial_regret": named(curves["default"][:, 0], seed=seeds),
+        "ablation_identical": selection_is_the_same(shared, base, architecture, length),
     }
 
 
-def identical(config: Config) -> bool:
+def selection_is_the_same(shared: Setup, base: Distillation, architecture: TransformerConfig, length: int) -> bool:
     """Whether selection by reward trains the same bits as by regret, in online learning on shared sequences."""
-    base = dataclasses.replace(config.simplex, rounds=2)
-    game = online_game("simplex", config.online_length, ("uniform", "random_mean"), labels="sampled")
-    net = network(config.online_network, game.features, game.outputs)
-    fresh = start(config, net)
-    runs = {select: (dataclasses.replace(base, select=select), fresh) for select in ("regret", "reward")}
-    ends = [fit.state.params for fit in distil(config, "identity", runs, game, net).values()]
+    config = dataclasses.replace(base, rounds=2)
+    losses = (families.losses.uniform, families.losses.bernoulli)
+    game = games.online_game(losses, ARMS, length, labels="sampled")
+    net = network(architecture, game.features, game.outputs)
+    initial = initial_weights(shared, "identity", net)
+    runs = {select: (dataclasses.replace(config, select=select), initial) for select in ("regret", "reward")}
+    ends = [fit.state.params for fit in distil(shared, "identity", runs, game, net).values()]
     return jax.tree.all(jax.tree.map(lambda x, y: bool((x == y).all()), *ends))

@@ -1,4 +1,4 @@
-"""Bandits in the regret-minimisation study: trained on gaps of 0.2 to 0.5, judged there and elsewhere."""
+"""Bandits in the regret-minimisation study: trained on gaps of 0.2 to 0.5, evaluated there and elsewhere."""
 
 import dataclasses
 from typing import Any
@@ -6,139 +6,193 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
-from experiments.rmft.comparison import Judged, join, judge_learner, judge_networks
-from experiments.rmft.config import ARMS, Config
-from experiments.rmft.training import distil, imitate, start
+from experiments.rmft.comparison import Comparison, Worlds, evaluate_learner, evaluate_networks, join, worlds
+from experiments.rmft.config import Config
+from experiments.rmft.training import distil, initial_weights, setup, train
 from jaxdm import random
 from jaxdm.analysis import exploration
+from jaxdm.analysis.storage import named
 from jaxdm.envs import bandit
 from jaxdm.envs.bandit import Bandit
-from jaxdm.learners import bandit as tallies
+from jaxdm.learners import bandit as learners
 from jaxdm.learners import thompson
 from jaxdm.models.transformer import network
 from jaxdm.random import inverse_cdf, sample_index
 from jaxdm.rmft import baselines, games
 from jaxdm.types import Agent, Network, Tree
 
-LAWS = ("training law", "K=5, gap 0.2", "K=4, gap 0.5", "K=3, gap 0.4", "K=6, gap 0.4", "uniform means, K=5")
+ARMS = 6
+"""Slots of a bandit; some are unavailable, at random places."""
 
 
-SIZES = [5, 5, 4, 3, 6, 5]
-"""Arms of each law, for MinFrac; in training four or five."""
+DISTRIBUTIONS = ("training", "K=5, gap 0.2", "K=4, gap 0.5", "K=3, gap 0.4", "K=6, gap 0.4", "uniform means, K=5")
+"""Of bandits; in training K is four or five, and the gap is uniform in [0.2, 0.5]."""
 
 
-RIVALS = ("UCB1", "Thompson")
+AVAILABLE = (5, 5, 4, 3, 6, 5)
+"""K, arms of each distribution, for MinFrac; in training at most."""
 
 
-DEVIATIONS = (0.5, 1.0)
-"""Of Gaussian rewards."""
+FOLLOWED = ("round 0", "RMFT")
+"""Networks that are evaluated on longer horizons and other rewards."""
 
 
-def draw(key: jax.Array, law: jax.Array) -> Bandit:
-    """A bandit of the law with that index in `LAWS`; arms at random slots."""
+CLASSICAL = ("UCB1", "Thompson")
+
+
+def draw(key: jax.Array, index: jax.Array) -> Bandit:
+    """A bandit of the distribution with that index in `DISTRIBUTIONS`; arms at random slots."""
     key_size, key_gap, key_place, key_mean = random.split(key, 4)
     gap = 0.2 + 0.3 * random.uniform(key_gap)
     size = jnp.where(random.uniform(key_size) < 0.5, 4, 5)
-    sizes = jnp.stack([size, *jnp.asarray(SIZES[1:], size.dtype)])
+    sizes = jnp.stack([size, *jnp.asarray(AVAILABLE[1:], size.dtype)])
     gaps = jnp.stack([gap, *jnp.asarray((0.2, 0.5, 0.4, 0.4, 0.0), gap.dtype)])
     place = random.places(key_place, ARMS)
-    one_gap = 0.5 + gaps[law] * ((place == 0).astype(gap.dtype) - 0.5)
-    mean = jnp.where(law == LAWS.index("uniform means, K=5"), random.uniform(key_mean, (ARMS,)), one_gap)
-    return bandit.make(mean, available=place < sizes[law])
+    one_gap = 0.5 + gaps[index] * ((place == 0).astype(gap.dtype) - 0.5)
+    uniform = index == DISTRIBUTIONS.index("uniform means, K=5")
+    mean = jnp.where(uniform, random.uniform(key_mean, (ARMS,)), one_gap)
+    return bandit.make(mean, available=place < sizes[index])
 
 
-def game(config: Config, longer: int = 1) -> games.Game:
-    """Bernoulli bandits of the law given as data; the training law without."""
-    made = games.bandit_game(lambda key: draw(key, jnp.int32(0)), ARMS, config.length * longer)
-    return made._replace(instance=draw)
+def training_bandit(key: jax.Array) -> Bandit:
+    """A bandit of the training distribution."""
+    return draw(key, jnp.int32(0))
+
+
+def evaluation_game(length: int) -> games.Game:
+    """Bernoulli bandits; an instance is of the distribution whose index is its data."""
+    return games.bandit_game(training_bandit, ARMS, length)._replace(instance=draw)
 
 
 def study(config: Config) -> dict[str, Any]:
-    """Train, compare, and judge elsewhere; metrics are named `bandit_*`."""
-    trained_on = games.bandit_game(lambda key: draw(key, jnp.int32(0)), ARMS, config.train_length)
+    """Train, compare, and evaluate elsewhere; metrics are named `bandit_*`."""
+    shared = setup(config.seed, config.seeds, config.results, config)
+    trained_on = games.bandit_game(training_bandit, ARMS, config.train_length)
     net = network(config.bandit_network, trained_on.features, trained_on.outputs)
-    fresh, how = start(config, net), config.bandit
-    runs = {"RMFT": how}
-    if config.rivals:
-        reinforce = dataclasses.replace(how, keep=how.rollouts, credit="advantage")
-        runs |= {f"REINFORCE, rate {x:g}": dataclasses.replace(reinforce, rate=x) for x in config.reinforce}
-    fits = distil(config, "bandit", {name: (one, fresh) for name, one in runs.items()}, trained_on, net)
+    initial = initial_weights(shared, "bandit", net)
+    runs = {"RMFT": config.bandit}
+    if config.baselines:
+        reinforce = dataclasses.replace(config.bandit, keep=config.bandit.rollouts, credit="advantage")
+        for rate in config.reinforce_rates:
+            runs[f"REINFORCE, rate {rate:g}"] = dataclasses.replace(reinforce, rate=rate)
+    fits = distil(shared, "bandit", {name: (run, initial) for name, run in runs.items()}, trained_on, net)
     fit = fits.pop("RMFT")
-    weights = {"round 0": fresh, "RMFT": fit.state.params}
-    found: dict[str, Any] = {"bandit_rounds": fit.losses, "bandit_seconds": fit.seconds}
-    if config.rivals:
-        last = {name: float(rival.losses[:, -max(1, how.rounds // 10) :].mean()) for name, rival in fits.items()}
-        rival = fits[min(last, key=last.__getitem__)]
-        weights["REINFORCE"] = rival.state.params
-        found |= {"bandit_rounds_reinforce": rival.losses, "bandit_reinforce_rates": config.reinforce}
-        found["bandit_reinforce_ends"] = list(last.values())
-        for name, (teacher, rates, labels) in teachers().items():
-            told = lambda instance, rates=rates: rates
-            loss = baselines.imitation_loss(trained_on, net, teacher, told, config.teacher_batch, labels)
-            weights[name] = imitate(config, f"bandit {name}", loss, fresh).state.params
-    everywhere = game(config)
-    judged = join([judge_networks(config, everywhere, net, weights, len(LAWS)), *classics(config, everywhere)])
-    found |= {f"bandit_{name}": value for name, value in explored(judged, SIZES, config.length).items()}
-    found |= {"bandit_laws": LAWS, "bandit_methods": [*weights, *RIVALS], "bandit_course": judged.course}
-    return (
-        found
-        if not config.rivals
-        else found | further(config, net, {name: weights[name] for name in ("round 0", "RMFT")})
-    )
+    weights = {"round 0": initial, "RMFT": fit.state.params}
+    curves = {"RMFT": fit.losses}
+    found: dict[str, Any] = {"bandit_seconds": fit.seconds, "bandit_train_length": config.train_length}
+    if config.baselines:
+        late = max(1, config.bandit.rounds // 10)
+        final = {name: float(tried.losses[:, -late:].mean()) for name, tried in fits.items()}
+        tuned = fits[min(final, key=final.__getitem__)]
+        weights["REINFORCE"] = tuned.state.params
+        curves["REINFORCE"] = tuned.losses
+        found["bandit_reinforce_regret"] = named(list(final.values()), rate=config.reinforce_rates)
+        for name, (agent, params, labels) in imitated().items():
+            loss = baselines.imitation_loss(
+                trained_on, net, agent, lambda instance, params=params: params, config.baseline_batch, labels
+            )
+            weights[name] = train(shared, "bandit", name, loss, initial, config.baseline_rate, config.baseline_steps)
+    where, game = worlds(config.seed, config.seeds, config.runs), evaluation_game(config.length)
+    compared = join([evaluate_networks(where, game, net, weights, len(DISTRIBUTIONS)), *classical(where, game)])
+    found["bandit_training_regret"] = training_regret(curves)
+    found |= described(compared, (*weights, *CLASSICAL))
+    if config.baselines:
+        followed = {name: weights[name] for name in FOLLOWED}
+        longer = worlds(config.seed, config.seeds, config.runs // config.stretch)
+        found["bandit_long_regret"] = on_longer_horizon(longer, config.length * config.stretch, net, followed)
+        found["bandit_gaussian_regret"] = on_gaussian_rewards(where, config.length, config.deviations, net, followed)
+    return found
 
 
-def classics(config: Config, where: games.Game, laws: int = len(LAWS), runs: int | None = None) -> list[Judged]:
-    """UCB1 and Thompson sampling on the same worlds."""
+def training_regret(curves: dict[str, np.ndarray]) -> xr.DataArray:
+    """Mean regret of the rollouts of every round of fine-tuning."""
+    seeds, rounds = next(iter(curves.values())).shape
+    values = np.stack(list(curves.values()))
+    return named(values, method=list(curves), seed=np.arange(seeds), training_round=np.arange(1, rounds + 1))
+
+
+def classical(where: Worlds, game: games.Game, distributions: int = len(DISTRIBUTIONS)) -> list[Comparison]:
+    """UCB1 and Thompson sampling on the same instances."""
     return [
-        judge_learner(config, where, tallies.ucb(ARMS), [tallies.UCBParams()], laws, runs=runs),
-        judge_learner(config, where, thompson.beta_thompson(ARMS), [thompson.BetaPrior()], laws, runs=runs),
+        evaluate_learner(where, game, learners.ucb(ARMS), [learners.UCBParams()], distributions),
+        evaluate_learner(where, game, thompson.beta_thompson(ARMS), [thompson.BetaPrior()], distributions),
     ]
 
 
-def further(config: Config, net: Network, weights: dict[str, Tree]) -> dict[str, Any]:
-    """Before, after, UCB1, Thompson: for longer, [4, N, stretch T]; the first three on Gaussian rewards, [3, 2, N]."""
-    where, runs = game(config, config.stretch), max(1, config.runs // config.stretch)
-    known = judge_networks(config, where, net, weights, runs=runs)
-    longer = join([known, *classics(config, where, 1, runs)]).course[:, 0]
-    where = games.bandit_game(lambda key: draw(key, jnp.int32(0)), ARMS, config.length, rewards="gaussian")
-    scale = jnp.asarray(DEVIATIONS)
-    noisy = lambda key, law: draw(key, jnp.int32(0))._replace(deviation=jnp.full(ARMS, scale[law]))
-    where = where._replace(instance=noisy)
-    known = judge_networks(config, where, net, weights, len(DEVIATIONS))
-    rival = judge_learner(config, where, tallies.ucb(ARMS), [tallies.UCBParams()], len(DEVIATIONS))
-    gaussian = join([known, rival]).course[..., -1]
-    return {"bandit_longer": longer, "bandit_gaussian": gaussian, "bandit_deviations": DEVIATIONS}
-
-
-def explored(judged: Judged, arms: list[int], length: int) -> dict[str, np.ndarray]:
-    """SuffFailFreq at half time, `K MinFrac` at the end, both [W, Q, N], and how often play was right [W, Q, N, T]."""
-    best = np.zeros(judged.right.shape[:-1], int)
-    never = exploration.suffix_failure((judged.right < 0.5).astype(int), best, length // 2)
-    least = [exploration.min_fraction(judged.rank[:, q], arms[q])[..., -1].mean(axis=-1) for q in range(len(arms))]
+def described(compared: Comparison, methods: tuple[str, ...]) -> dict[str, xr.DataArray]:
+    """Regret, SuffFailFreq at half time, `K MinFrac` at the end, and how often the optimal arm is played."""
+    regret = compared.cumulative_regret
+    seeds, rounds = np.arange(regret.shape[2]), np.arange(1, regret.shape[3] + 1)
+    axes: dict[str, Any] = {"method": methods, "distribution": DISTRIBUTIONS, "seed": seeds}
+    failures, fractions = explored(compared, AVAILABLE, len(rounds))
     return {
-        "never_best": never.mean(axis=-1),
-        "min_fraction": np.stack(least, axis=1),
-        "right": judged.right.mean(axis=3),
+        "bandit_regret": named(regret, **axes, round=rounds),
+        "bandit_optimal_play": named(compared.optimal_play.mean(axis=3), **axes, round=rounds),
+        "bandit_suffix_failure": named(failures, **axes),
+        "bandit_min_fraction": named(fractions, **axes),
     }
 
 
-def teachers() -> dict[str, tuple[Agent, Any, Any]]:
-    """Whom other networks imitate: who plays, its rates, and whose decisions are the labels."""
+def explored(compared: Comparison, arms: tuple[int, ...], length: int) -> tuple[np.ndarray, np.ndarray]:
+    """SuffFailFreq(T/2) and `K MinFrac`, both [W, Q, N]; arms [Q] are K of each distribution."""
+    optimal = compared.optimal_play
+    best = np.zeros(optimal.shape[:-1], int)
+    failures = exploration.suffix_failure((optimal < 0.5).astype(int), best, length // 2).mean(axis=-1)
+    fractions = [
+        exploration.min_fraction(compared.arm[:, q], size)[..., -1].mean(axis=-1) for q, size in enumerate(arms)
+    ]
+    return failures, np.stack(fractions, axis=1)
+
+
+def on_longer_horizon(where: Worlds, length: int, net: Network, weights: dict[str, Tree]) -> xr.DataArray:
+    """Regret of networks and classical learners on the training distribution, for longer episodes."""
+    game = evaluation_game(length)
+    compared = join([evaluate_networks(where, game, net, weights), *classical(where, game, 1)])
+    regret = compared.cumulative_regret[:, 0]
+    methods = (*weights, *CLASSICAL)
+    return named(regret, method=methods, seed=np.arange(regret.shape[1]), round=np.arange(1, length + 1))
+
+
+def on_gaussian_rewards(
+    where: Worlds, length: int, deviations: tuple[float, ...], net: Network, weights: dict[str, Tree]
+) -> xr.DataArray:
+    """Final regret of networks and UCB1 on the training distribution of means, with Gaussian rewards."""
+    scale = jnp.asarray(deviations)
+
+    def noisy(key: jax.Array, index: jax.Array) -> Bandit:
+        return training_bandit(key)._replace(deviation=jnp.full(ARMS, scale[index]))
+
+    game = games.bandit_game(training_bandit, ARMS, length, rewards="gaussian")._replace(instance=noisy)
+    networks = evaluate_networks(where, game, net, weights, len(deviations))
+    ucb = evaluate_learner(where, game, learners.ucb(ARMS), [learners.UCBParams()], len(deviations))
+    regret = join([networks, ucb]).cumulative_regret[..., -1]
+    return named(regret, method=(*weights, "UCB1"), deviation=deviations, seed=np.arange(regret.shape[-1]))
+
+
+def imitated() -> dict[str, tuple[Agent, Any, Any]]:
+    """The agents that baselines imitate: the agent, its params, and whose decisions are the labels."""
     return {
-        "distilled UCB1": (tallies.ucb(ARMS), tallies.UCBParams(), "played"),
+        "distilled UCB1": (learners.ucb(ARMS), learners.UCBParams(), "played"),
         "distilled Thompson": (thompson.beta_thompson(ARMS), thompson.BetaPrior(), "played"),
-        "optimal-arm labels": (wanderer(), (), "optimal"),
+        "optimal-arm labels": (random_policy_agent(), (), "optimal"),
     }
 
 
-def wanderer() -> Agent:
-    """The behaviour that optimal-arm labels are learnt on: each episode has its own random law of arms."""
+def random_policy_agent() -> Agent:
+    """Behaviour for training on optimal-arm labels: each episode has its own random probabilities of arms."""
+
+    def init(key: jax.Array, params: Tree) -> jax.Array:
+        return jax.nn.softmax(2 * random.normal(key, (ARMS,)))
 
     def act(draw: jax.Array, memory: jax.Array, observation: jax.Array, params: Tree) -> tuple:
-        law = jnp.where(observation, memory, 0)
-        return sample_index(inverse_cdf(law / jnp.sum(law)), draw), memory
+        probabilities = jnp.where(observation, memory, 0)
+        return sample_index(inverse_cdf(probabilities / jnp.sum(probabilities)), draw), memory
 
-    init = lambda key, params: jax.nn.softmax(2 * random.normal(key, (ARMS,)))
-    observe = lambda memory, transition, params: memory
-    return Agent(init=init, act=act, observe=observe, draws=lambda key, length: random.uniform(key, (length,)))
+    return Agent(
+        init=init,
+        act=act,
+        observe=lambda memory, transition, params: memory,
+        draws=lambda key, length: random.uniform(key, (length,)),
+    )

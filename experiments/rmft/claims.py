@@ -1,168 +1,185 @@
 """What the regret-minimisation study found, as rows of the claims table; paper 2's abstract first, then ours."""
 
-import functools
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+import xarray as xr
 
-from experiments.rmft.config import Config
-from experiments.rmft.decision_processes import KINDS
-from experiments.rmft.online import USED
 from jaxdm.analysis.claims import Claim, above, below, ordered, smaller
 from jaxdm.analysis.statistics import exponent_fit
-from jaxdm.models.agents import Decisions
-from jaxdm.sft.data import Kind
+
+PAPER = "paper 2, abstract (its sizes are not known; these are ours)"
+"""Whose statement it is; the others are ours."""
 
 
-def claims(config: Config, metrics: Mapping[str, Any]) -> list[Claim]:
-    """All rows whose parts were studied."""
+def claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
+    """Rows of all parts that were studied."""
     rows = []
-    for part, find in {
-        "bandit": bandit_claims,
-        "drift": _drift,
-        "simplex": functools.partial(online_claims, place="simplex"),
-        "ball": functools.partial(online_claims, place="ball"),
-        **{kind: functools.partial(_solved, kind=kind) for kind in KINDS},
-    }.items():
-        rows += find(config, metrics) if part in config.parts else []
-    return rows + (_ablations(metrics) if "ablations" in config.parts else [])
+    if "bandit_regret" in metrics:
+        rows += bandit_claims(metrics)
+    if "drift_regret" in metrics:
+        rows += drift_claims(metrics)
+    for decisions in ("simplex", "ball"):
+        if f"{decisions}_regret" in metrics:
+            rows += online_claims(metrics, decisions)
+    for kind in ("mdp", "pomdp"):
+        if f"{kind}_gap" in metrics:
+            rows += decision_process_claims(metrics[f"{kind}_gap"], kind)
+    return rows + (ablation_claims(metrics["ablation_regret"]) if "ablation_regret" in metrics else [])
 
 
-def _drift(config: Config, metrics: Mapping[str, Any]) -> list[Claim]:
-    final = dict(zip(metrics["drift_methods"], metrics["drift_course"][:, 0, :, -1], strict=True))
-    window = final["RMFT"] / final["SW-UCB, tuned"]
+def bandit_claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
+    """Rows of the bandit part, on the training distribution and elsewhere."""
+    regret = metrics["bandit_regret"]
+    rounds, final = int(regret["round"][-1]), regret.isel(round=-1)
+    trained = final.sel(distribution="training")
+    training_rounds = metrics["bandit_training_regret"].sizes["training_round"]
+    shown = (
+        f"T={rounds} (training: {int(metrics['bandit_train_length'])}), {training_rounds} rounds of fine-tuning, "
+        f"{float(metrics['bandit_seconds']):.0f} s in all"
+    )
+    three = {name: trained.sel(method=name) for name in ("RMFT", "UCB1", "round 0")}
+    ratio = three["RMFT"] / trained.sel(method="Thompson")
     rows = [
-        smaller("RMFT-drift", "Dynamic regret, switching means: RMFT < UCB1", PAPER, final["RMFT"], final["UCB1"]),
+        ordered("RMFT-bandit", f"Regret, training distribution: RMFT < UCB1 < base network, {shown}", PAPER, three),
+        below("RMFT-Thompson", "Regret over Thompson's, training distribution", "ours", ratio, 1.5),
+    ]
+    for number, name in ((1, "K=5, gap 0.2"), (2, "K=4, gap 0.5")):
+        here = {"method": "RMFT", "distribution": name}
+        ucb = final.sel(method="UCB1", distribution=name)
+        failures, least = (metrics[f"bandit_{what}"].sel(here) for what in ("suffix_failure", "min_fraction"))
+        tasks = "ours, on tasks of paper 2"
+        rows += [
+            smaller(f"RMFT-gap-{number}", f"Regret: RMFT < UCB1, {name}", tasks, final.sel(here), ucb),
+            below(f"RMFT-explore-{number}", f"SuffFailFreq(T/2) of RMFT, {name}", PAPER, failures, 0.05),
+            above(f"RMFT-tries-{number}", f"K MinFrac of RMFT, {name}", "ours", least, 0.05),
+        ]
+    for baseline, condition in (("REINFORCE", ", as many environment steps, its best rate"), ("distilled UCB1", "")):
+        if baseline in trained["method"].values:
+            statement = f"Regret, training distribution: RMFT < {baseline}{condition}"
+            theirs = trained.sel(method=baseline)
+            rows.append(smaller(f"RMFT-{baseline}", statement, "ours", three["RMFT"], theirs))
+    return rows + (transfer_claims(metrics) if "bandit_long_regret" in metrics else [])
+
+
+def transfer_claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
+    """Rows of bandits that the network was not trained on."""
+    longer, rounds = metrics["bandit_long_regret"].isel(round=-1), metrics["bandit_regret"].sizes["round"]
+    times = f"{longer['round'].item() // rounds} T rounds"
+    after = longer.sel(method="RMFT")
+    ratio = after_over_before(metrics["bandit_regret"].isel(round=-1))
+    gaussian = worst(after_over_before(metrics["bandit_gaussian_regret"]), "deviation")
+    arms = worst(ratio.sel(distribution=["K=3, gap 0.4", "K=6, gap 0.4"]), "distribution")
+    means = ratio.sel(distribution="uniform means, K=5")
+    change = "Regret, after over before"
+    return [
+        smaller("RMFT-longer", f"Regret at {times}: RMFT < base", PAPER, after, longer.sel(method="round 0")),
+        smaller("RMFT-longer-UCB1", f"Regret at {times}: RMFT < UCB1", "ours", after, longer.sel(method="UCB1")),
+        below("RMFT-arms", f"{change}, K=3 or 6, the worse", PAPER, arms, 1.0),
+        below("RMFT-means", f"{change}, uniform means", PAPER, means, 1.0),
+        below("RMFT-Gaussian", f"{change}, Gaussian rewards, the worse", PAPER, gaussian, 1.0),
+    ]
+
+
+def drift_claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
+    """Rows of the drifting bandits."""
+    final = metrics["drift_regret"].sel(distribution="switching (training)").isel(round=-1)
+    ours, ucb = final.sel(method="RMFT"), final.sel(method="UCB1")
+    window = ours / final.sel(method="SW-UCB, tuned")
+    rows = [
+        smaller("RMFT-drift", "Dynamic regret, switching means: RMFT < UCB1", PAPER, ours, ucb),
         below("RMFT-window", "Dynamic regret over tuned SW-UCB's, switching means", "ours", window, 1.2),
     ]
     for id, name, what in (
-        ("RMFT-switch", "drift_switch", "Rounds until the new best arm is first played after a change"),
-        ("RMFT-settled", "drift_settled", "Rounds until it is played in 4 of 5 rounds after a change"),
+        ("RMFT-switch", "drift_first_play", "Rounds until the new optimal arm is first played after a switch"),
+        ("RMFT-settled", "drift_settled", "Rounds until it is played in 4 of 5 rounds after a switch"),
     ):
-        waited = dict(zip(metrics["drift_methods"], metrics[name], strict=True))
-        rows.append(smaller(id, f"{what}: RMFT < UCB1", "ours", waited["RMFT"], waited["UCB1"]))
+        waiting = metrics[name]
+        rows.append(smaller(id, f"{what}: RMFT < UCB1", "ours", waiting.sel(method="RMFT"), waiting.sel(method="UCB1")))
     return rows
 
 
-def _solved(config: Config, metrics: Mapping[str, Any], kind: Kind) -> list[Claim]:
-    gap = dict(zip(metrics[f"{kind}_methods"], metrics[f"{kind}_gap"], strict=True))
-    tuned, scratch = gap["RMFT after SFT"], gap["RMFT from scratch"]
+def online_claims(metrics: Mapping[str, xr.DataArray], decisions: str) -> list[Claim]:
+    """Rows of a decision set, at the trained horizon, beyond it, and elsewhere."""
+    regret, trained = metrics[f"{decisions}_regret"], metrics[f"{decisions}_trained"].values
+    tuned = next(name for name in regret["method"].values.tolist() if name.endswith("tuned"))
+    rows = []
+    for horizon, name in (("regret", "course"), ("long_regret", "longer")):
+        if f"{decisions}_{horizon}" not in metrics:
+            continue
+        curves = metrics[f"{decisions}_{horizon}"].isel(distribution=np.flatnonzero(trained))
+        ours = curves.sel(method="RMFT")
+        slopes = xr.apply_ufunc(exponent, ours, input_core_dims=[["round"]], vectorize=True)
+        ratio = (ours / curves.sel(method=tuned)).isel(round=-1)
+        times = curves.sizes["round"] // regret.sizes["round"]
+        where = f"{decisions}, {'T' if times == 1 else f'{times} T'}, worst training distribution"
+        id = f"RMFT-{decisions}-{name}"
+        exponents = worst(slopes, "distribution")
+        rows.append(below(f"{id}-exponent", f"Exponent of regret, {where}", PAPER, exponents, 1.0))
+        rows.append(below(id, f"Regret over {tuned}, {where}", "ours", worst(ratio, "distribution"), 1.2))
+    if f"{decisions}_attacked_regret" in metrics:
+        rows += further_online_claims(metrics, decisions, tuned)
+    return rows
+
+
+def further_online_claims(metrics: Mapping[str, xr.DataArray], decisions: str, tuned: str) -> list[Claim]:
+    """Other dimensions, attacked, and networks of other shapes."""
+    final, trained = metrics[f"{decisions}_regret"].isel(round=-1), metrics[f"{decisions}_trained"].values
+    sizes = [name for name in final["distribution"].values.tolist() if ", d=" in name]
+    names = " or ".join(name.split(", ")[1] for name in sizes)
+    change = worst(after_over_before(final.sel(distribution=sizes)), "distribution")
+    attacked = metrics[f"{decisions}_attacked_regret"].sel(method="RMFT") / float(metrics[f"{decisions}_guarantee"])
+    learner = tuned.removesuffix(", tuned")
+    bound = f"Regret on attacked losses over what {learner} guarantees for any losses, {decisions}"
+    id = f"RMFT-{decisions}"
+    rows = [
+        below(f"{id}-d", f"Regret, after over before, {decisions}, {names}, the worse", PAPER, change, 1.0),
+        below(f"{id}-attacked", bound, "ours", attacked, 1.0),
+    ]
+    others = metrics.get(f"{decisions}_other_networks_regret")
+    for name in [] if others is None else others["network"].values.tolist():
+        ratio = others.sel(network=name) / final.sel(method=tuned)
+        statement = f"Regret over {tuned}, {decisions}, T, worst training distribution, network: {name}"
+        values = worst(ratio.isel(distribution=np.flatnonzero(trained)), "distribution")
+        rows.append(below(f"{id}-{name}".replace(" ", "-"), statement, "ours", values, 1.2))
+    return rows
+
+
+def decision_process_claims(gap: xr.DataArray, kind: str) -> list[Claim]:
+    """Rows of MDPs or POMDPs."""
     after = f"Optimality gap, {kind.upper()}s: RMFT after SFT < SFT, no labels of actions"
     base = f"Optimality gap, {kind.upper()}s: RMFT from scratch < base"
+    tuned, scratch = gap.sel(method="RMFT after SFT"), gap.sel(method="RMFT from scratch")
     return [
-        smaller(f"RMFT-after-SFT-{kind}", after, "ours", tuned, gap["SFT"]),
-        smaller(f"RMFT-scratch-{kind}", base, "ours", scratch, gap["round 0"]),
+        smaller(f"RMFT-after-SFT-{kind}", after, "ours", tuned, gap.sel(method="SFT")),
+        smaller(f"RMFT-scratch-{kind}", base, "ours", scratch, gap.sel(method="round 0")),
     ]
 
 
-def _ablations(metrics: Mapping[str, Any]) -> list[Claim]:
-    regret = dict(zip(metrics["ablation_names"], metrics["ablation_regret"], strict=True))
-    half, lucky = "Regret, three arms: k/L = 1/2 < 1/16, which rewards luck", regret["k/L = 0.0625"]
+def ablation_claims(regret: xr.DataArray) -> list[Claim]:
+    """Rows of the ablations."""
+    half = "Regret, three arms: k/L = 1/2 < 1/16, which selects lucky rollouts"
     once = "Regret, three arms: iterated < one round, as many gradient steps"
+    default = regret.sel(variant="default")
     return [
-        smaller("RMFT-trap", half, "ours", regret["default"], lucky),
-        smaller("RMFT-iterated", once, "ours", regret["default"], regret["one round"]),
+        smaller("RMFT-trap", half, "ours", default, regret.sel(variant="k/L = 0.0625")),
+        smaller("RMFT-iterated", once, "ours", default, regret.sel(variant="one round")),
     ]
 
 
-PAPER = "paper 2, abstract (its sizes are not known; these are ours)"
+def after_over_before(regret: xr.DataArray) -> xr.DataArray:
+    """Regret of the fine-tuned network over that of the same network at round 0."""
+    return regret.sel(method="RMFT") / regret.sel(method="round 0")
 
 
-def bandit_claims(config: Config, metrics: Mapping[str, Any]) -> list[Claim]:
-    """Rows of the bandit part, in training and elsewhere."""
-    methods, laws = list(metrics["bandit_methods"]), list(metrics["bandit_laws"])
-    final = {name: metrics["bandit_course"][i, :, :, -1] for i, name in enumerate(methods)}
-    seconds = float(metrics["bandit_seconds"])
-    shown = (
-        f"T={config.length} (training: {config.train_length}), {config.bandit.rounds} rounds, {seconds:.0f} s in all"
-    )
-    tuned, before, ours = final["RMFT"], final["round 0"], methods.index("RMFT")
-    thompson = tuned[0] / final["Thompson"][0]
-    trio = {"RMFT": tuned[0], "UCB1": final["UCB1"][0], "round 0": before[0]}
-    rows = [
-        ordered("RMFT-bandit", f"Regret, training law: RMFT < UCB1 < base network, {shown}", PAPER, trio),
-        below("RMFT-Thompson", "Regret over Thompson's, training law", "ours", thompson, 1.5),
-    ]
-    for q in (1, 2):
-        never, least = (metrics[f"bandit_{name}"][ours, q] for name in ("never_best", "min_fraction"))
-        regret, paper = f"Regret: RMFT < UCB1, {laws[q]}", "ours, on tasks of paper 2"
-        rows += [
-            smaller(f"RMFT-gap-{q}", regret, paper, tuned[q], final["UCB1"][q]),
-            below(f"RMFT-explore-{q}", f"SuffFailFreq(T/2) of RMFT, {laws[q]}", PAPER, never, 0.05),
-            above(f"RMFT-tries-{q}", f"K MinFrac of RMFT, {laws[q]}", "ours", least, 0.05),
-        ]
-    for rival in ("REINFORCE", "distilled UCB1"):
-        if rival in final:
-            steps = ", as many environment steps, its best rate" if rival == "REINFORCE" else ""
-            statement = f"Regret, training law: RMFT < {rival}{steps}"
-            rows.append(smaller(f"RMFT-{rival}", statement, "ours", tuned[0], final[rival][0]))
-    return rows + (_elsewhere(config, metrics, tuned / before) if "bandit_longer" in metrics else [])
+def worst(values: xr.DataArray, axis: str) -> xr.DataArray:
+    """The entry of an axis with the largest mean over seeds, [N]."""
+    return values.isel({axis: int(values.mean("seed").argmax())})
 
 
-def _elsewhere(config: Config, metrics: Mapping[str, Any], ratio: np.ndarray) -> list[Claim]:
-    """Before and after where the network was not trained; `ratio [Q, N]` is after over before."""
-    before, after, rival = metrics["bandit_longer"][:3, :, -1]
-    gaussian = metrics["bandit_gaussian"][1] / metrics["bandit_gaussian"][0]
-    times, change = f"{config.stretch} T rounds", "Regret, after over before"
-    return [
-        smaller("RMFT-longer", f"Regret at {times}: RMFT < base", PAPER, after, before),
-        smaller("RMFT-longer-UCB1", f"Regret at {times}: RMFT < UCB1", "ours", after, rival),
-        below("RMFT-arms", f"{change}, K=3 or 6, the worse", PAPER, worst(ratio[3:5]), 1.0),
-        below("RMFT-means", f"{change}, uniform means", PAPER, ratio[5], 1.0),
-        below("RMFT-Gaussian", f"{change}, Gaussian rewards, the worse", PAPER, worst(gaussian), 1.0),
-    ]
-
-
-def online_claims(config: Config, metrics: Mapping[str, Any], place: Decisions) -> list[Claim]:
-    """Rows of a set of decisions, at the trained horizon, beyond it, and elsewhere."""
-    rows = []
-    methods, trained = list(metrics[f"{place}_methods"]), int(metrics[f"{place}_trained"])
-    tuned = next(i for i, name in enumerate(methods) if name.endswith("tuned"))
-    for horizon, what in (("course", "T"), ("longer", f"{config.stretch} T")):
-        if f"{place}_{horizon}" not in metrics:
-            continue
-        course = metrics[f"{place}_{horizon}"][:, :trained]
-        slopes = np.stack([[_slope(seed) for seed in law] for law in course[1]])
-        ratio = worst((course[1] / course[tuned])[..., -1])
-        where, id = f"{place}, {what}, worst training law", f"RMFT-{place}-{horizon}"
-        rows.append(below(f"{id}-exponent", f"Exponent of regret, {where}", PAPER, worst(slopes), 1.0))
-        rows.append(below(id, f"Regret over {methods[tuned]}, {where}", "ours", ratio, 1.2))
-    if f"{place}_attacked" in metrics:
-        rows += _further(config, metrics, place, methods[tuned], tuned)
-    return rows
-
-
-def _further(config: Config, metrics: Mapping[str, Any], place: str, rival: str, tuned: int) -> list[Claim]:
-    """Other dimensions, attacked, and networks of other shapes."""
-    final, laws = metrics[f"{place}_course"][..., -1], [str(name) for name in metrics[f"{place}_laws"]]
-    sizes = [q for q, name in enumerate(laws) if ", d=" in name]
-    names = " or ".join(laws[q].split(", ")[1] for q in sizes)
-    change, rounds = final[1, sizes] / final[0, sizes], config.online_length
-    guarantee = np.sqrt(rounds * np.log(USED["simplex"]) / 2) if place == "simplex" else np.sqrt(rounds)
-    attacked = metrics[f"{place}_attacked"][1] / guarantee
-    id = f"RMFT-{place}"
-    promise = "its classical rival's guarantee for any sequence"
-    rows = [
-        below(f"{id}-d", f"Regret, after over before, {place}, {names}, the worse", PAPER, worst(change), 1.0),
-        below(f"{id}-attacked", f"Regret on attacked losses over {promise}, {place}", "ours", attacked, 1.0),
-    ]
-    for name, regret in zip(metrics[f"{place}_other_networks"], metrics[f"{place}_others"], strict=True):
-        trained = int(metrics[f"{place}_trained"])
-        ratio = worst(regret[:trained] / final[tuned, :trained])
-        statement = f"Regret over {rival}, {place}, T, worst training law, network: {name}"
-        rows.append(below(f"{id}-{name}".replace(" ", "-"), statement, "ours", ratio, 1.2))
-    return rows
-
-
-def _slope(course: np.ndarray) -> float:
-    """Exponent of one seed's mean regret from an eighth of the rounds on; zero where it is not positive."""
-    first = max(1, len(course) // 8)
-    late = np.arange(first, len(course) + 1)
-    values = course[first - 1 :]
+def exponent(regret: np.ndarray) -> float:
+    """Exponent of one seed's mean regret [T] from an eighth of the rounds on; zero where it is not positive."""
+    first = max(1, len(regret) // 8)
+    late = np.arange(first, len(regret) + 1)
+    values = regret[first - 1 :]
     return exponent_fit(late, values).exponent if np.all(values > 0) else 0.0
-
-
-def worst(values: np.ndarray) -> np.ndarray:
-    """The row of largest mean, [rows, N] to [N]."""
-    return values[int(np.argmax(values.mean(axis=-1)))]

@@ -1,122 +1,140 @@
-"""Judging in the regret-minimisation study: everyone meets the same worlds with the same luck.
+"""Evaluation in the regret-minimisation study: all methods meet the same instances with the same randomness.
 
-Dimensions: `W` competitors, `Q` laws, `N` seeds, `R` runs, `T` rounds, `K` arms.
+Dimensions: `W` methods, `Q` distributions of instances, `N` seeds, `R` runs, `T` rounds, `K` arms.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.rmft.config import Config
-from experiments.rmft.training import stacked
+from experiments.streams import Use, stream
 from jaxdm import random
 from jaxdm.numerics import batched_map
 from jaxdm.rmft.games import Game
 from jaxdm.types import Agent, Network, Tree
 
-TUNED, JUDGED = 4, 3
-"""Streams of keys: worlds in which rates are chosen, and those in which everyone is compared."""
-
-
 BATCH_SIZE = 32
 """Runs played at once on a CPU."""
 
 
-class Judged(NamedTuple):
-    """How competitors did."""
+class Comparison(NamedTuple):
+    """How methods did."""
 
-    course: np.ndarray  # [W, Q, N, T] regret, mean over runs
-    right: np.ndarray  # [W, Q, N, R, T] share of the decision that agrees with the oracle's
-    rank: np.ndarray  # [W, Q, N, R, T] place of the likeliest arm among those available
+    cumulative_regret: np.ndarray  # [W, Q, N, T] mean over runs
+    optimal_play: np.ndarray  # [W, Q, N, R, T] probability that the decision gives the oracle's decision
+    arm: np.ndarray  # [W, Q, N, R, T] int, the likeliest arm, counted among those available
 
 
-def judge(
-    config: Config,
-    game: Game,
-    agent: Agent,
-    told: Callable[[Tree, Tree], Tree],
-    known: Tree,
-    laws: int = 1,
-    runs: int | None = None,
-    streams: tuple[int, ...] = (JUDGED,),
-) -> list[Judged]:
-    """Play one agent with W sets of parameters in Q laws, on the worlds of each stream; one compilation.
+class Worlds(NamedTuple):
+    """The keys of evaluation episodes: of those in which methods are compared, and of those that tune baselines."""
+
+    evaluation: jax.Array  # [N, R]
+    tuning: jax.Array  # [N, R]
+
+
+def worlds(seed: int, seeds: int, runs: int) -> Worlds:
+    """The keys of R episodes for each of N seeds."""
+    shape = (seeds, max(1, runs))
+    return Worlds(
+        evaluation=jax.random.split(stream(seed, Use.RMFT_EVALUATION), shape),
+        tuning=jax.random.split(stream(seed, Use.RMFT_TUNING), shape),
+    )
+
+
+def evaluator(
+    game: Game, agent: Agent, agent_params: Callable[[Tree, Tree], Tree], distributions: int = 1
+) -> Callable[[jax.Array, Tree], Comparison]:
+    """`(keys [N, R], settings) -> Comparison`: one agent with W settings, leading axes [W, N]; compiled once.
 
     Args:
-        config: sizes.
-        game: whose `instance(key, q)` draws from law q.
+        game: whose `instance(key, q)` draws from distribution q.
         agent: who plays.
-        told: `(known, instance) -> params`.
-        known: leading axes [W, N].
-        laws: Q.
-        runs: R; that of the configuration when left out.
-        streams: whose worlds differ.
+        agent_params: `(settings, instance) -> params` of the agent.
+        distributions: Q.
     """
 
-    def run(key: jax.Array, law: jax.Array, known: Tree) -> tuple:
+    def run(key: jax.Array, index: jax.Array, settings: Tree) -> tuple:
         key_instance, key_play = random.split(key)
-        instance = game.instance(key_instance, law)
-        record = game.play(key_play, instance, agent, told(known, instance))
-        chosen = jnp.argmax(record.label, axis=-1)
-        places = jnp.cumsum(record.available, axis=-1) - 1  # an unavailable arm has no place to leave untried
-        rank = jnp.take_along_axis(places, chosen[:, None], axis=-1)[:, 0]
-        return record.cumulative_regret, jnp.sum(record.label * record.best, axis=-1), rank
+        instance = game.instance(key_instance, index)
+        played = game.play(key_play, instance, agent, agent_params(settings, instance))
+        chosen = jnp.argmax(played.label, axis=-1)
+        places = jnp.cumsum(played.available, axis=-1) - 1  # an unavailable arm has no place to leave untried
+        arm = jnp.take_along_axis(places, chosen[:, None], axis=-1)[:, 0]
+        return played.cumulative_regret, jnp.sum(played.label * played.best, axis=-1), arm
 
-    def of_seed(law: jax.Array, inputs: tuple) -> tuple:
-        course, right, rank = batched_map(lambda key: run(key, law, inputs[1]), inputs[0], BATCH_SIZE)
-        return jnp.mean(course, axis=0), right, rank
+    def of_seed(index: jax.Array, keys: jax.Array, settings: Tree) -> tuple:
+        regret, optimal, arm = batched_map(lambda key: run(key, index, settings), keys, BATCH_SIZE)
+        return jnp.mean(regret, axis=0), optimal, arm
 
-    of_law = lambda keys, law, known: jax.lax.map(lambda inputs: of_seed(law, inputs), (keys, known))
+    def of_distribution(index: jax.Array, keys: jax.Array, settings: Tree) -> tuple:
+        return jax.lax.map(lambda inputs: of_seed(index, *inputs), (keys, settings))
 
-    @jax.jit
-    def everyone(keys: jax.Array, known: Tree) -> tuple:
-        return jax.lax.map(lambda one: jax.lax.map(lambda law: of_law(keys, law, one), jnp.arange(laws)), known)
+    def of_method(keys: jax.Array, settings: Tree) -> tuple:
+        return jax.lax.map(lambda index: of_distribution(index, keys, settings), jnp.arange(distributions))
 
-    judged = []
-    for stream in streams:
-        key = jax.random.fold_in(jax.random.key(config.seed), stream)
-        keys = jax.random.split(key, (config.seeds, config.runs if runs is None else runs))
-        judged.append(Judged._make(map(np.asarray, everyone(keys, known))))
-    return judged
+    compiled = jax.jit(lambda keys, settings: jax.lax.map(lambda one: of_method(keys, one), settings))
+    return lambda keys, settings: Comparison._make(map(np.asarray, compiled(keys, settings)))
 
 
-def judge_networks(
-    config: Config, game: Game, network: Network, weights: dict[str, Tree], laws: int = 1, runs: int | None = None
-) -> Judged:
-    """Networks of one shape, without exploration noise, in the order given."""
-    told = lambda known, instance: game.deploy(known, jnp.zeros(()), instance)
-    return judge(config, game, game.player(network), told, stacked(weights), laws, runs)[0]
+def evaluate_networks(
+    where: Worlds, game: Game, network: Network, weights: Mapping[str, Tree], distributions: int = 1
+) -> Comparison:
+    """Networks of one shape, without exploration noise, in the order given; weights have a leading axis [N]."""
+
+    def agent_params(weights: Tree, instance: Tree) -> Tree:
+        return game.deploy(weights, jnp.zeros(()), instance)
+
+    return evaluator(game, game.player(network), agent_params, distributions)(where.evaluation, stacked(weights))
 
 
-def judge_learner(
-    config: Config,
+def evaluate_learner(
+    where: Worlds,
     game: Game,
     agent: Agent,
-    rates: list[Any],
-    laws: int = 1,
-    told: Callable[[Tree, Tree], Tree] = lambda rate, instance: rate,
-    fixed: tuple[Any, ...] = (),
-    runs: int | None = None,
-) -> Judged:
-    """A classical learner; of several choices of its rates, each law gets the one of least regret in other worlds.
+    candidates: Sequence[Any],
+    distributions: int = 1,
+    agent_params: Callable[[Tree, Tree], Tree] = lambda candidate, instance: candidate,
+    fixed: Sequence[Any] = (),
+) -> Comparison:
+    """A classical learner, tuned for each distribution: the candidate of least regret in the tuning episodes.
+
+    Args:
+        where: keys of episodes.
+        game: whose `instance(key, q)` draws from distribution q.
+        agent: the learner.
+        candidates: its params that are chosen from; a single one is not tuned.
+        distributions: Q.
+        agent_params: `(candidate, instance) -> params`.
+        fixed: params that are evaluated beside, and not chosen from.
 
     Returns:
-        Judged with W = 1, and then one for each of the `fixed` rates, which are not chosen from.
+        Comparison with W = 1 + len(fixed).
     """
-    shape = (len(rates) + len(fixed), config.seeds)
-    spread = lambda *leaves: jnp.broadcast_to(jnp.stack([jnp.asarray(x) for x in leaves])[:, None], shape)
-    streams = (TUNED, JUDGED) if len(rates) > 1 else (JUDGED,)
-    *tuned, judged = judge(config, game, agent, told, jax.tree.map(spread, *rates, *fixed), laws, runs, streams)
-    if not tuned:
-        return judged
-    best = tuned[0].course[: len(rates), ..., -1].mean(axis=-1).argmin(axis=0)
-    chosen = np.concatenate([best[None], np.arange(len(rates), shape[0])[:, None].repeat(laws, axis=1)])
-    return Judged(**{name: getattr(judged, name)[chosen, np.arange(laws)] for name in Judged._fields})
+    shape = (len(candidates) + len(fixed), where.evaluation.shape[0])
+
+    def spread(*leaves: Any) -> jax.Array:
+        return jnp.broadcast_to(jnp.stack([jnp.asarray(x) for x in leaves])[:, None], shape)
+
+    settings = jax.tree.map(spread, *candidates, *fixed)
+    evaluate = evaluator(game, agent, agent_params, distributions)
+    if len(candidates) == 1:
+        return evaluate(where.evaluation, settings)
+    final = evaluate(where.tuning, settings).cumulative_regret[: len(candidates), ..., -1]
+    best = final.mean(axis=-1).argmin(axis=0)
+    others = np.arange(len(candidates), shape[0])[:, None].repeat(distributions, axis=1)
+    chosen = np.concatenate([best[None], others])
+    found = evaluate(where.evaluation, settings)
+    return Comparison._make(values[chosen, np.arange(distributions)] for values in found)
 
 
-def join(parts: list[Judged]) -> Judged:
-    """Competitors of several calls as one list."""
-    return Judged(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in Judged._fields})
+def join(parts: Sequence[Comparison]) -> Comparison:
+    """Methods of several calls, one after the other."""
+    return Comparison._make(np.concatenate(values) for values in zip(*parts, strict=True))
+
+
+def stacked(weights: Mapping[str, Tree]) -> Tree:
+    """Weights of networks of one shape, leading axis [W] in the order given."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *weights.values())

@@ -6,10 +6,6 @@ from pathlib import Path
 from jaxdm.models.transformer import TransformerConfig
 from jaxdm.rmft.distillation import Distillation
 
-ARMS = 6
-"""Slots of a bandit; training leaves some of them unavailable, at random places."""
-
-
 BANDIT = Distillation(rounds=100, scenarios=96, rollouts=8, keep=5, steps=8, batch=64, rate=1e-2, decay=0.1)
 
 
@@ -31,10 +27,10 @@ SIMPLEX = dataclasses.replace(BALL, rounds=160, rollouts=64, keep=12, steps=6)
 ONLINE_NETWORK = TransformerConfig(width=32, layers=1, heads=1, position="none", mlp_ratio=2)
 
 
-SOLVED = Distillation(rounds=40, scenarios=32, rollouts=8, keep=4, steps=4, batch=32, rate=2e-3)
+DECISION_PROCESS = Distillation(rounds=40, scenarios=32, rollouts=8, keep=4, steps=4, batch=32, rate=2e-3)
 
 
-SOLVED_NETWORK = TransformerConfig(width=32, layers=2, heads=2, mlp_ratio=2)
+DECISION_PROCESS_NETWORK = TransformerConfig(width=32, layers=2, heads=2, mlp_ratio=2)
 
 
 ABLATED = Distillation(rounds=60, scenarios=16, rollouts=16, keep=8, steps=4, batch=32, rate=1e-2)
@@ -43,114 +39,133 @@ ABLATED = Distillation(rounds=60, scenarios=16, rollouts=16, keep=8, steps=4, ba
 ABLATED_NETWORK = TransformerConfig(width=16, layers=1, heads=1, position="none", mlp_ratio=1)
 
 
+PARTS = ("bandit", "simplex", "ball", "ablations", "drift", "pomdp", "mdp")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """Sizes of the study; every default is the quick preset's."""
+    """The regret-minimisation study; every default is the quick preset's."""
 
-    name: str = "quick"
-    """Of the preset, for the commands in the report."""
     seeds: int = 3
     """Training seeds, the unit of every interval."""
     runs: int = 512
-    """Worlds of each law and seed in which everyone is judged; where episodes are longer, fewer by that factor."""
+    """Evaluation episodes for each distribution and seed; where episodes are longer, fewer by that factor."""
     train_length: int = 50
     """Rounds of a bandit in training."""
     length: int = 100
-    """Rounds when judged."""
+    """Rounds of a bandit in evaluation."""
     stretch: int = 4
-    """How many times longer the longest judged horizon is."""
+    """How many times longer the longest horizon of evaluation is."""
     bandit: Distillation = BANDIT
-    """Fine-tuning on bandits that stand still."""
+    """Fine-tuning on stationary bandits."""
     bandit_network: TransformerConfig = BANDIT_NETWORK
+    deviations: tuple[float, ...] = (0.5, 1.0)
+    """Standard deviations of Gaussian rewards, which are not met in training."""
     drift: Distillation = DRIFT
-    """Fine-tuning on bandits whose means are all drawn anew, three times an episode in expectation."""
+    """Fine-tuning on switching bandits, whose means are all drawn anew at random rounds."""
     drift_network: TransformerConfig = DRIFT_NETWORK
+    drift_chance: float = 0.03
+    """Chance of a switch before each round."""
+    windows: tuple[int, ...] = (10, 20, 40)
+    """Rounds in the window of SW-UCB, which is tuned over them for each distribution."""
+    window_exploration: float = 0.6
+    """Width of the confidence intervals of SW-UCB."""
     online_length: int = 25
     """Rounds of online learning."""
     simplex: Distillation = SIMPLEX
-    """Fine-tuning on losses in [0, 1], three arms of five; noisy outputs make laws, and are imitated."""
+    """Fine-tuning on losses in [0, 1], three arms of five; the noisy outputs behind a decision are imitated."""
     ball: Distillation = BALL
     """Likewise on losses in the unit ball, two coordinates of four."""
     online_network: TransformerConfig = ONLINE_NETWORK
     """A single layer of softmax attention."""
     simplex_others: tuple[str, ...] = ()
+    """Other networks that are fine-tuned on the simplex: "linear attention", "two layers"."""
     ball_others: tuple[str, ...] = ("linear attention",)
-    """Beside it, on either set; also "two layers"."""
+    """Likewise on the ball."""
+    rate_scales: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+    """Rates `scale / sqrt(T)` that Hedge and FTRL are tuned over, for each distribution and horizon."""
     attacks: int = 16
-    """Sequences from which a network is attacked; the worst that is found counts."""
+    """Random loss sequences from which gradient ascent starts; the worst sequence found counts."""
     attack_steps: int = 100
     """Steps of gradient ascent."""
-    solved: Distillation = SOLVED
-    """Fine-tuning on rooms, with regret from the oracle's values and no labels of actions."""
-    solved_network: TransformerConfig = SOLVED_NETWORK
+    decision_process: Distillation = DECISION_PROCESS
+    """Fine-tuning on rooms (MDPs and POMDPs), with regret from the oracle's values and no labels of actions."""
+    decision_process_network: TransformerConfig = DECISION_PROCESS_NETWORK
     side: int = 3
-    """Cells along a wall of a dark room, and of one with hidden moods."""
+    """Cells along a wall of a dark room (MDP), and of a hidden-mode room (POMDP)."""
     horizon: int = 6
-    """Steps of an episode."""
+    """Steps of an episode in a room."""
     tasks: int = 1000
     """Rooms to train on; an eighth as many are held out."""
     sft_steps: tuple[int, int] = (300, 1000)
-    """Gradient steps of supervised fine-tuning, before regret, in MDPs and POMDPs: those take longer to be learnt."""
+    """Gradient steps of supervised fine-tuning (SFT), which comes first, in MDPs and in POMDPs."""
+    sft_rate: float = 3e-3
+    """Its peak learning rate."""
+    sft_batch: int = 32
+    """Sequences of its gradient step."""
     ablated: Distillation = ABLATED
-    """Fine-tuning in the smallest world, where switches are turned one at a time."""
+    """Fine-tuning on bandits with three arms, where one hyperparameter is changed at a time."""
     ablated_length: int = 20
+    """Rounds of these bandits."""
     ablated_network: TransformerConfig = ABLATED_NETWORK
-    teacher_steps: int = 300
-    """Gradient steps of rivals that imitate someone else, or descend regret."""
-    teacher_rate: float = 5e-3
+    shares: tuple[float, ...] = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)
+    """k / L, the shares of rollouts selected; that of `ablated` is among them."""
+    baseline_steps: int = 300
+    """Gradient steps of the baselines that imitate another agent, or descend regret."""
+    baseline_rate: float = 5e-3
     """Their peak learning rate."""
-    reinforce: tuple[float, ...] = (6e-4,)
+    baseline_batch: int = 64
+    """Rollouts of their gradient step."""
+    reinforce_rates: tuple[float, ...] = (6e-4,)
     """Learning rates that REINFORCE is tuned over, by the regret of its last rounds; the best of `paper`'s three."""
-    teacher_batch: int = 64
-    """Episodes of such a step."""
-    rivals: bool = True
-    """Whether rivals are trained too, and all judged on longer horizons and other rewards."""
-    parts: tuple[str, ...] = ("bandit", "simplex", "ball", "ablations", "drift", "pomdp", "mdp")
-    """What is studied, in the order in which it is begun: the longest first, and at the end what is short."""
+    baselines: bool = True
+    """Whether baselines are trained too, and all are evaluated on longer horizons and other rewards."""
+    parts: tuple[str, ...] = PARTS
+    """What is studied, the longest first, so that parts which run at once end together."""
     workers: int = 2
     """Parts that run at once."""
     seed: int = 0
-    """Of everything random."""
+    """Of all random streams."""
     results: Path = Path("results")
     """Where results go."""
 
 
-TINY = Distillation(rounds=2, scenarios=2, rollouts=4, keep=2, steps=2, batch=2)
+TOY_DISTILLATION = Distillation(rounds=2, scenarios=2, rollouts=4, keep=2, steps=2, batch=2)
 
 
-SPECK = dataclasses.replace(ABLATED_NETWORK, width=8)
+TOY_NETWORK = dataclasses.replace(ABLATED_NETWORK, width=8)
 
 
-LONG = dataclasses.replace(DRIFT, rounds=600, scenarios=256, rollouts=16, keep=8, steps=16, batch=256, rate=3e-3)
+PAPER_DRIFT = dataclasses.replace(DRIFT, rounds=600, scenarios=256, rollouts=16, keep=8, steps=16, batch=256, rate=3e-3)
 
 
 PRESETS = {
     "quick": Config(),
     "paper": Config(
-        name="paper",
         seeds=5,
         runs=4096,
         train_length=100,
-        bandit=dataclasses.replace(LONG, keep=10, decay=0.1),
+        bandit=dataclasses.replace(PAPER_DRIFT, keep=10, decay=0.1),
         bandit_network=TransformerConfig(width=64, layers=2, heads=2, position="none"),
         drift_network=TransformerConfig(),
-        drift=LONG,
+        drift=PAPER_DRIFT,
         simplex=dataclasses.replace(SIMPLEX, rounds=600, scenarios=256),
         ball=dataclasses.replace(BALL, rounds=600, scenarios=256),
-        solved=dataclasses.replace(SOLVED, rounds=400, scenarios=128, rollouts=16, keep=8, rate=1e-3),
-        solved_network=TransformerConfig(width=128, layers=4, heads=4),
+        decision_process=dataclasses.replace(
+            DECISION_PROCESS, rounds=400, scenarios=128, rollouts=16, keep=8, rate=1e-3
+        ),
+        decision_process_network=TransformerConfig(width=128, layers=4, heads=4),
         simplex_others=("linear attention", "two layers"),
         ball_others=("linear attention", "two layers"),
         side=5,
         horizon=15,
         tasks=3200,
         sft_steps=(5000, 5000),
-        teacher_steps=4000,
-        reinforce=(2e-4, 6e-4, 2e-3),
+        baseline_steps=4000,
+        reinforce_rates=(2e-4, 6e-4, 2e-3),
     ),
     "toy": Config(
-        name="toy",
-        rivals=False,
+        baselines=False,
         parts=("simplex", "ball"),
         seeds=2,
         runs=16,
@@ -161,23 +176,23 @@ PRESETS = {
         attacks=2,
         attack_steps=2,
         side=3,
-        reinforce=(5e-3,),
+        reinforce_rates=(5e-3,),
         horizon=3,
         tasks=8,
         sft_steps=(2, 2),
         ablated_length=4,
-        teacher_steps=2,
-        teacher_batch=2,
-        bandit=TINY,
-        drift=TINY,
-        simplex=dataclasses.replace(TINY, merge=True),
-        ball=TINY,
-        solved=TINY,
-        ablated=TINY,
-        bandit_network=SPECK,
-        drift_network=SPECK,
-        online_network=SPECK,
-        solved_network=SPECK,
-        ablated_network=SPECK,
+        baseline_steps=2,
+        baseline_batch=2,
+        bandit=TOY_DISTILLATION,
+        drift=TOY_DISTILLATION,
+        simplex=dataclasses.replace(TOY_DISTILLATION, merge=True),
+        ball=TOY_DISTILLATION,
+        decision_process=TOY_DISTILLATION,
+        ablated=TOY_DISTILLATION,
+        bandit_network=TOY_NETWORK,
+        drift_network=TOY_NETWORK,
+        online_network=TOY_NETWORK,
+        decision_process_network=TOY_NETWORK,
+        ablated_network=TOY_NETWORK,
     ),
 }

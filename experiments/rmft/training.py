@@ -1,13 +1,15 @@
 """Training in the regret-minimisation study: all seeds of a stage at once, with checkpoints beside the results."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.progress import bar
-from experiments.rmft.config import Config
+from experiments.streams import Use, stream
 from jaxdm import trainer
 from jaxdm.analysis import storage
 from jaxdm.rmft import distillation
@@ -16,72 +18,94 @@ from jaxdm.rmft.games import Game
 from jaxdm.types import Network, Tree
 
 
-def train(config: Config, stage: str, maker: trainer.Trainer, params: Tree, data: Tree, steps: int) -> trainer.Fit:
-    """One stage for all seeds, with checkpoints beside the results."""
-    return _fit(config, stage, maker, _begin(config, maker, params), data, steps)
+class Setup(NamedTuple):
+    """What all training of a study shares."""
+
+    seed: int  # of all random streams
+    seeds: int  # N, training seeds
+    folder: Path  # of checkpoints
+    identity: Any  # the study's configuration; checkpoints of another one are refused
 
 
-def start(config: Config, network: Network) -> Tree:
-    """The weights of round 0, leading axis [N]."""
-    return jax.jit(jax.vmap(network.init))(jax.random.split(jax.random.key(config.seed), config.seeds))
+def setup(seed: int, seeds: int, results: Path, identity: Any) -> Setup:
+    """The shared part of training; checkpoints go to `results/checkpoints/rmft/<hash of identity>/<stage>`."""
+    folder = results / "checkpoints" / "rmft" / storage.config_hash(identity)
+    return Setup(seed=seed, seeds=seeds, folder=folder, identity=identity)
+
+
+def initial_weights(shared: Setup, part: str, network: Network) -> Tree:
+    """The weights before fine-tuning, leading axis [N]."""
+    keys = jax.random.split(stream(shared.seed, Use.RMFT_INITIAL_WEIGHTS, part), shared.seeds)
+    return jax.jit(jax.vmap(network.init))(keys)
 
 
 def distil(
-    config: Config,
-    stage: str,
+    shared: Setup,
+    part: str,
     runs: Mapping[str, tuple[Distillation, Tree]],
     game: Game,
     network: Network,
     data: Tree = (),
+    stage: str = "",
 ) -> dict[str, trainer.Fit]:
-    """Fine-tune all seeds by regret; all runs are one program.
+    """Fine-tune all seeds by regret; all runs are one program, and meet the same instances.
 
     Args:
-        config: sizes.
-        stage: name, of checkpoints.
-        runs: name to how and from which weights, leading axis [N]; they differ in `distillation.HYPERPARAMETERS` alone.
+        shared: seeds and checkpoints.
+        part: of the study; stages of one part share their random stream.
+        runs: name to configuration and initial weights, leading axis [N]; configurations differ in
+            `distillation.HYPERPARAMETERS` alone.
         game: what is played.
-        network: who learns.
+        network: what is trained.
         data: what instances are drawn from.
+        stage: name that tells calls of one part apart.
     """
-    makers = [distillation.make_trainer(how, game, network) for how, _ in runs.values()]
-    states = [_begin(config, maker, params) for maker, (_, params) in zip(makers, runs.values(), strict=True)]
+    makers = [distillation.make_trainer(config, game, network) for config, _ in runs.values()]
+    keys = jax.random.split(stream(shared.seed, Use.RMFT_TRAINING, part), shared.seeds)
+    states = [jax.vmap(maker.init)(keys, params) for maker, (_, params) in zip(makers, runs.values(), strict=True)]
     rounds = next(iter(runs.values()))[0].rounds
     joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *states)
-    whole = _fit(config, stage, makers[0], joined, data, rounds)
-    part = lambda i: slice(i * config.seeds, (i + 1) * config.seeds)
-    return {
-        name: trainer.Fit(
-            state=jax.tree.map(lambda x, i=i: x[part(i)], whole.state),
-            losses=np.asarray(whole.losses[part(i)]),
+    whole = _fit(shared, f"{part} {stage}".strip(), makers[0], joined, data, rounds)
+    fits = {}
+    for i, name in enumerate(runs):
+        rows = slice(i * shared.seeds, (i + 1) * shared.seeds)
+        fits[name] = trainer.Fit(
+            state=jax.tree.map(lambda x, rows=rows: x[rows], whole.state),
+            losses=np.asarray(whole.losses[rows]),
             seconds=whole.seconds / len(runs),
         )
-        for i, name in enumerate(runs)
-    }
+    return fits
 
 
-def imitate(config: Config, stage: str, loss: Callable[..., jax.Array], params: Tree) -> trainer.Fit:
-    """Train all seeds on a rival's loss."""
-    maker = trainer.make(loss, trainer.adamw(config.teacher_rate, config.teacher_steps))
-    return train(config, stage, maker, params, (), config.teacher_steps)
-
-
-def stacked(weights: dict[str, Tree]) -> Tree:
-    """Weights of networks of one shape, leading axis [W] in the order given."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *weights.values())
-
-
-def _begin(config: Config, maker: trainer.Trainer, params: Tree) -> trainer.TrainState:
-    stream = jax.random.fold_in(jax.random.key(config.seed), 2)
-    return jax.vmap(maker.init)(jax.random.split(stream, config.seeds), params)
+def train(
+    shared: Setup,
+    part: str,
+    stage: str,
+    loss: Callable[..., jax.Array],
+    params: Tree,
+    rate: float,
+    steps: int,
+    data: Tree = (),
+) -> Tree:
+    """The weights of all seeds after training on a loss; every stage has its own random stream."""
+    maker = trainer.make(loss, trainer.adamw(rate, steps))
+    keys = jax.random.split(stream(shared.seed, Use.RMFT_BASELINES, part, stage), shared.seeds)
+    return _fit(shared, f"{part} {stage}", maker, jax.vmap(maker.init)(keys, params), data, steps).state.params
 
 
 def _fit(
-    config: Config, stage: str, maker: trainer.Trainer, state: trainer.TrainState, data: Tree, steps: int
+    shared: Setup, stage: str, maker: trainer.Trainer, state: trainer.TrainState, data: Tree, steps: int
 ) -> trainer.Fit:
-    folder = config.results / "checkpoints" / "rmft" / storage.config_hash(config) / stage
     every = next(size for size in range(max(1, steps // 4), 0, -1) if steps % size == 0)
+    identity = [shared.identity, stage]
     with bar(f"rmft {stage}, {state.step.shape[0]} runs", steps) as progress:
         return trainer.fit(
-            maker, state, data, steps, every=every, folder=folder, identity=[config, stage], progress=progress
+            maker,
+            state,
+            data,
+            steps,
+            every=every,
+            folder=shared.folder / stage,
+            identity=identity,
+            progress=progress,
         )

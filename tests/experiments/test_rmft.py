@@ -1,4 +1,4 @@
-"""The regret-minimisation study at toy size, its findings and its figures."""
+"""The regret-minimisation study at toy size, its claims and its figures."""
 
 import dataclasses
 
@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from experiments.rmft import __main__ as rmft_study
-from experiments.rmft import ablations, bandit, decision_processes, drift
+from experiments.rmft import ablations, bandit, comparison, decision_processes, drift, training
 from experiments.rmft import online as rmft_online
-from experiments.rmft.bandit import explored
 from experiments.rmft.claims import claims
-from experiments.rmft.comparison import JUDGED, TUNED, Judged, judge, judge_learner
-from experiments.rmft.config import ARMS, PRESETS, Config
-from experiments.rmft.training import start
+from experiments.rmft.comparison import Comparison, evaluate_learner, evaluator, worlds
+from experiments.rmft.config import PRESETS
 from figures import rmft as figure
+from jaxdm import trainer
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import read_claims
+from jaxdm.analysis.storage import named
 from jaxdm.envs import online
 from jaxdm.learners import online as learners
 from jaxdm.models.transformer import network
@@ -29,114 +29,201 @@ TOY = PRESETS["toy"]
 COMMAND = "python -m experiments.rmft toy"
 
 
+def shared(config, folder):
+    return training.setup(config.seed, config.seeds, folder, config)
+
+
 def test_a_toy_run_is_stored_whole(tmp_path):
     path = rmft_study.main(dataclasses.replace(TOY, parts=("bandit",), results=tmp_path), COMMAND)
     metrics = storage.read_result(path).metrics
-    methods = metrics["bandit_methods"].values.tolist()
-    assert methods == ["round 0", "RMFT", "UCB1", "Thompson"]
-    assert metrics["bandit_course"].shape == (4, len(bandit.LAWS), TOY.seeds, TOY.length)
-    assert np.all(np.diff(metrics["bandit_course"].values, axis=-1) >= -1e-5)
-    assert metrics["bandit_rounds"].shape == (TOY.seeds, TOY.bandit.rounds)
+    regret = metrics["bandit_regret"]
+    assert regret.dims == ("method", "distribution", "seed", "round")
+    assert regret["method"].values.tolist() == ["round 0", "RMFT", "UCB1", "Thompson"]
+    assert regret["distribution"].values.tolist() == list(bandit.DISTRIBUTIONS)
+    assert regret["round"].values.tolist() == list(range(1, TOY.length + 1))
+    assert np.all(np.diff(regret.values, axis=-1) >= -1e-5)
+    assert metrics["bandit_training_regret"].sel(method="RMFT").shape == (TOY.seeds, TOY.bandit.rounds)
     rows = read_claims(path / "claims.json")
     assert {"RMFT-bandit", "RMFT-Thompson", "RMFT-explore-1"} <= {row.id for row in rows}
+    assert {row.command for row in rows} == {COMMAND}
     assert [drawn.name for drawn in figure.draw(tmp_path)] == ["rmft_training", "rmft_regret"]
 
 
-def test_an_attack_starts_from_drawn_sequences_and_only_gains():
-    """Arms that do not count are never best, and the regret of T rounds on losses in [0, 1] is at most T."""
-    game = rmft_online.game("simplex", TOY.online_length, ("uniform",))
+def test_no_random_stream_meets_another(tmp_path, monkeypatch):
+    """Initial weights once shared their keys with training: `split(key, n)[i] == fold_in(key, i)`."""
+    seeds = 5
+    key = jax.random.key(0)
+    assert jnp.all(jax.random.split(key, seeds)[2] == jax.random.fold_in(key, 2))
+    setup = training.setup(0, seeds, tmp_path, "streams")
+    used = {}
+    monkeypatch.setattr(training, "_fit", lambda shared, stage, maker, state, data, steps: keep(used, stage, state))
+    game = rmft_online.loss_game("ball", 3, ("uniform",))
     net = network(TOY.online_network, game.features, game.outputs)
-    weights = {"one": start(TOY, net)}
-    found = [
-        rmft_online.attacked(dataclasses.replace(TOY, attack_steps=steps), "simplex", 3, game, net, weights)
-        for steps in (0, 10)
-    ]
+    weights = {"w": jnp.zeros((seeds, 1))}
+    for part in ("simplex", "ball"):
+        drawing = net._replace(init=lambda key: key)
+        used[part, "weights"] = training.initial_weights(setup, part, drawing)
+        training.distil(setup, part, {"RMFT": (TOY.ball, weights)}, game, net)
+        for stage in ("SFT", "more SFT"):
+            training.train(setup, part, stage, lambda params, key, data: 0.0, weights, 0.1, 2)
+    for seed in (0, 1):
+        where = comparison.worlds(seed, seeds, 4)
+        used |= {(seed, name): keys for name, keys in where._asdict().items()}
+    found = [np.asarray(jax.random.key_data(keys)).reshape(-1, 2) for keys in used.values()]
+    flat = np.concatenate(found)
+    assert len(used) == 12
+    assert len(np.unique(flat, axis=0)) == len(flat)
+
+
+def keep(used, stage, state):
+    used[stage] = state.key
+    return trainer.Fit(state=state, losses=np.zeros((state.key.shape[0], 1)), seconds=0.0)
+
+
+def test_an_attack_starts_from_drawn_sequences_and_only_gains(tmp_path):
+    """Arms that do not count are never best, and the regret of T rounds on losses in [0, 1] is at most T."""
+    length = TOY.online_length
+    game = rmft_online.loss_game("simplex", length, ("uniform",))
+    net = network(TOY.online_network, game.features, game.outputs)
+    weights = {"one": training.initial_weights(shared(TOY, tmp_path), "simplex", net)}
+    keys = jax.random.split(jax.random.key(5), TOY.attacks)
+    found = [rmft_online.attacked(keys, "simplex", 3, length, steps, game, net, weights) for steps in (0, 10)]
     assert found[0].shape == (1, TOY.seeds)
     assert np.all(found[1] > found[0] + 0.01)
-    assert np.all((found[0] > 0) & (found[1] < TOY.online_length))
+    assert np.all((found[0] > 0) & (found[1] < length))
 
 
-def test_solved_worlds_are_judged_on_the_scale_of_the_oracle_and_uniform_play(tmp_path):
+def test_decision_processes_are_evaluated_on_the_scale_of_the_oracle_and_uniform_play(tmp_path):
     found = decision_processes.study(dataclasses.replace(TOY, results=tmp_path, runs=256), "mdp")
-    gap = dict(zip(found["mdp_methods"], found["mdp_gap"], strict=True))
-    assert set(gap) == set(decision_processes.METHODS)
-    np.testing.assert_allclose(gap["round 0"], 1, atol=0.5)  # a network of random weights plays almost uniformly
-    assert found["mdp_rounds"].shape == found["mdp_rounds_after"].shape == (TOY.seeds, TOY.solved.rounds)
-    assert all(np.all(value > 0) for value in gap.values())
+    gap = found["mdp_gap"]
+    assert gap["method"].values.tolist() == list(decision_processes.METHODS)
+    np.testing.assert_allclose(gap.sel(method="round 0"), 1, atol=0.5)  # random weights play almost uniformly
+    curves = found["mdp_training_regret"]
+    for method in ("RMFT from scratch", "RMFT after SFT"):
+        assert curves.sel(method=method).shape == (TOY.seeds, TOY.decision_process.rounds)
+    assert np.all(gap.values > 0)
+
+
+SEEDS, ROUNDS = np.arange(3), np.arange(1, 17)
 
 
 def synthetic() -> dict:
     """Results of every part, in which the fine-tuned network is best everywhere."""
-    rng, seeds, rounds = np.random.default_rng(0), 3, np.arange(1, 17.0)
-    noise = lambda *shape: 1 + 0.01 * rng.random(shape)
-    course = lambda levels, laws: (
-        np.asarray(levels)[:, None, None, None] * noise(len(levels), laws, seeds, 1) * rounds**0.5
+    rng = np.random.default_rng(0)
+
+    def noise(*shape):
+        return 1 + 0.01 * rng.random(shape)
+
+    def curves(levels, distributions):
+        level = np.asarray(list(levels.values()))[:, None, None, None]
+        values = level * noise(len(levels), len(distributions), len(SEEDS), 1) * ROUNDS**0.5
+        return named(values, method=list(levels), distribution=distributions, seed=SEEDS, round=ROUNDS)
+
+    def trained(*methods):
+        values = noise(len(methods), len(SEEDS), 12)
+        return named(values, method=methods, seed=SEEDS, training_round=np.arange(1, 13))
+
+    levels = {"round 0": 9, "RMFT": 2, "REINFORCE": 3, "distilled UCB1": 4, "UCB1": 5, "Thompson": 3}
+    followed = {name: levels[name] for name in ("round 0", "RMFT", "UCB1", "Thompson")}
+    some = curves({name: levels[name] for name in ("round 0", "RMFT", "UCB1")}, ["0.5", "1.0"])
+    gaussian = some.isel(round=-1, drop=True).rename(distribution="deviation").assign_coords(deviation=[0.5, 1.0])
+    regret = curves(levels, bandit.DISTRIBUTIONS)
+    ones = regret.isel(round=-1, drop=True) * 0 + 0.01
+    found = {"bandit_regret": regret, "bandit_suffix_failure": ones, "bandit_min_fraction": ones + 0.3}
+    found |= {"bandit_long_regret": long(curves(followed, ["training"]).isel(distribution=0, drop=True))}
+    found |= {"bandit_gaussian_regret": gaussian, "bandit_training_regret": trained("RMFT", "REINFORCE")}
+    found |= {"bandit_seconds": 1.0, "bandit_train_length": 8}
+    levels = dict(zip(drift.METHODS, [9, 2, 5, 4, 3], strict=True))
+    dynamic = curves(levels, drift.DISTRIBUTIONS)
+    waiting = dynamic.isel(distribution=1, round=-1, drop=True)
+    found |= {"drift_regret": dynamic, "drift_first_play": waiting, "drift_settled": waiting}
+    found |= {
+        "drift_optimal_play": dynamic.isel(distribution=1, drop=True) / 40,
+        "drift_training_regret": trained("RMFT"),
+    }
+    for decisions, learner in rmft_online.CLASSICAL.items():
+        suite = rmft_online.evaluation_suite(decisions).names
+        regret = curves({"round 0": 9, "RMFT": 2, learner: 2, "follow the leader": 3}, suite)
+        final = regret.isel(round=-1, drop=True)
+        others = final.sel(method=["RMFT"]).rename(method="network").assign_coords(network=["two layers"])
+        part = {
+            "regret": regret,
+            "long_regret": long(regret),
+            "trained": named([name in rmft_online.TRAINED[decisions] for name in suite], distribution=suite),
+            "attacked_regret": final.sel(method=["round 0", "RMFT"]).isel(distribution=0, drop=True) / 9,
+            "guarantee": 2.0,
+            "other_networks_regret": others,
+            "training_regret": trained("RMFT"),
+        }
+        found |= {f"{decisions}_{name}": value for name, value in part.items()}
+    for kind in ("mdp", "pomdp"):
+        gaps = np.asarray([1, 0.5, 0.4, 0.2, 0.3])[:, None] * noise(5, len(SEEDS))
+        found[f"{kind}_gap"] = named(gaps, method=decision_processes.METHODS, seed=SEEDS)
+        found[f"{kind}_training_regret"] = trained("RMFT from scratch", "RMFT after SFT")
+    variants = list(ablations.variants(TOY.ablated, TOY.shares))
+    final = np.where(np.asarray(variants) == "default", 1.0, 3.0)[:, None] * noise(len(variants), len(SEEDS))
+    shares = trained(*map(str, TOY.shares)).rename(method="share").assign_coords(share=list(TOY.shares))
+    found |= {"ablation_regret": named(final, variant=variants, seed=SEEDS), "ablation_training_regret": shares}
+    return found | {"ablation_initial_regret": named(noise(len(SEEDS)), seed=SEEDS), "ablation_identical": True}
+
+
+def long(regret):
+    """The same curves on a horizon of four times as many rounds."""
+    return regret.isel(round=np.repeat(np.arange(len(ROUNDS)), 4)).assign_coords(
+        round=np.arange(1, 4 * len(ROUNDS) + 1)
     )
-    bandits = ["round 0", "RMFT", "REINFORCE", "distilled UCB1", "UCB1", "Thompson"]
-    found = {"bandit_methods": bandits, "bandit_laws": bandit.LAWS, "bandit_seconds": 1.0}
-    found |= {"bandit_course": course([9, 2, 3, 4, 5, 3], 6), "bandit_longer": course([9, 2, 5, 3], 1)[:, 0]}
-    found |= {"bandit_gaussian": course([9, 2, 5], 2)[..., -1], "bandit_deviations": (0.5, 1.0)}
-    found |= {"bandit_never_best": 0.01 * noise(6, 6, seeds), "bandit_min_fraction": 0.3 * noise(6, 6, seeds)}
-    levels = [9, 2, 5, 4, 3]
-    found |= {"drift_methods": drift.METHODS, "drift_laws": drift.LAWS, "drift_course": course(levels, 4)}
-    found |= {"drift_switch": np.asarray(levels)[:, None] * noise(5, seeds), "drift_right": noise(5, seeds, 16) / 2}
-    found |= {"drift_settled": found["drift_switch"]}
-    for place in ("simplex", "ball"):
-        laws = rmft_online.evaluation_suite(place).names
-        found |= {f"{place}_methods": ["round 0", "RMFT", "Hedge, tuned", "follow the leader"], f"{place}_laws": laws}
-        found |= {f"{place}_{horizon}": course([9, 2, 2, 3], len(laws)) for horizon in ("course", "longer")}
-        found |= {f"{place}_trained": len(rmft_online.TRAINED[place]), f"{place}_attacked": noise(2, seeds)}
-        found |= {f"{place}_other_networks": ["two layers"], f"{place}_others": noise(1, len(laws), seeds)}
-    for kind in decision_processes.KINDS:
-        gaps = np.asarray([1, 0.5, 0.4, 0.2, 0.3])[:, None] * noise(5, seeds)
-        found |= {f"{kind}_methods": decision_processes.METHODS, f"{kind}_gap": gaps}
-    names = list(ablations.variants(TOY.ablated))
-    regret = np.where(np.asarray(names) == "default", 1.0, 3.0)[:, None] * noise(len(names), seeds)
-    found |= {"ablation_names": names, "ablation_regret": regret, "ablation_shares": ablations.SHARES}
-    found |= {"ablation_courses": noise(5, seeds, 12), "ablation_start": noise(seeds), "ablation_identical": True}
-    return found | {name: noise(seeds, 12) for name in figure.CURVES}
 
 
-FULL = dataclasses.replace(Config(), name="quick")
-
-
-def test_findings_follow_the_numbers():
+def test_claims_follow_the_numbers():
     metrics = synthetic()
-    rows = claims(FULL, metrics)
+    rows = claims(metrics)
     assert {row.verdict for row in rows} == {"holds"}
     assert len({row.id for row in rows}) == len(rows)
-    metrics["bandit_course"][1] *= 10
-    metrics["simplex_longer"][1] = np.arange(1, 17.0) ** 1.2
-    worse = {row.id: row.verdict for row in claims(FULL, metrics)}
+    metrics["bandit_regret"].loc[{"method": "RMFT"}] *= 10
+    metrics["simplex_long_regret"].loc[{"method": "RMFT"}] = np.arange(1, 65.0) ** 1.2
+    worse = {row.id: row.verdict for row in claims(metrics)}
     assert worse["RMFT-bandit"] == worse["RMFT-simplex-longer-exponent"] == "differs"
     assert worse["RMFT-drift"] == "holds"
 
 
+def test_claims_and_figures_do_not_depend_on_the_order_of_an_axis(tmp_path):
+    metrics = synthetic()
+    turned = {
+        name: value.isel({axis: slice(None, None, -1) for axis in {"method", "distribution", "seed"} & set(value.dims)})
+        for name, value in metrics.items()
+        if hasattr(value, "dims")
+    }
+    for one, other in zip(claims(metrics), claims(metrics | turned), strict=True):
+        assert (one.id, one.verdict) == (other.id, other.verdict)
+        np.testing.assert_allclose(one.measured, other.measured, rtol=1e-9, atol=1e-12)
+
+
 def test_figures_show_every_part(tmp_path):
     assert figure.draw(tmp_path) == []
-    storage.write_result(tmp_path, "rmft", {"seed": 0}, rmft_study.named_metrics(synthetic()), COMMAND)
+    storage.write_result(tmp_path, "rmft", {"seed": 0}, synthetic(), COMMAND)
     drawn = {item.name: item for item in figure.draw(tmp_path)}
     assert len(drawn) == 6
-    assert [axes.get_title() for axes in drawn["rmft_regret"].figure.axes] == list(bandit.LAWS[:3])
-    assert len(drawn["rmft_switches"].figure.axes[1].get_yticklabels()) == len(ablations.variants(TOY.ablated))
-    assert "the same bits" in drawn["rmft_switches"].caption
+    assert [axes.get_title() for axes in drawn["rmft_regret"].figure.axes] == list(bandit.DISTRIBUTIONS[:3])
+    variants = ablations.variants(TOY.ablated, TOY.shares)
+    assert len(drawn["rmft_ablations"].figure.axes[1].get_yticklabels()) == len(variants)
+    assert "the same bits" in drawn["rmft_ablations"].caption
 
 
-def test_laws_of_bandits_have_their_arms_and_gaps():
+def test_distributions_of_bandits_have_their_arms_and_gaps():
     draw = jax.jit(jax.vmap(bandit.draw, (0, None)))
-    for law, (name, arms) in enumerate(zip(bandit.LAWS, bandit.SIZES, strict=True)):
-        worlds = draw(jax.random.split(jax.random.key(law), 50), law)
+    for index, (name, arms) in enumerate(zip(bandit.DISTRIBUTIONS, bandit.AVAILABLE, strict=True)):
+        worlds = draw(jax.random.split(jax.random.key(index), 50), index)
         counts = np.asarray(worlds.available.sum(axis=-1))
-        assert set(counts.tolist()) == ({4, 5} if law == 0 else {arms})
+        assert set(counts.tolist()) == ({4, 5} if index == 0 else {arms})
         means = np.sort(np.where(worlds.available, worlds.mean[:, 0], np.inf), axis=-1)
         if "gap" in name:
             gap = float(name.split("gap ")[1])
             np.testing.assert_allclose(means[:, arms - 1] - means[:, 0], gap, rtol=1e-5)
-        assert worlds.mean.shape[-1] == ARMS
+        assert worlds.mean.shape[-1] == bandit.ARMS
 
 
-def test_drifting_laws_change_when_they_should():
-    draw = jax.jit(jax.vmap(lambda key, law: drift.draw(key, law, 20), (0, None)))
+def test_drifting_bandits_change_when_they_should():
+    draw = jax.jit(jax.vmap(lambda key, index: drift.draw(key, index, 20, 0.03), (0, None)))
     keys = jax.random.split(jax.random.key(0), 8)
     changed = np.asarray(draw(keys, 1).mean)
     moves = np.abs(np.diff(changed, axis=1)).max(axis=-1)
@@ -150,52 +237,54 @@ def test_exploration_is_measured_among_the_available():
     right[..., 0, :, :2] = 1
     right[..., 1, :, 3] = 1
     rank = np.asarray([0, 0, 1, 1]) * np.ones((1, 1, 2, 1, 4), int)
-    seen = explored(Judged(course=right[..., 0, :], right=right, rank=rank.astype(int)), [2], 4)
-    np.testing.assert_array_equal(seen["never_best"][0, 0], [1, 0])
-    np.testing.assert_array_equal(seen["min_fraction"], np.ones((1, 1, 2)))
+    compared = Comparison(cumulative_regret=right[..., 0, :], optimal_play=right, arm=rank.astype(int))
+    failures, fractions = bandit.explored(compared, (2,), 4)
+    np.testing.assert_array_equal(failures[0, 0], [1, 0])
+    np.testing.assert_array_equal(fractions, np.ones((1, 1, 2)))
 
 
 def test_waiting_counts_rounds_until_it_happens_and_all_where_it_never_does():
     reached = np.zeros((2, 2, 5), bool)
     reached[0, 0, 3] = reached[0, 1, 0] = reached[1, 0, 4] = True
-    np.testing.assert_array_equal(drift.waited(reached), [1.5, 4.5])
+    np.testing.assert_array_equal(drift.rounds_until(reached), [1.5, 4.5])
 
 
-def test_a_learner_that_knows_which_arms_count_plays_as_if_there_were_no_others():
+def test_a_learner_among_available_arms_plays_as_if_there_were_no_others():
     available = jnp.asarray([True, False, True, True, False])
     plan = jax.random.uniform(jax.random.key(0), (6, 5))
     whole = jnp.where(available, plan, 1.0)
     rate = learners.rate(2.0)
-    knowing = rmft_online.knowing(learners.hedge(5), "simplex")
-    found = online.play(jax.random.key(1), whole, knowing, (rate, available))
+    agent = rmft_online.among_available(learners.hedge(5), "simplex")
+    found = online.play(jax.random.key(1), whole, agent, (rate, available))
     alone = online.play(jax.random.key(1), plan[:, np.asarray(available)], learners.hedge(3), rate)
     np.testing.assert_allclose(found[:, np.asarray(available)], alone, rtol=1e-5)
     assert np.all(found[:, ~np.asarray(available)] == 0)
 
 
-def test_rates_are_chosen_in_other_worlds_for_each_law():
-    """The rate of least regret on the tuning stream is shown on the judged one, law by law."""
-    game = rmft_online.everywhere("simplex", 6)
-    config, laws = dataclasses.replace(TOY, runs=8), 4
+def test_rates_are_tuned_in_other_episodes_for_each_distribution():
+    """The rate of least regret on the tuning stream is shown on the evaluation stream, distribution by distribution."""
+    game, count = rmft_online.suite_game("simplex", 6), 4
+    where = worlds(TOY.seed, TOY.seeds, 8)
     rates = [learners.rate(scale) for scale in (0.01, 50.0)]
-    told = lambda rate, instance: (rate, instance.available)
-    agent = rmft_online.classic("simplex")
-    shown = judge_learner(config, game, agent, rates, laws, told, fixed=(rates[1],)).course
+    agent, agent_params = rmft_online.classical("simplex"), rmft_online.with_available
+    found = evaluate_learner(where, game, agent, rates, count, agent_params, fixed=(rates[1],))
+    shown = found.cumulative_regret
     assert shown.shape[0] == 2
-    known = jax.tree.map(lambda *x: jnp.broadcast_to(jnp.stack(x)[:, None], (2, TOY.seeds)), *rates)
-    tuning, judged = judge(config, game, agent, told, known, laws, streams=(TUNED, JUDGED))
-    for q in range(laws):
-        best = int(np.argmin(tuning.course[:, q, :, -1].mean(axis=-1)))
-        np.testing.assert_array_equal(shown[:, q], judged.course[[best, 1], q])
-    assert np.any(tuning.course != judged.course)
+    settings = jax.tree.map(lambda *x: jnp.broadcast_to(jnp.stack(x)[:, None], (2, TOY.seeds)), *rates)
+    evaluate = evaluator(game, agent, agent_params, count)
+    tuning, evaluated = (evaluate(keys, settings).cumulative_regret for keys in (where.tuning, where.evaluation))
+    for q in range(count):
+        best = int(np.argmin(tuning[:, q, :, -1].mean(axis=-1)))
+        np.testing.assert_array_equal(shown[:, q], evaluated[[best, 1], q])
+    assert np.any(tuning != evaluated)
 
 
 def test_every_variant_is_a_valid_configuration():
     for preset in PRESETS.values():
-        for how in (preset.bandit, preset.drift, preset.simplex, preset.ball, preset.solved):
-            distillation.validate(how)
-        for how in ablations.variants(preset.ablated).values():
-            distillation.validate(how)
+        for config in (preset.bandit, preset.drift, preset.simplex, preset.ball, preset.decision_process):
+            distillation.validate(config)
+        for config in ablations.variants(preset.ablated, preset.shares).values():
+            distillation.validate(config)
 
 
 @pytest.mark.parametrize(
