@@ -57,9 +57,9 @@ def training(result: storage.Result) -> Drawn:
     lines = ["RMFT", "REINFORCE", "RMFT after SFT"]
     handles = {}
     for axes, (part, name) in zip(panels, shown.items(), strict=True):
-        for method in names(result.metrics[name], "method"):
+        for method in names(result.metrics[name], "agent"):
             label = method.removesuffix(" from scratch")
-            curve(axes, result.metrics[name].sel(method=method), "training_round", label, lines.index(label))
+            curve(axes, result.metrics[name].sel(agent=method), "training_round", label, lines.index(label))
         axes.set(title=PARTS[part], xlabel="round", ylim=(0, None))
         handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     panels[0].set_ylabel("regret of the rollouts")
@@ -78,13 +78,13 @@ def regret(result: storage.Result) -> Drawn:
     distributions = ("training", "K=5, gap 0.2", "K=4, gap 0.5")
     figure, panels = style.panels(len(distributions), width=style.PAGE, height=2.9)
     for axes, distribution in zip(panels, distributions, strict=True):
-        for order, method in enumerate(names(values, "method")):
-            curve(axes, values.sel(distribution=distribution, method=method), "round", method, order)
+        for order, method in enumerate(names(values, "agent")):
+            curve(axes, values.sel(distribution=distribution, agent=method), "round", method, order)
         axes.set(title=distribution, xlabel="round", ylim=(0, None))
     panels[0].set_ylabel("regret")
     style.legend_above(figure, panels[0])
     task = distributions[1]
-    ours = {"method": "RMFT", "distribution": task}
+    ours = {"agent": "RMFT", "distribution": task}
     failures = float(result.metrics["bandit_suffix_failure"].sel(ours).mean())
     least = float(result.metrics["bandit_min_fraction"].sel(ours).mean())
     caption = (
@@ -110,8 +110,8 @@ def transfer(result: storage.Result) -> Drawn:
     shown = {"round 0": "before", "RMFT": "after", "Thompson": "Thompson"}
     shares = []
     for method in shown:
-        known = [row for row in rows.values() if method in names(row, "method")]  # all but the last rows
-        shares.append([(row.sel(method=method) / row.sel(method="UCB1")).values for row in known])
+        known = [row for row in rows.values() if method in names(row, "agent")]  # all but the last rows
+        shares.append([(row.sel(agent=method) / row.sel(agent="UCB1")).values for row in known])
     dots(axes, list(rows), shares, list(shown.values()))
     axes.axvline(1, color="black", linewidth=0.8, linestyle="--")
     axes.set(xlabel="regret as a share of UCB1's", xlim=(0, None))
@@ -130,15 +130,15 @@ def drift(result: storage.Result) -> Drawn:
     values = result.metrics["drift_regret"].sel(distribution="switching (training)")
     optimal = result.metrics["drift_optimal_play"]
     figure, (left, right) = style.panels(2, width=style.PAGE, height=2.8)
-    for order, method in enumerate(names(values, "method")):
-        curve(left, values.sel(method=method), "round", method, order)
-        curve(right, optimal.sel(method=method), "round", method, order)
+    for order, method in enumerate(names(values, "agent")):
+        curve(left, values.sel(agent=method), "round", method, order)
+        curve(right, optimal.sel(agent=method), "round", method, order)
     left.set(title="means redrawn at random", xlabel="round", ylabel="dynamic regret", ylim=(0, None))
     right.set(title="one switch, at half time", xlabel="round", ylabel="best arm played, share of runs", ylim=(0, 1))
     style.legend_above(figure, left)
     first, settled = (result.metrics[name].mean("seed") for name in ("drift_first_play", "drift_settled"))
-    waits = [f"{name} waits {float(first.sel(method=name)):.1f} rounds" for name in names(first, "method")]
-    settles = [f"{name} {float(settled.sel(method=name)):.1f}" for name in names(settled, "method")]
+    waits = [f"{name} waits {float(first.sel(agent=name)):.1f} rounds" for name in names(first, "agent")]
+    settles = [f"{name} {float(settled.sel(agent=name)):.1f}" for name in names(settled, "agent")]
     caption = (
         "Bandits whose means move. Left: dynamic regret on the training distribution. Right: one arm pays 0.9, and "
         "after half time another one: look at how fast each line comes back. Until the new best arm is first played "
@@ -161,13 +161,13 @@ def online(result: storage.Result) -> Drawn:
             f"{name.replace('_', ' ')}{' *' if bool(trained.sel(distribution=name)) else ''}"
             for name in names(final, "distribution")
         ]
-        methods = [name.replace("Hedge", "classical").replace("FTRL", "classical") for name in names(final, "method")]
-        dots(axes, labels, list(final.transpose("method", "distribution", "seed").values), methods)
+        methods = [name.replace("Hedge", "classical").replace("FTRL", "classical") for name in names(final, "agent")]
+        dots(axes, labels, list(final.transpose("agent", "distribution", "seed").values), methods)
         axes.set(title=decisions, xlabel=f"regret after {int(final['round'])} rounds")
         axes.set_xscale("symlog", linthresh=1)
     style.legend_above(figure, panels[0], columns=3)
     attacks = [
-        f"{float(metrics[f'{name}_attacked_regret'].sel(method='RMFT').mean()):.1f} on the {name}"
+        f"{float(metrics[f'{name}_attacked_regret'].sel(agent='RMFT').mean()):.1f} on the {name}"
         for name in sets
         if f"{name}_attacked_regret" in metrics
     ]

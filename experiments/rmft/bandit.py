@@ -110,7 +110,7 @@ def training_regret(curves: dict[str, np.ndarray]) -> xr.DataArray:
     """Mean regret of the rollouts of every round of fine-tuning."""
     seeds, rounds = next(iter(curves.values())).shape
     values = np.stack(list(curves.values()))
-    return named(values, method=list(curves), seed=np.arange(seeds), training_round=np.arange(1, rounds + 1))
+    return named(values, agent=list(curves), seed=np.arange(seeds), training_round=np.arange(1, rounds + 1))
 
 
 def classical(where: Worlds, game: games.Game, distributions: int = len(DISTRIBUTIONS)) -> list[Comparison]:
@@ -125,7 +125,7 @@ def described(compared: Comparison, methods: tuple[str, ...]) -> dict[str, xr.Da
     """Regret, SuffFailFreq at half time, `K MinFrac` at the end, and how often the optimal arm is played."""
     regret = compared.cumulative_regret
     seeds, rounds = np.arange(regret.shape[2]), np.arange(1, regret.shape[3] + 1)
-    axes: dict[str, Any] = {"method": methods, "distribution": DISTRIBUTIONS, "seed": seeds}
+    axes: dict[str, Any] = {"agent": methods, "distribution": DISTRIBUTIONS, "seed": seeds}
     failures, fractions = explored(compared, AVAILABLE, len(rounds))
     return {
         "bandit_regret": named(regret, **axes, round=rounds),
@@ -152,7 +152,7 @@ def on_longer_horizon(where: Worlds, length: int, net: Network, weights: dict[st
     compared = join([evaluate_networks(where, game, net, weights), *classical(where, game, 1)])
     regret = compared.cumulative_regret[:, 0]
     methods = (*weights, *CLASSICAL)
-    return named(regret, method=methods, seed=np.arange(regret.shape[1]), round=np.arange(1, length + 1))
+    return named(regret, agent=methods, seed=np.arange(regret.shape[1]), round=np.arange(1, length + 1))
 
 
 def on_gaussian_rewards(
@@ -168,7 +168,7 @@ def on_gaussian_rewards(
     networks = evaluate_networks(where, game, net, weights, len(deviations))
     ucb = evaluate_learner(where, game, learners.ucb(ARMS), [learners.UCBParams()], len(deviations))
     regret = join([networks, ucb]).cumulative_regret[..., -1]
-    return named(regret, method=(*weights, "UCB1"), deviation=deviations, seed=np.arange(regret.shape[-1]))
+    return named(regret, agent=(*weights, "UCB1"), deviation=deviations, seed=np.arange(regret.shape[-1]))
 
 
 def imitated() -> dict[str, tuple[Agent, Any, Any]]:

@@ -55,8 +55,8 @@ def study(config: Config, kind: Literal["mdp", "pomdp"]) -> dict[str, Any]:
     training_regret = np.stack([fit.losses for fit in fits.values()]) / scale
     seeds, rounds = np.arange(config.seeds), np.arange(1, config.decision_process.rounds + 1)
     return {
-        f"{kind}_gap": named(lost / scale, method=METHODS, seed=seeds),
-        f"{kind}_training_regret": named(training_regret, method=list(runs), seed=seeds, training_round=rounds),
+        f"{kind}_gap": named(lost / scale, agent=METHODS, seed=seeds),
+        f"{kind}_training_regret": named(training_regret, agent=list(runs), seed=seeds, training_round=rounds),
         f"{kind}_seconds": fits["RMFT from scratch"].seconds,
     }
 

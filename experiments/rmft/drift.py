@@ -110,16 +110,16 @@ def study(
     after = compared.optimal_play[:, one, :, :, length // 2 :] > 0.5
     windowed = np.lib.stride_tricks.sliding_window_view(after, min(WINDOW, after.shape[-1]), axis=-1)
     seeds, rounds = np.arange(shared.seeds), np.arange(1, length + 1)
-    by_seed: dict[str, Any] = {"method": METHODS, "seed": seeds}
+    by_seed: dict[str, Any] = {"agent": METHODS, "seed": seeds}
     training_round = np.arange(1, distillation.rounds + 1)
     return {
         "drift_regret": named(
-            compared.cumulative_regret, method=METHODS, distribution=DISTRIBUTIONS, seed=seeds, round=rounds
+            compared.cumulative_regret, agent=METHODS, distribution=DISTRIBUTIONS, seed=seeds, round=rounds
         ),
         "drift_optimal_play": named(compared.optimal_play[:, one].mean(axis=2), **by_seed, round=rounds),
         "drift_first_play": named(rounds_until(after), **by_seed),
         "drift_settled": named(rounds_until(windowed.sum(axis=-1) >= windowed.shape[-1] - 1), **by_seed),
-        "drift_training_regret": named(fit.losses[None], method=["RMFT"], seed=seeds, training_round=training_round),
+        "drift_training_regret": named(fit.losses[None], agent=["RMFT"], seed=seeds, training_round=training_round),
         "drift_seconds": fit.seconds,
     }
 

@@ -171,7 +171,7 @@ def study(config: Config, decisions: Decisions) -> dict[str, Any]:
     found: dict[str, Any] = {
         "trained": named([name in TRAINED[decisions] for name in suite], distribution=suite),
         "training_regret": named(
-            fit.losses[None], method=["RMFT"], seed=seeds, training_round=np.arange(1, run.rounds + 1)
+            fit.losses[None], agent=["RMFT"], seed=seeds, training_round=np.arange(1, run.rounds + 1)
         ),
         "guarantee": guarantee(decisions, length),
         "seconds": fit.seconds,
@@ -183,7 +183,7 @@ def study(config: Config, decisions: Decisions) -> dict[str, Any]:
         pair = {name: weights[name] for name in ("round 0", "RMFT")}
         keys = jax.random.split(stream(config.seed, Use.RMFT_ATTACK, decisions), config.attacks)
         worst = attacked(keys, decisions, USED[decisions], length, config.attack_steps, trained_on, net, pair)
-        found["attacked_regret"] = named(worst, method=list(pair), seed=seeds)
+        found["attacked_regret"] = named(worst, agent=list(pair), seed=seeds)
         names = config.simplex_others if decisions == "simplex" else config.ball_others
         shapes = {name: dataclasses.replace(config.online_network, **OTHER_NETWORKS[name]) for name in names}
         others = [
@@ -227,7 +227,7 @@ def compared(
     regret = np.concatenate([networks.cumulative_regret, tuned.cumulative_regret])
     return named(
         regret,
-        method=[*weights, CLASSICAL[decisions], "follow the leader"],
+        agent=[*weights, CLASSICAL[decisions], "follow the leader"],
         distribution=suite,
         seed=np.arange(regret.shape[2]),
         round=np.arange(1, length + 1),

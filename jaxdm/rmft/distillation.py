@@ -115,7 +115,7 @@ class Optimiser(NamedTuple):
 class Ranked(NamedTuple):
     """All M L rollouts, best first: the first M k are selected."""
 
-    index: jax.Array  # [M L] int32, of the rollout with that rank, counted scenario by scenario
+    rollout: jax.Array  # [M L] int32, the rollout with that rank, counted scenario by scenario
     weight: jax.Array  # [M L], of that rollout in the imitation loss
 
 
@@ -193,7 +193,7 @@ def make_trainer(config: Distillation, game: Game, network: Network) -> Trainer:
 
         def imitate(carry: tuple, ranks: jax.Array) -> tuple:
             params, inner = carry
-            batch = jax.tree.map(lambda x: x[ranked.index[ranks]], rollouts)
+            batch = jax.tree.map(lambda x: x[ranked.rollout[ranks]], rollouts)
             gradient = jax.grad(imitation_cost(game, network))(params, batch, ranked.weight[ranks])
             updates, inner = adamw.update(gradient, inner, params)
             return (optax.apply_updates(params, updates), inner), None
@@ -272,7 +272,7 @@ def rank(hyperparameters: Hyperparameters, regret: jax.Array, reward: jax.Array)
     advantage = jnp.mean(score, axis=1, keepdims=True) - score
     deviation = jnp.sqrt(jnp.mean(advantage**2))
     scaled = (advantage / jnp.where(deviation > 0, deviation, 1)).reshape(-1)[index]
-    return Ranked(index=index, weight=jnp.where(hyperparameters.advantage, scaled, 1))
+    return Ranked(rollout=index, weight=jnp.where(hyperparameters.advantage, scaled, 1))
 
 
 def merged(keep: jax.Array, ranked: Ranked, rollouts: Rollout) -> tuple[Rollout, Ranked]:
@@ -288,9 +288,9 @@ def merged(keep: jax.Array, ranked: Ranked, rollouts: Rollout) -> tuple[Rollout,
     """
     shape = rollouts.reward.shape
     selected = (jnp.arange(rollouts.reward.size) < shape[0] * keep).astype(rollouts.label.dtype)
-    weight = jnp.zeros_like(selected).at[ranked.index].set(selected).reshape(shape) / keep
+    weight = jnp.zeros_like(selected).at[ranked.rollout].set(selected).reshape(shape) / keep
     label = jnp.einsum("ml,ml...->m...", weight, rollouts.label)
-    ranked = Ranked(index=jnp.arange(shape[0]), weight=jnp.ones(shape[0], label.dtype))
+    ranked = Ranked(rollout=jnp.arange(shape[0]), weight=jnp.ones(shape[0], label.dtype))
     return rollouts._replace(label=label), ranked
 
 

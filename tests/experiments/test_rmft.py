@@ -37,12 +37,12 @@ def test_a_toy_run_is_stored_whole(tmp_path):
     path = rmft_study.main(dataclasses.replace(TOY, parts=("bandit",), results=tmp_path), COMMAND)
     metrics = storage.read_result(path).metrics
     regret = metrics["bandit_regret"]
-    assert regret.dims == ("method", "distribution", "seed", "round")
-    assert regret["method"].values.tolist() == ["round 0", "RMFT", "UCB1", "Thompson"]
+    assert regret.dims == ("agent", "distribution", "seed", "round")
+    assert regret["agent"].values.tolist() == ["round 0", "RMFT", "UCB1", "Thompson"]
     assert regret["distribution"].values.tolist() == list(bandit.DISTRIBUTIONS)
     assert regret["round"].values.tolist() == list(range(1, TOY.length + 1))
     assert np.all(np.diff(regret.values, axis=-1) >= -1e-5)
-    assert metrics["bandit_training_regret"].sel(method="RMFT").shape == (TOY.seeds, TOY.bandit.rounds)
+    assert metrics["bandit_training_regret"].sel(agent="RMFT").shape == (TOY.seeds, TOY.bandit.rounds)
     rows = read_claims(path / "claims.json")
     assert {"RMFT-bandit", "RMFT-Thompson", "RMFT-explore-1"} <= {row.id for row in rows}
     assert {row.command for row in rows} == {COMMAND}
@@ -96,11 +96,11 @@ def test_an_attack_starts_from_drawn_sequences_and_only_gains(tmp_path):
 def test_decision_processes_are_evaluated_on_the_scale_of_the_oracle_and_uniform_play(tmp_path):
     found = decision_processes.study(dataclasses.replace(TOY, results=tmp_path, runs=256), "mdp")
     gap = found["mdp_gap"]
-    assert gap["method"].values.tolist() == list(decision_processes.METHODS)
-    np.testing.assert_allclose(gap.sel(method="round 0"), 1, atol=0.5)  # random weights play almost uniformly
+    assert gap["agent"].values.tolist() == list(decision_processes.METHODS)
+    np.testing.assert_allclose(gap.sel(agent="round 0"), 1, atol=0.5)  # random weights play almost uniformly
     curves = found["mdp_training_regret"]
     for method in ("RMFT from scratch", "RMFT after SFT"):
-        assert curves.sel(method=method).shape == (TOY.seeds, TOY.decision_process.rounds)
+        assert curves.sel(agent=method).shape == (TOY.seeds, TOY.decision_process.rounds)
     assert np.all(gap.values > 0)
 
 
@@ -117,11 +117,11 @@ def synthetic() -> dict:
     def curves(levels, distributions):
         level = np.asarray(list(levels.values()))[:, None, None, None]
         values = level * noise(len(levels), len(distributions), len(SEEDS), 1) * ROUNDS**0.5
-        return named(values, method=list(levels), distribution=distributions, seed=SEEDS, round=ROUNDS)
+        return named(values, agent=list(levels), distribution=distributions, seed=SEEDS, round=ROUNDS)
 
     def trained(*methods):
         values = noise(len(methods), len(SEEDS), 12)
-        return named(values, method=methods, seed=SEEDS, training_round=np.arange(1, 13))
+        return named(values, agent=methods, seed=SEEDS, training_round=np.arange(1, 13))
 
     levels = {"round 0": 9, "RMFT": 2, "REINFORCE": 3, "distilled UCB1": 4, "UCB1": 5, "Thompson": 3}
     followed = {name: levels[name] for name in ("round 0", "RMFT", "UCB1", "Thompson")}
@@ -145,12 +145,12 @@ def synthetic() -> dict:
         suite = rmft_online.evaluation_suite(decisions).names
         regret = curves({"round 0": 9, "RMFT": 2, learner: 2, "follow the leader": 3}, suite)
         final = regret.isel(round=-1, drop=True)
-        others = final.sel(method=["RMFT"]).rename(method="network").assign_coords(network=["two layers"])
+        others = final.sel(agent=["RMFT"]).rename(agent="network").assign_coords(network=["two layers"])
         part = {
             "regret": regret,
             "long_regret": long(regret),
             "trained": named([name in rmft_online.TRAINED[decisions] for name in suite], distribution=suite),
-            "attacked_regret": final.sel(method=["round 0", "RMFT"]).isel(distribution=0, drop=True) / 9,
+            "attacked_regret": final.sel(agent=["round 0", "RMFT"]).isel(distribution=0, drop=True) / 9,
             "guarantee": 2.0,
             "other_networks_regret": others,
             "training_regret": trained("RMFT"),
@@ -158,11 +158,11 @@ def synthetic() -> dict:
         found |= {f"{decisions}_{name}": value for name, value in part.items()}
     for kind in ("mdp", "pomdp"):
         gaps = np.asarray([1, 0.5, 0.4, 0.2, 0.3])[:, None] * noise(5, len(SEEDS))
-        found[f"{kind}_gap"] = named(gaps, method=decision_processes.METHODS, seed=SEEDS)
+        found[f"{kind}_gap"] = named(gaps, agent=decision_processes.METHODS, seed=SEEDS)
         found[f"{kind}_training_regret"] = trained("RMFT from scratch", "RMFT after SFT")
     variants = list(ablations.variants(TOY.ablated, TOY.shares))
     final = np.where(np.asarray(variants) == "default", 1.0, 3.0)[:, None] * noise(len(variants), len(SEEDS))
-    shares = trained(*map(str, TOY.shares)).rename(method="share").assign_coords(share=list(TOY.shares))
+    shares = trained(*map(str, TOY.shares)).rename(agent="share").assign_coords(share=list(TOY.shares))
     found |= {"ablation_regret": named(final, variant=variants, seed=SEEDS), "ablation_training_regret": shares}
     return found | {"ablation_initial_regret": named(noise(len(SEEDS)), seed=SEEDS), "ablation_identical": True}
 
@@ -179,8 +179,8 @@ def test_claims_follow_the_numbers():
     rows = claims(metrics)
     assert {row.verdict for row in rows} == {"holds"}
     assert len({row.id for row in rows}) == len(rows)
-    metrics["bandit_regret"].loc[{"method": "RMFT"}] *= 10
-    metrics["simplex_long_regret"].loc[{"method": "RMFT"}] = np.arange(1, 65.0) ** 1.2
+    metrics["bandit_regret"].loc[{"agent": "RMFT"}] *= 10
+    metrics["simplex_long_regret"].loc[{"agent": "RMFT"}] = np.arange(1, 65.0) ** 1.2
     worse = {row.id: row.verdict for row in claims(metrics)}
     assert worse["RMFT-bandit"] == worse["RMFT-simplex-longer-exponent"] == "differs"
     assert worse["RMFT-drift"] == "holds"
@@ -189,7 +189,7 @@ def test_claims_follow_the_numbers():
 def test_claims_and_figures_do_not_depend_on_the_order_of_an_axis(tmp_path):
     metrics = synthetic()
     turned = {
-        name: value.isel({axis: slice(None, None, -1) for axis in {"method", "distribution", "seed"} & set(value.dims)})
+        name: value.isel({axis: slice(None, None, -1) for axis in {"agent", "distribution", "seed"} & set(value.dims)})
         for name, value in metrics.items()
         if hasattr(value, "dims")
     }

@@ -91,7 +91,7 @@ SILENT = jnp.zeros(())
 def kept(config, regret, reward):
     """Places of the M k rollouts that are imitated."""
     ranked = distillation.rank(distillation.hyperparameters(config), regret, reward)
-    return np.asarray(ranked.index)[: regret.shape[0] * config.keep]
+    return np.asarray(ranked.rollout)[: regret.shape[0] * config.keep]
 
 
 def start(maker, net, seeds=2):
@@ -248,7 +248,7 @@ def test_the_optimiser_is_adamw_whose_rate_is_held_for_a_round(moments):
         flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rollouts)
         rate = config.rate * (0.5 + 0.5 * jnp.cos(jnp.pi * step / config.rounds))
         for ranks in distillation.batches(key_order, config, jnp.int32(config.keep)):
-            gradient = cost(params, jax.tree.map(lambda x, r=ranks: x[ranked.index[r]], flat), ranked.weight[ranks])
+            gradient = cost(params, jax.tree.map(lambda x, r=ranks: x[ranked.rollout[r]], flat), ranked.weight[ranks])
             direction, inner = adam.update(gradient, inner)
             params = jax.tree.map(lambda x, d: x - rate * (d + config.decay * x), params, direction)
         return params, inner
@@ -418,7 +418,7 @@ def test_reinforce_weighs_by_what_is_ahead_of_the_mean():
     regret = jnp.asarray(np.random.default_rng(0).normal(size=(4, 6)), jnp.float32)
     ranked = distillation.rank(distillation.hyperparameters(config), regret, -regret)
     ahead = np.asarray(regret.mean(axis=1, keepdims=True) - regret)
-    expected = (ahead / np.sqrt(np.mean(ahead**2))).ravel()[np.asarray(ranked.index)]
+    expected = (ahead / np.sqrt(np.mean(ahead**2))).ravel()[np.asarray(ranked.rollout)]
     np.testing.assert_allclose(ranked.weight, expected, rtol=1e-5, atol=1e-6)
 
 
