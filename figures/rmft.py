@@ -110,8 +110,8 @@ def transfer(result: storage.Result) -> Drawn:
     shown = {"round 0": "before", "RMFT": "after", "Thompson": "Thompson"}
     shares = []
     for method in shown:
-        known = [row for row in rows.values() if method in names(row, "agent")]  # all but the last rows
-        shares.append([(row.sel(agent=method) / row.sel(agent="UCB1")).values for row in known])
+        listed = [row for row in rows.values() if method in names(row, "agent")]  # all but the last rows
+        shares.append([(row.sel(agent=method) / row.sel(agent="UCB1")).values for row in listed])
     dots(axes, list(rows), shares, list(shown.values()))
     axes.axvline(1, color="black", linewidth=0.8, linestyle="--")
     axes.set(xlabel="regret as a share of UCB1's", xlim=(0, None))

@@ -101,19 +101,19 @@ def drift_claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
 
 def online_claims(metrics: Mapping[str, xr.DataArray], decisions: str) -> list[Claim]:
     """Rows of a decision set, at the trained horizon, beyond it, and elsewhere."""
-    regret, trained = metrics[f"{decisions}_regret"], metrics[f"{decisions}_trained"].values
+    regret, trained = metrics[f"{decisions}_regret"], training_distributions(metrics[f"{decisions}_trained"])
     tuned = next(name for name in regret["agent"].values.tolist() if name.endswith("tuned"))
     rows = []
-    for horizon, name in (("regret", "course"), ("long_regret", "longer")):
+    for horizon, suffix in (("regret", ""), ("long_regret", "-longer")):
         if f"{decisions}_{horizon}" not in metrics:
             continue
-        curves = metrics[f"{decisions}_{horizon}"].isel(distribution=np.flatnonzero(trained))
+        curves = metrics[f"{decisions}_{horizon}"].sel(distribution=trained)
         ours = curves.sel(agent="RMFT")
         slopes = xr.apply_ufunc(exponent, ours, input_core_dims=[["round"]], vectorize=True)
         ratio = (ours / curves.sel(agent=tuned)).isel(round=-1)
         times = curves.sizes["round"] // regret.sizes["round"]
         where = f"{decisions}, {'T' if times == 1 else f'{times} T'}, worst training distribution"
-        id = f"RMFT-{decisions}-{name}"
+        id = f"RMFT-{decisions}{suffix}"
         exponents = worst(slopes, "distribution")
         rows.append(below(f"{id}-exponent", f"Exponent of regret, {where}", PAPER, exponents, 1.0))
         rows.append(below(id, f"Regret over {tuned}, {where}", "ours", worst(ratio, "distribution"), 1.2))
@@ -124,7 +124,8 @@ def online_claims(metrics: Mapping[str, xr.DataArray], decisions: str) -> list[C
 
 def further_online_claims(metrics: Mapping[str, xr.DataArray], decisions: str, tuned: str) -> list[Claim]:
     """Other dimensions, attacked, and networks of other shapes."""
-    final, trained = metrics[f"{decisions}_regret"].isel(round=-1), metrics[f"{decisions}_trained"].values
+    final = metrics[f"{decisions}_regret"].isel(round=-1)
+    trained = training_distributions(metrics[f"{decisions}_trained"])
     sizes = [name for name in final["distribution"].values.tolist() if ", d=" in name]
     names = " or ".join(name.split(", ")[1] for name in sizes)
     change = worst(after_over_before(final.sel(distribution=sizes)), "distribution")
@@ -142,9 +143,14 @@ def further_online_claims(metrics: Mapping[str, xr.DataArray], decisions: str, t
     for name in others["network"].values.tolist():
         ratio = others.sel(network=name) / final.sel(agent=tuned)
         statement = f"Regret over {tuned}, {decisions}, T, worst training distribution, network: {name}"
-        values = worst(ratio.isel(distribution=np.flatnonzero(trained)), "distribution")
+        values = worst(ratio.sel(distribution=trained), "distribution")
         rows.append(below(f"{id}-{name}".replace(" ", "-"), statement, "ours", values, 1.2))
     return rows
+
+
+def training_distributions(trained: xr.DataArray) -> list[str]:
+    """Names of the distributions that are marked."""
+    return trained["distribution"].values[trained.values].tolist()
 
 
 def decision_process_claims(gap: xr.DataArray, kind: str) -> list[Claim]:

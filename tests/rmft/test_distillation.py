@@ -1,4 +1,4 @@
-"""Regret-minimisation fine-tuning: selection, its laws and fixed points, one compilation, resume, players and games."""
+"""Regret-minimisation fine-tuning: selection and its fixed points, one compilation, resume, players and games."""
 
 import dataclasses
 import functools
