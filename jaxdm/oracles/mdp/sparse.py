@@ -20,7 +20,7 @@ from jax.scipy.sparse.linalg import bicgstab
 
 from jaxdm.envs.sparse_mdp import SparseMDP, validate
 from jaxdm.numerics import cast_floats
-from jaxdm.oracles.mdp.bellman import certificate, discounted_bound
+from jaxdm.oracles.mdp.bellman import certificate, discounted_bound, greedy, value_error
 from jaxdm.oracles.mdp.planning import Plan
 from jaxdm.validation import is_concrete
 
@@ -122,11 +122,11 @@ def _modified_policy_iteration(
     def backed_up(value: jax.Array) -> tuple:
         best, policy = _best(rows, discount, value)
         delta = _largest_rounding(mdp, value)
-        return best, policy, discounted_bound(jnp.max(jnp.abs(best - value)), delta, factor), delta
+        return best, policy, discounted_bound(jnp.max(jnp.abs(best - value)) + delta, factor), delta
 
     def unfinished(carry: tuple) -> jax.Array:
         _, (_, _, bound, delta), iteration = carry
-        floor = discounted_bound(delta, delta, factor)
+        floor = discounted_bound(2 * delta, factor)
         return (bound > jnp.maximum(tolerance, floor)) & (iteration < max_iterations)
 
     def improve(carry: tuple) -> tuple:
@@ -195,8 +195,11 @@ def _in_double(solve: Callable[..., Plan], mdp: SparseMDP, *limits: Any, **stati
         plan = solve(cast_floats(mdp, jnp.float64), unit, *limits, **static)
         if dtype == jnp.float64:
             return plan
-        rounded = (plan.certificate.bound + unit * jnp.max(jnp.abs(plan.value))) * (1 + unit)
-        plan = plan._replace(certificate=plan.certificate._replace(bound=rounded))
+        size = jnp.where(jnp.isfinite(plan.q), jnp.abs(plan.q), 0)
+        error = (plan.error + unit * size) * (1 + unit)
+        of_value = (plan.value_error + unit * jnp.abs(plan.value)) * (1 + unit)
+        bound = plan.certificate._replace(bound=jnp.max(of_value))
+        plan = plan._replace(error=error, value_error=of_value, certificate=bound)
         return cast_floats(plan, dtype)
 
 
@@ -209,18 +212,28 @@ def _plan(mdp: SparseMDP, rows: Rows, value: jax.Array, unit: float, iterations:
     q, size = jax.tree.map(jnp.transpose, jax.lax.map(entry, rows))
     work = (mdp.probability.shape[-1] + 8) * jnp.finfo(q.dtype).eps
     rounding = jnp.where(jnp.isfinite(mdp.reward), (work + 3 * unit) * size, 0)
-    best = jnp.max(q, axis=-1, keepdims=True)
-    residual = jnp.max(jnp.abs(best[:, 0] - value))
-    factor, delta = _contraction(mdp, unit), jnp.max(rounding)
-    bound = factor * discounted_bound(residual, delta, factor) + delta
-    bound = jnp.where(jnp.isnan(bound), jnp.inf, bound)
-    doubt = rounding + jnp.take_along_axis(rounding, jnp.argmax(q, axis=-1, keepdims=True), axis=-1)
+    residual = jnp.max(jnp.abs(jnp.max(q, axis=-1) - value))
+    factor = _contraction(mdp, unit)
+    behind = discounted_bound(residual + jnp.max(rounding), factor)  # how far `value` is from optimal
+    error = jnp.where(jnp.isfinite(mdp.reward), rounding + factor * behind, 0)
+    error = jnp.where(jnp.isnan(error), jnp.inf, error)
+    return _with_certificate(q, rounding, error, residual, iterations)
+
+
+def _with_certificate(
+    q: jax.Array, rounding: jax.Array, error: jax.Array, residual: jax.Array, iterations: jax.Array
+) -> Plan:
+    policy, ties = greedy(q, rounding, error)
+    of_value = value_error(q, error)
+    of_value = jnp.where(jnp.isnan(of_value), jnp.inf, of_value)
     return Plan(
-        value=best[:, 0],
+        value=jnp.max(q, axis=-1),
         q=q,
-        policy=jnp.argmax(best - q <= doubt, axis=-1).astype(jnp.int32),
-        ties=best - q <= 2 * bound,
-        certificate=certificate(residual, bound, iterations),
+        policy=policy,
+        ties=ties,
+        error=error,
+        value_error=of_value,
+        certificate=certificate(residual, jnp.max(of_value), iterations),
     )
 
 
