@@ -5,6 +5,7 @@ Ground
     random                  jax.random's numbers, faster on a CPU; sampling by inverse CDF
     validation              how bad input is refused
     numerics                masked means, batched maps, casts
+    rollout                 agent x world -> episode in one scan; the agent that plays a given policy
 
 After a run (numpy, scipy and xarray only)
     analysis.storage        results on disk, whole or not at all
@@ -31,7 +32,6 @@ Families: key -> instance
     envs.families.losses    laws of loss sequences: iid, trends, walks, periodic, alternating, switching
 
 Evidence
-    rollout                 agent x world -> episode in one scan; the agent that plays a given policy
     tokens                  episodes as tokens: tabular, bandit, online
 
 Truth

@@ -77,7 +77,7 @@ def places(key: jax.Array, count: int) -> jax.Array:
 
 
 def split(key: jax.Array, count: int = 2) -> jax.Array:
-    """The keys of `jax.random.split(key, count)`: what an agent's `draws` returns when it wants many numbers a step."""
+    """The keys of `jax.random.split(key, count)`."""
     if not _is_threefry(key):
         return jax.random.split(key, count)
     return jax.random.wrap_key_data(jnp.stack(words(key, (count,)), axis=-1), impl=jax.random.key_impl(key))
@@ -101,19 +101,6 @@ def _as_uniform(bits: jax.Array) -> jax.Array:
 
 TRIANGLE = 256
 """Up to so many outcomes a product with a triangle of ones is faster than `jnp.cumsum`, several times on CPU."""
-
-
-def uniform_from(draw: jax.Array, shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> jax.Array:
-    """Uniform numbers in [0, 1): `draw` itself when it already holds them, else drawn from the key it is.
-
-    Args:
-        draw: a typed key, or numbers that `randomness.uniform` gave earlier, of shape `shape`.
-        shape: shape of the numbers wanted from a key.
-        dtype: float type of the numbers wanted from a key.
-    """
-    if jnp.issubdtype(draw.dtype, jax.dtypes.prng_key):
-        return uniform(draw, shape, dtype)
-    return draw
 
 
 def inverse_cdf(probabilities: jax.Array) -> jax.Array:

@@ -3,14 +3,15 @@
 Dimensions: `T` steps, `H` steps of a policy, `S` observations, `A` actions.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxdm import random
-from jaxdm.random import inverse_cdf, sample_index, uniform_from
-from jaxdm.types import Agent, Env, Episode, Transition, Tree
+from jaxdm.random import inverse_cdf, sample_index
+from jaxdm.types import Agent, Env, Episode, Predrawn, Transition, Tree
 
 
 def rollout(key: jax.Array, env: Env, params: Tree, agent: Agent, agent_params: Tree, length: int) -> Episode:
@@ -38,11 +39,12 @@ def rollout(key: jax.Array, env: Env, params: Tree, agent: Agent, agent_params: 
     key_reset, key_env, key_init, key_agent = random.split(key, 4)
     observation, state = env.reset(key_reset, params)
     memory = agent.init(key_init, agent_params)
+    world, player = noise_entry(env.step, env.predrawn), noise_entry(agent.act, agent.predrawn)
 
-    def step(carry: tuple, draws: tuple) -> tuple:
+    def step(carry: tuple, noise: tuple) -> tuple:
         observation, state, memory, alive = carry
-        action, memory = agent.act(draws[1], memory, observation, agent_params)
-        after, next_state, reward, terminated, truncated, _ = env.step(draws[0], state, action, params)
+        action, memory = player.apply(noise[1], memory, observation, agent_params)
+        after, next_state, reward, terminated, truncated, _ = world.apply(noise[0], state, action, params)
         transition = Transition(
             observation=observation,
             action=action,
@@ -55,8 +57,13 @@ def rollout(key: jax.Array, env: Env, params: Tree, agent: Agent, agent_params: 
         record = Episode(**transition._asdict(), state=state, mask=alive)
         return (after, next_state, memory, alive & ~(terminated | truncated)), record
 
-    draws = (env.draws(key_env, length), agent.draws(key_agent, length))
-    return jax.lax.scan(step, (observation, state, memory, jnp.bool_(True)), draws)[1]
+    noise = (world.draw(key_env, length), player.draw(key_agent, length))
+    return jax.lax.scan(step, (observation, state, memory, jnp.bool_(True)), noise)[1]
+
+
+def noise_entry(function: Callable[..., Any], predrawn: Predrawn | None) -> Predrawn:
+    """The faster entry to a world's `step` or an agent's `act`; where there is none, the function and a key a step."""
+    return predrawn or Predrawn(draw=random.split, apply=function)
 
 
 class MarkovMemory(NamedTuple):
@@ -81,21 +88,22 @@ def markov_agent(horizon: int | None = None) -> Agent:
     def init(key: jax.Array, params: jax.Array) -> MarkovMemory:
         return MarkovMemory(time=jnp.int32(0))
 
-    def act(draw: jax.Array, memory: MarkovMemory, observation: jax.Array, params: jax.Array) -> tuple:
+    def act(uniform: jax.Array, memory: MarkovMemory, observation: jax.Array, params: jax.Array) -> tuple:
         # Thresholds of the whole table, which XLA moves out of the episode's loop.
         thresholds = inverse_cdf(params)
         if horizon is not None:
             thresholds = thresholds[jnp.minimum(memory.time, horizon - 1)]
-        return sample_index(thresholds[observation], uniform_from(draw, dtype=params.dtype)), memory
+        return sample_index(thresholds[observation], uniform), memory
 
     def observe(memory: MarkovMemory, transition: Transition, params: jax.Array) -> MarkovMemory:
         return MarkovMemory(time=memory.time + 1)
 
-    return Agent(init=init, act=act, observe=observe, draws=uniform_draws)
+    predrawn = Predrawn(draw=uniform_noise, apply=act)
+    return Agent(init=init, act=predrawn.keyed, observe=observe, predrawn=predrawn)
 
 
-def uniform_draws(key: jax.Array, length: int) -> jax.Array:
-    """One uniform number a step, [T]: the `draws` of agents that need no more."""
+def uniform_noise(key: jax.Array, length: int) -> jax.Array:
+    """One uniform number a step, [T]: the noise of agents that need no more."""
     return random.uniform(key, (length,))
 
 

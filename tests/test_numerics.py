@@ -53,16 +53,9 @@ def test_rows_need_not_sum_to_one(double):
 def test_sampled_law_within_5_standard_errors():
     law = np.array([0.05, 0.0, 0.6, 0.35], np.float32)
     count = 100_000
-    uniform = random.uniform_from(jax.random.key(0), (count,))
+    uniform = random.uniform(jax.random.key(0), (count,))
     share = np.bincount(sample(thresholds(jnp.asarray(law)), uniform), minlength=4) / count
     assert np.all(np.abs(share - law) <= 5 * np.sqrt(law * (1 - law) / count))
-
-
-def test_uniform_from_takes_a_key_or_numbers(double):
-    key = jax.random.key(3)
-    drawn = random.uniform_from(key, (4,), jnp.float64)
-    assert jnp.array_equal(drawn, jax.random.uniform(key, (4,), jnp.float64))
-    assert random.uniform_from(drawn, (4,), jnp.float64) is drawn
 
 
 @pytest.mark.parametrize("shape", [(), (7,), (3, 4), (2, 3, 0), (2, 3, 5)])

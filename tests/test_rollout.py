@@ -13,7 +13,7 @@ from jaxdm.learners import tabular
 from jaxdm.models.agents import deploy, network_agent
 from jaxdm.models.transformer import TransformerConfig, network
 from jaxdm.oracles import graph_policy
-from jaxdm.rollout import epsilon_soft, markov_agent, rollout, rollouts
+from jaxdm.rollout import epsilon_soft, markov_agent, noise_entry, rollout, rollouts
 from jaxdm.sft import experts, tasks
 from jaxdm.tokens import Spaces
 
@@ -91,12 +91,16 @@ def test_every_agent_meets_the_contract(name):
 
 
 @pytest.mark.parametrize("name", AGENTS)
-def test_an_agent_uses_its_draw_only_where_it_should(name):
+def test_an_agent_uses_its_noise_only_where_it_should(name):
     agent, params = AGENTS[name]
     memory = agent.init(jax.random.key(0), params)
-    act = lambda draw: agent.act(draw, memory, jnp.int32(1), params)[0]
-    chosen = jax.vmap(act)(agent.draws(jax.random.key(5), 200))
-    from_keys = jax.vmap(act)(jax.random.split(jax.random.key(6), 200))
+    fast = noise_entry(agent.act, agent.predrawn)
+    chosen = jax.vmap(lambda noise: fast.apply(noise, memory, jnp.int32(1), params)[0])(
+        fast.draw(jax.random.key(5), 200)
+    )
+    from_keys = jax.vmap(lambda key: agent.act(key, memory, jnp.int32(1), params)[0])(
+        jax.random.split(jax.random.key(6), 200)
+    )
     assert {*np.asarray(chosen).tolist()} == {*np.asarray(from_keys).tolist()}
     if name in DETERMINISTIC:
         assert len({*np.asarray(chosen).tolist()}) == 1

@@ -21,7 +21,8 @@ from jaxdm.learners import thompson
 from jaxdm.models.transformer import network
 from jaxdm.random import inverse_cdf, sample_index
 from jaxdm.rmft import baselines, games
-from jaxdm.types import Agent, Network, Tree
+from jaxdm.rollout import uniform_noise
+from jaxdm.types import Agent, Network, Predrawn, Tree
 
 ARMS = 6
 """Slots of a bandit; some are unavailable, at random places."""
@@ -186,13 +187,14 @@ def random_policy_agent() -> Agent:
     def init(key: jax.Array, params: Tree) -> jax.Array:
         return jax.nn.softmax(2 * random.normal(key, (ARMS,)))
 
-    def act(draw: jax.Array, memory: jax.Array, observation: jax.Array, params: Tree) -> tuple:
+    def act(uniform: jax.Array, memory: jax.Array, observation: jax.Array, params: Tree) -> tuple:
         probabilities = jnp.where(observation, memory, 0)
-        return sample_index(inverse_cdf(probabilities / jnp.sum(probabilities)), draw), memory
+        return sample_index(inverse_cdf(probabilities / jnp.sum(probabilities)), uniform), memory
 
+    predrawn = Predrawn(draw=uniform_noise, apply=act)
     return Agent(
         init=init,
-        act=act,
+        act=predrawn.keyed,
         observe=lambda memory, transition, params: memory,
-        draws=lambda key, length: random.uniform(key, (length,)),
+        predrawn=predrawn,
     )

@@ -23,6 +23,7 @@ from jaxdm.analysis import storage
 MEASUREMENTS: tuple[Callable[[int], Iterator[SpeedRow]], ...] = (
     baselines.planners,
     baselines.simulators,
+    baselines.noise,
     networks.deployments,
     networks.training,
     networks.torch_training,

@@ -120,6 +120,33 @@ def simulators(repeats: int, steps: int = 100) -> Iterator[SpeedRow]:
         )
 
 
+def noise(repeats: int, steps: int = 200, instances: int = 256) -> Iterator[SpeedRow]:
+    """Random play in the frozen lake, its noise drawn at once for an episode, beside a key for every step."""
+    world = families.mdp.frozen_lake()
+    env = mdp.env()
+    player = tabular.random(Spaces(observations=16, actions=4))
+    keys = jax.random.split(jax.random.key(1), instances)
+
+    def at_once(key: jax.Array) -> jax.Array:
+        return rollout(key, env, world, player, (), steps).reward
+
+    def keyed(key: jax.Array) -> jax.Array:
+        slow = env._replace(predrawn=None), player._replace(predrawn=None)
+        return rollout(key, slow[0], world, slow[1], (), steps).reward
+
+    ours = jax.jit(jax.vmap(at_once))
+    theirs = jax.jit(jax.vmap(keyed))
+    yield compare(
+        f"noise drawn at once, frozen lake, {instances} episodes x {steps} steps",
+        "steps/s",
+        instances * steps,
+        lambda: ours(keys),
+        lambda: theirs(keys),
+        "a key for every step",
+        repeats,
+    )
+
+
 def pomdps(repeats: int) -> Iterator[SpeedRow]:
     """A batch of random POMDPs: exact values of the first belief, beside the recursion in numpy."""
 

@@ -21,10 +21,10 @@ from jaxdm.envs import families, mdp
 from jaxdm.learners import tabular
 from jaxdm.models.agents import Deployment, choose, deploy, network_agent
 from jaxdm.models.transformer import TransformerConfig, network
-from jaxdm.rollout import rollout, rollouts, uniform_draws
+from jaxdm.rollout import rollout, rollouts, uniform_noise
 from jaxdm.sft import data, losses, tasks
 from jaxdm.tokens import Spaces, token
-from jaxdm.types import Agent, Network, Transition
+from jaxdm.types import Agent, Network, Predrawn, Transition
 
 SIDE, HORIZON, DEMONSTRATIONS, POOL, BATCH = 4, 10, 2, 1000, 32
 """Of the training step: cells along a wall, steps of an episode, episodes shown, tasks, sequences of a batch."""
@@ -216,14 +216,15 @@ def rereading_agent(net: Network, spaces: Spaces, length: int) -> Agent:
         last = (jnp.int32(0), jnp.int32(0), jnp.float32(0), jnp.bool_(True))
         return RereadingMemory(tokens=room, length=jnp.int32(len(params.context)), last=last)
 
-    def act(draw: jax.Array, memory: RereadingMemory, observation: jax.Array, params: Deployment) -> tuple:
+    def act(uniform: jax.Array, memory: RereadingMemory, observation: jax.Array, params: Deployment) -> tuple:
         now = token(observation, memory.last[0], memory.last[1], memory.last[2], memory.last[3], spaces)
         seen = memory.tokens.at[memory.length].set(now)
         logits = net.apply(params.weights, seen)[memory.length, : spaces.actions]
-        return choose(logits, draw, params.temperature), memory._replace(tokens=seen, length=memory.length + 1)
+        return choose(logits, uniform, params.temperature), memory._replace(tokens=seen, length=memory.length + 1)
 
     def observe(memory: RereadingMemory, transition: Transition, params: Deployment) -> RereadingMemory:
         start = transition.terminated | transition.truncated
         return memory._replace(last=(transition.observation, transition.action, transition.reward, start))
 
-    return Agent(init=init, act=act, observe=observe, draws=uniform_draws)
+    predrawn = Predrawn(draw=uniform_noise, apply=act)
+    return Agent(init=init, act=predrawn.keyed, observe=observe, predrawn=predrawn)

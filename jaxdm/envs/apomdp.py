@@ -13,8 +13,8 @@ import numpy as np
 
 from jaxdm.envs import pomdp as pomdps
 from jaxdm.envs.pomdp import POMDP
-from jaxdm.random import inverse_cdf, sample_index, uniform_from
-from jaxdm.types import Env
+from jaxdm.random import inverse_cdf, sample_index, uniform
+from jaxdm.types import Env, Predrawn
 from jaxdm.validation import check_law, is_concrete
 
 
@@ -118,11 +118,11 @@ def validate(apomdp: APOMDP) -> None:
 
 
 def reset(key: jax.Array, params: APOMDP) -> tuple[jax.Array, APOMDPState]:
-    """Draw the model from `nature`, the first state, and what is seen of it; `key` may be three uniform numbers."""
-    uniform = uniform_from(key, (3,), params.initial.dtype)
-    model = sample_index(inverse_cdf(params.nature), uniform[0])
-    state = sample_index(inverse_cdf(params.initial)[model], uniform[1])
-    observation = sample_index(inverse_cdf(params.initial_observation)[model, state], uniform[2])
+    """Draw the model from `nature`, the first state, and what is seen of it."""
+    for_model, for_state, for_observation = uniform(key, (3,), params.initial.dtype)
+    model = sample_index(inverse_cdf(params.nature), for_model)
+    state = sample_index(inverse_cdf(params.initial)[model], for_state)
+    observation = sample_index(inverse_cdf(params.initial_observation)[model, state], for_observation)
     return observation, APOMDPState(model=model, state=state, time=jnp.int32(0))
 
 
@@ -135,19 +135,19 @@ def env(horizon: int | None = None) -> Env:
         horizon: number of steps of an episode; endless when left out.
 
     Returns:
-        An `Env` whose `draws` are pairs of uniform numbers: one for the state, one for the observation.
+        An `Env`; the noise of a step is a `jaxdm.envs.pomdp.StepNoise`.
     """
 
-    def step(key: jax.Array, state: APOMDPState, action: jax.Array, params: APOMDP) -> tuple:
-        uniform = uniform_from(key, (2,), params.transition.dtype)
+    def step(noise: pomdps.StepNoise, state: APOMDPState, action: jax.Array, params: APOMDP) -> tuple:
         model = state.model
         # One row at a time: a table for every model, of which an episode meets one, costs more than it saves.
-        index = sample_index(inverse_cdf(params.transition[model, state.state, action]), uniform[0])
-        observation = sample_index(inverse_cdf(params.observation[model, action, index]), uniform[1])
+        index = sample_index(inverse_cdf(params.transition[model, state.state, action]), noise.state)
+        observation = sample_index(inverse_cdf(params.observation[model, action, index]), noise.observation)
         time = state.time + 1
         truncated = jnp.bool_(False) if horizon is None else time >= horizon
         reward = params.reward[state.state, action]
         following = APOMDPState(model=model, state=index, time=time)
         return observation, following, reward, jnp.bool_(False), truncated, {}
 
-    return Env(reset=reset, step=step, draws=pomdps.env(horizon).draws)
+    predrawn = Predrawn(draw=pomdps.step_noise, apply=step)
+    return Env(reset=reset, step=predrawn.keyed, predrawn=predrawn)

@@ -1,16 +1,18 @@
 """Stochastic bandits, stationary or drifting: the record, its check, and its simulators.
 
-Dimensions: `K` arms, `M` rows of means (1 when nothing drifts), `T` rounds. Families are in `jaxdm.envs.drifts`.
+Dimensions: `K` arms, `M` rows of means (1 when nothing drifts), `T` rounds. Families are in
+`jaxdm.envs.families.bandit`.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.random import normal, uniform, uniform_from
-from jaxdm.types import Env
+from jaxdm.random import normal, uniform
+from jaxdm.types import Env, Predrawn
 from jaxdm.validation import is_concrete
 
 ENDLESS = np.iinfo(np.int32).max
@@ -105,35 +107,38 @@ def bernoulli() -> Env:
     """Rewards 1 with chance `mean`, else 0; the observation is `available` [K], actions are int32 arms.
 
     Returns:
-        An `Env` whose params are a `Bandit` and whose `draws` are uniform numbers.
+        An `Env` whose params are a `Bandit`; the noise of a step is a uniform number.
     """
 
-    def reward(draw: jax.Array, mean: jax.Array, deviation: jax.Array) -> jax.Array:
-        return (uniform_from(draw, dtype=mean.dtype) < mean).astype(mean.dtype)
+    def reward(noise: jax.Array, mean: jax.Array, deviation: jax.Array) -> jax.Array:
+        return (noise < mean).astype(mean.dtype)
 
-    return Env(reset=_reset, step=_step(reward), draws=lambda key, length: uniform(key, (length,)))
+    return _env(uniform, reward)
 
 
 def gaussian() -> Env:
-    """Rewards `mean + deviation z` with normal z; otherwise as `bernoulli`, with `draws` that are normal numbers."""
+    """Rewards `mean + deviation z` with normal z; otherwise as `bernoulli`."""
 
-    def reward(draw: jax.Array, mean: jax.Array, deviation: jax.Array) -> jax.Array:
-        is_key = jnp.issubdtype(draw.dtype, jax.dtypes.prng_key)
-        score = jax.random.normal(draw, (), mean.dtype) if is_key else draw
-        return mean + deviation * score.astype(mean.dtype)
+    def reward(noise: jax.Array, mean: jax.Array, deviation: jax.Array) -> jax.Array:
+        return mean + deviation * noise.astype(mean.dtype)
 
-    return Env(reset=_reset, step=_step(reward), draws=lambda key, length: normal(key, (length,)))
+    return _env(normal, reward)
 
 
-def _reset(key: jax.Array, params: Bandit) -> tuple[jax.Array, BanditState]:
-    return params.available, BanditState(time=jnp.int32(0))
+def _env(numbers: Callable[..., jax.Array], reward: Callable[..., jax.Array]) -> Env:
+    """The world that pays `reward(noise, mean, deviation)`, one of `numbers(key, shape)` a step."""
 
+    def reset(key: jax.Array, params: Bandit) -> tuple[jax.Array, BanditState]:
+        return params.available, BanditState(time=jnp.int32(0))
 
-def _step(reward: Any) -> Any:
-    def step(key: jax.Array, state: BanditState, action: jax.Array, params: Bandit) -> tuple:
+    def step(noise: jax.Array, state: BanditState, action: jax.Array, params: Bandit) -> tuple:
         mean = means_at(params, state.time)[action]
-        paid = reward(key, mean, params.deviation[action])
+        paid = reward(noise, mean, params.deviation[action])
         time = state.time + 1
         return params.available, BanditState(time=time), paid, jnp.bool_(False), time >= params.horizon, {}
 
-    return step
+    def draw(key: jax.Array, length: int) -> jax.Array:
+        return numbers(key, (length,))
+
+    predrawn = Predrawn(draw=draw, apply=step)
+    return Env(reset=reset, step=predrawn.keyed, predrawn=predrawn)

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm import random
-from jaxdm.random import inverse_cdf, sample_index, uniform_from
-from jaxdm.types import Env
+from jaxdm.random import inverse_cdf, sample_index
+from jaxdm.types import Env, Predrawn
 from jaxdm.validation import check_law, is_concrete, require
 
 
@@ -102,7 +102,7 @@ def checked(mdp: MDP) -> MDP:
 
 def reset(key: jax.Array, params: MDP) -> tuple[jax.Array, MDPState]:
     """Draw the first state from `rho`; the observation is the state's index."""
-    index = sample_index(inverse_cdf(params.initial), uniform_from(key, dtype=params.initial.dtype))
+    index = sample_index(inverse_cdf(params.initial), random.uniform(key, (), params.initial.dtype))
     return index, MDPState(state=index, time=jnp.int32(0))
 
 
@@ -115,7 +115,7 @@ def env(horizon: int | None = None) -> Env:
         horizon: number of steps of an episode; endless when left out.
 
     Returns:
-        An `Env` whose `draws` are uniform numbers.
+        An `Env`; the noise of a step is a uniform number.
 
     Raises:
         ValueError: horizon < 1.
@@ -123,16 +123,17 @@ def env(horizon: int | None = None) -> Env:
     if horizon is not None and horizon < 1:
         raise ValueError(f"horizon: {horizon}; expected at least 1")
 
-    def step(key: jax.Array, state: MDPState, action: jax.Array, params: MDP) -> tuple:
+    def step(noise: jax.Array, state: MDPState, action: jax.Array, params: MDP) -> tuple:
         # All thresholds, not this row's alone: they do not change within an episode, so XLA moves them out of the loop.
         thresholds = inverse_cdf(params.transition)[state.state, action]
-        index = sample_index(thresholds, uniform_from(key, dtype=params.transition.dtype))
+        index = sample_index(thresholds, noise)
         time = state.time + 1
         truncated = jnp.bool_(False) if horizon is None else time >= horizon
         reward = params.reward[state.state, action]
         return index, MDPState(state=index, time=time), reward, jnp.bool_(False), truncated, {}
 
-    def draws(key: jax.Array, length: int) -> jax.Array:
+    def draw(key: jax.Array, length: int) -> jax.Array:
         return random.uniform(key, (length,))
 
-    return Env(reset=reset, step=step, draws=draws)
+    predrawn = Predrawn(draw=draw, apply=step)
+    return Env(reset=reset, step=predrawn.keyed, predrawn=predrawn)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxdm.rollout import noise_entry
 from jaxdm.types import Agent, Env, Transition, Tree
 from jaxdm.validation import is_concrete
 
@@ -123,7 +124,7 @@ def env(respond: Response = oblivious) -> Env:
         after = OnlineState(total=state.total + loss, time=time)
         return loss, after, -jnp.dot(loss, action), jnp.bool_(False), time >= params.shape[0], {}
 
-    return Env(reset=reset, step=step, draws=no_draws)
+    return Env(reset=reset, step=step)
 
 
 def play(key: jax.Array, losses: jax.Array, agent: Agent, agent_params: Tree) -> jax.Array:
@@ -146,12 +147,12 @@ def play(key: jax.Array, losses: jax.Array, agent: Agent, agent_params: Tree) ->
     validate(losses)
     _, _, key_init, key_agent = jax.random.split(key, 4)
     memory = agent.init(key_init, agent_params)
-    off = jnp.bool_(False)
+    player, off = noise_entry(agent.act, agent.predrawn), jnp.bool_(False)
 
     def step(carry: tuple, inputs: tuple) -> tuple:
         observation, memory = carry
-        draw, loss = inputs
-        action, memory = agent.act(draw, memory, observation, agent_params)
+        noise, loss = inputs
+        action, memory = player.apply(noise, memory, observation, agent_params)
         transition = Transition(
             observation=observation,
             action=action,
@@ -162,13 +163,8 @@ def play(key: jax.Array, losses: jax.Array, agent: Agent, agent_params: Tree) ->
         )
         return (loss, agent.observe(memory, transition, agent_params)), action
 
-    draws = agent.draws(key_agent, losses.shape[0])
-    return jax.lax.scan(step, (jnp.zeros_like(losses[0]), memory), (draws, losses))[1]
-
-
-def no_draws(key: jax.Array, length: int) -> jax.Array:
-    """Nothing, `length` times: the `draws` of worlds and learners that are deterministic."""
-    return jnp.zeros((length, 0))
+    noise = player.draw(key_agent, losses.shape[0])
+    return jax.lax.scan(step, (jnp.zeros_like(losses[0]), memory), (noise, losses))[1]
 
 
 def validate(losses: jax.Array) -> None:

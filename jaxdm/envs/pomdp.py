@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxdm import validation
 from jaxdm.envs import mdp
 from jaxdm.envs.mdp import MDP
-from jaxdm.random import inverse_cdf, sample_index, uniform_from
-from jaxdm.types import Env
+from jaxdm.random import inverse_cdf, sample_index, uniform
+from jaxdm.types import Env, Predrawn
 from jaxdm.validation import check_law, is_concrete
 
 
@@ -151,11 +151,18 @@ def from_mdp(hidden: MDP, quality: Any) -> POMDP:
     return POMDP(**hidden._asdict(), observation=observation, initial_observation=law)
 
 
+class StepNoise(NamedTuple):
+    """The uniform numbers that draw the next state and what is seen of it."""
+
+    state: jax.Array  # []
+    observation: jax.Array  # []
+
+
 def reset(key: jax.Array, params: POMDP) -> tuple[jax.Array, POMDPState]:
-    """Draw the first state from `rho` and what is seen of it from `Z_0`; `key` may be two uniform numbers."""
-    uniform = uniform_from(key, (2,), params.initial.dtype)
-    state = sample_index(inverse_cdf(params.initial), uniform[0])
-    observation = sample_index(inverse_cdf(params.initial_observation)[state], uniform[1])
+    """Draw the first state from `rho` and what is seen of it from `Z_0`."""
+    for_state, for_observation = uniform(key, (2,), params.initial.dtype)
+    state = sample_index(inverse_cdf(params.initial), for_state)
+    observation = sample_index(inverse_cdf(params.initial_observation)[state], for_observation)
     return observation, POMDPState(state=state, time=jnp.int32(0))
 
 
@@ -168,20 +175,23 @@ def env(horizon: int | None = None) -> Env:
         horizon: number of steps of an episode; endless when left out.
 
     Returns:
-        An `Env` whose `draws` are pairs of uniform numbers: one for the state, one for the observation.
+        An `Env`; the noise of a step is a `StepNoise`.
     """
 
-    def step(key: jax.Array, state: POMDPState, action: jax.Array, params: POMDP) -> tuple:
-        uniform = uniform_from(key, (2,), params.transition.dtype)
+    def step(noise: StepNoise, state: POMDPState, action: jax.Array, params: POMDP) -> tuple:
         # All thresholds, not one row's: they do not change within an episode, so XLA moves them out of the loop.
-        index = sample_index(inverse_cdf(params.transition)[state.state, action], uniform[0])
-        observation = sample_index(inverse_cdf(params.observation)[action, index], uniform[1])
+        index = sample_index(inverse_cdf(params.transition)[state.state, action], noise.state)
+        observation = sample_index(inverse_cdf(params.observation)[action, index], noise.observation)
         time = state.time + 1
         truncated = jnp.bool_(False) if horizon is None else time >= horizon
         reward = params.reward[state.state, action]
         return observation, POMDPState(state=index, time=time), reward, jnp.bool_(False), truncated, {}
 
-    def draws(key: jax.Array, length: int) -> jax.Array:
-        return jax.random.uniform(key, (length, 2))
+    predrawn = Predrawn(draw=step_noise, apply=step)
+    return Env(reset=reset, step=predrawn.keyed, predrawn=predrawn)
 
-    return Env(reset=reset, step=step, draws=draws)
+
+def step_noise(key: jax.Array, length: int) -> StepNoise:
+    """The noise of T steps of a POMDP, leading axis [T]."""
+    both = uniform(key, (length, 2))
+    return StepNoise(state=both[:, 0], observation=both[:, 1])

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm.random import uniform, uniform_from
-from jaxdm.types import Agent, Transition
+from jaxdm.random import uniform
+from jaxdm.types import Agent, Predrawn, Transition
 
 Scalar = jax.Array | float
 
@@ -62,6 +62,13 @@ class EpsilonGreedyParams(NamedTuple):
 
     floor: Scalar = 0.0
     scale: Scalar = 10.0
+
+
+class ExplorationNoise(NamedTuple):
+    """The uniform numbers that decide whether to explore, and by which arm."""
+
+    explore: jax.Array  # []
+    arm: jax.Array  # []
 
 
 class EliminationParams(NamedTuple):
@@ -115,7 +122,7 @@ def sliding_window_ucb(arms: int, longest: int) -> Agent:
         ring = jnp.zeros(longest, tally.total.dtype)
         return WindowMemory(tally=tally, arms=ring.astype(jnp.int32), rewards=ring, time=jnp.int32(0))
 
-    def act(draw: jax.Array, memory: WindowMemory, observation: jax.Array, params: WindowParams) -> tuple:
+    def act(key: jax.Array, memory: WindowMemory, observation: jax.Array, params: WindowParams) -> tuple:
         return best_available(ucb_index(memory.tally, params.exploration), observation), memory
 
     def observe(memory: WindowMemory, transition: Transition, params: WindowParams) -> WindowMemory:
@@ -135,7 +142,7 @@ def sliding_window_ucb(arms: int, longest: int) -> Agent:
             time=memory.time + 1,
         )
 
-    return Agent(init=init, act=act, observe=observe, draws=no_draws)
+    return Agent(init=init, act=act, observe=observe)
 
 
 def kl_ucb(arms: int) -> Agent:
@@ -165,16 +172,26 @@ def epsilon_greedy(arms: int) -> Agent:
     Reference: Auer, Cesa-Bianchi, Fischer 2002, figure 3 (scale `c K / d^2`).
     """
 
-    def act(draw: jax.Array, memory: ArmStatistics, observation: jax.Array, params: EpsilonGreedyParams) -> tuple:
-        explore, which = uniform_from(draw, (2,))
+    def act(
+        noise: ExplorationNoise, memory: ArmStatistics, observation: jax.Array, params: EpsilonGreedyParams
+    ) -> tuple:
         rate = jnp.clip(params.scale / (jnp.sum(memory.plays) + 1), params.floor, 1)
         mean = jnp.where(memory.plays > 0, memory.total / jnp.maximum(memory.plays, 1), jnp.inf)
         order = jnp.cumsum(observation) - 1
-        anyone = jnp.argmax(observation & (order == jnp.floor(which * jnp.sum(observation))))
-        return jnp.where(explore < rate, anyone, best_available(mean, observation)).astype(jnp.int32), memory
+        anyone = jnp.argmax(observation & (order == jnp.floor(noise.arm * jnp.sum(observation))))
+        return jnp.where(noise.explore < rate, anyone, best_available(mean, observation)).astype(jnp.int32), memory
 
-    draws = lambda key, length: uniform(key, (length, 2))
-    return Agent(init=lambda key, params: empty_statistics(arms, params), act=act, observe=add_play, draws=draws)
+    def draw(key: jax.Array, length: int) -> ExplorationNoise:
+        both = uniform(key, (length, 2))
+        return ExplorationNoise(explore=both[:, 0], arm=both[:, 1])
+
+    predrawn = Predrawn(draw=draw, apply=act)
+    return Agent(
+        init=lambda key, params: empty_statistics(arms, params),
+        act=predrawn.keyed,
+        observe=add_play,
+        predrawn=predrawn,
+    )
 
 
 def successive_elimination(arms: int) -> Agent:
@@ -193,7 +210,7 @@ def successive_elimination(arms: int) -> Agent:
     def init(key: jax.Array, params: EliminationParams) -> EliminationMemory:
         return EliminationMemory(tally=empty_statistics(arms, params), active=jnp.ones(arms, bool))
 
-    def act(draw: jax.Array, memory: EliminationMemory, observation: jax.Array, params: EliminationParams) -> tuple:
+    def act(key: jax.Array, memory: EliminationMemory, observation: jax.Array, params: EliminationParams) -> tuple:
         return best_available(-memory.tally.plays, observation & memory.active), memory
 
     def observe(memory: EliminationMemory, transition: Transition, params: EliminationParams) -> EliminationMemory:
@@ -204,7 +221,7 @@ def successive_elimination(arms: int) -> Agent:
         active = memory.active & (tally.total / plays + radius >= jnp.max(tally.total / plays - radius))
         return EliminationMemory(tally=tally, active=active)
 
-    return Agent(init=init, act=act, observe=observe, draws=no_draws)
+    return Agent(init=init, act=act, observe=observe)
 
 
 def ucb_index(tally: ArmStatistics, exploration: Scalar) -> jax.Array:
@@ -266,11 +283,6 @@ def add_play(memory: ArmStatistics, transition: Transition, params: Any) -> ArmS
     return ArmStatistics(plays=memory.plays + gained.plays, total=memory.total + gained.total)
 
 
-def no_draws(key: jax.Array, length: int) -> jax.Array:
-    """The randomness of a deterministic player: none, [T, 0]."""
-    return jnp.zeros((length, 0))
-
-
 def _play(memory: ArmStatistics, transition: Transition) -> ArmStatistics:
     chosen = jax.nn.one_hot(transition.action, memory.plays.shape[0], dtype=memory.plays.dtype)
     return ArmStatistics(plays=chosen, total=chosen * transition.reward.astype(chosen.dtype))
@@ -279,7 +291,7 @@ def _play(memory: ArmStatistics, transition: Transition) -> ArmStatistics:
 def _index_player(
     arms: int, index: Callable[[ArmStatistics, Any], jax.Array], observe: Callable[..., ArmStatistics]
 ) -> Agent:
-    def act(draw: jax.Array, memory: ArmStatistics, observation: jax.Array, params: Any) -> tuple:
+    def act(key: jax.Array, memory: ArmStatistics, observation: jax.Array, params: Any) -> tuple:
         return best_available(index(memory, params), observation), memory
 
-    return Agent(init=lambda key, params: empty_statistics(arms, params), act=act, observe=observe, draws=no_draws)
+    return Agent(init=lambda key, params: empty_statistics(arms, params), act=act, observe=observe)

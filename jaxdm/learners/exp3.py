@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.learners.bandit import Scalar, empty_statistics
-from jaxdm.random import inverse_cdf, sample_index, uniform, uniform_from
-from jaxdm.types import Agent, Transition
+from jaxdm.random import inverse_cdf, sample_index
+from jaxdm.rollout import uniform_noise
+from jaxdm.types import Agent, Predrawn, Transition
 
 
 class Exp3Params(NamedTuple):
@@ -43,9 +44,9 @@ def exp3(arms: int) -> Agent:
         zero = empty_statistics(arms, params).plays
         return Exp3Memory(log_weight=zero, law=zero)
 
-    def act(draw: jax.Array, memory: Exp3Memory, observation: jax.Array, params: Exp3Params) -> tuple:
+    def act(uniform: jax.Array, memory: Exp3Memory, observation: jax.Array, params: Exp3Params) -> tuple:
         law = exp3_law(memory.log_weight, observation, params.exploration)
-        action = sample_index(inverse_cdf(law), uniform_from(draw, dtype=law.dtype))
+        action = sample_index(inverse_cdf(law), uniform)
         return action, Exp3Memory(log_weight=memory.log_weight, law=law)
 
     def observe(memory: Exp3Memory, transition: Transition, params: Exp3Params) -> Exp3Memory:
@@ -59,8 +60,8 @@ def exp3(arms: int) -> Agent:
         # Only differences matter; keeping the largest at zero keeps long runs exact.
         return Exp3Memory(log_weight=log_weight - jnp.max(log_weight), law=memory.law)
 
-    draws = lambda key, length: uniform(key, (length,))
-    return Agent(init=init, act=act, observe=observe, draws=draws)
+    predrawn = Predrawn(draw=uniform_noise, apply=act)
+    return Agent(init=init, act=predrawn.keyed, observe=observe, predrawn=predrawn)
 
 
 def exp3_law(log_weight: jax.Array, available: jax.Array, exploration: Scalar) -> jax.Array:

@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.envs.online import DecisionSet, no_draws
-from jaxdm.types import Agent, Transition
+from jaxdm.envs.online import DecisionSet
+from jaxdm.types import Agent, Predrawn, Transition
 from jaxdm.validation import is_concrete
 
 
@@ -98,9 +98,12 @@ def _learner(
     dimension: int,
     decide: Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array],
     update: Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array],
-    draws: Callable[[jax.Array, int], jax.Array] = no_draws,
+    draw: Callable[[jax.Array, int], jax.Array] | None = None,
 ) -> Agent:
-    """`x_t = decide(draw, point_t, eta_t, size)`, `point_{t+1} = update(point_t, l_t, eta_t, size)`, `point_1 = 0`."""
+    """`x_t = decide(noise, point_t, eta_t, size)`, `point_{t+1} = update(point_t, l_t, eta_t, size)`, `point_1 = 0`.
+
+    `draw` gives the noise of T rounds; learners without it use none.
+    """
     if dimension < 1:
         raise ValueError(f"dimension: {dimension}; expected at least 1")
 
@@ -110,15 +113,18 @@ def _learner(
     def init(key: jax.Array, params: Rate) -> OnlineMemory:
         return OnlineMemory(point=jnp.zeros(dimension, params.scale.dtype), time=jnp.int32(0))
 
-    def act(draw: Any, memory: OnlineMemory, observation: jax.Array, params: Rate) -> tuple:
-        return decide(draw, memory.point, eta(memory, params), params.size), memory
+    def act(noise: Any, memory: OnlineMemory, observation: jax.Array, params: Rate) -> tuple:
+        return decide(noise, memory.point, eta(memory, params), params.size), memory
 
     def observe(memory: OnlineMemory, transition: Transition, params: Rate) -> OnlineMemory:
         loss = transition.next_observation
         point = update(memory.point, loss, eta(memory, params), params.size)
         return OnlineMemory(point=point, time=memory.time + 1)
 
-    return Agent(init=init, act=act, observe=observe, draws=draws)
+    if draw is None:
+        return Agent(init=init, act=act, observe=observe)
+    predrawn = Predrawn(draw=draw, apply=act)
+    return Agent(init=init, act=predrawn.keyed, observe=observe, predrawn=predrawn)
 
 
 def _add(point: jax.Array, loss: jax.Array, eta: jax.Array, size: jax.Array) -> jax.Array:
@@ -127,7 +133,7 @@ def _add(point: jax.Array, loss: jax.Array, eta: jax.Array, size: jax.Array) -> 
 
 def follow_leader(region: DecisionSet, dimension: int) -> Agent:
     """The best decision so far; no rate enters. Its regret can be linear (see `jaxdm.envs.losses.alternating`)."""
-    return _learner(dimension, lambda draw, total, eta, size: region.minimise(total, size), _add)
+    return _learner(dimension, lambda noise, total, eta, size: region.minimise(total, size), _add)
 
 
 def ftrl(region: DecisionSet, dimension: int) -> Agent:
@@ -137,7 +143,7 @@ def ftrl(region: DecisionSet, dimension: int) -> Agent:
 
     Reference: Shalev-Shwartz 2012, theorem 2.11; Zinkevich, Online convex programming, ICML 2003.
     """
-    return _learner(dimension, lambda draw, total, eta, size: region.project(-eta * total, size), _add)
+    return _learner(dimension, lambda noise, total, eta, size: region.project(-eta * total, size), _add)
 
 
 def hedge(dimension: int) -> Agent:
@@ -145,7 +151,7 @@ def hedge(dimension: int) -> Agent:
 
     Reference: Freund, Schapire, A decision-theoretic generalization of on-line learning, 1997.
     """
-    return _learner(dimension, lambda draw, total, eta, size: size * jax.nn.softmax(-eta * total), _add)
+    return _learner(dimension, lambda noise, total, eta, size: size * jax.nn.softmax(-eta * total), _add)
 
 
 def perturbed_leader(
@@ -171,16 +177,14 @@ def perturbed_leader(
     if samples < 1:
         raise ValueError(f"samples: {samples}; expected at least 1")
 
-    def decide(draw: jax.Array, total: jax.Array, eta: jax.Array, size: jax.Array) -> jax.Array:
-        if jnp.issubdtype(draw.dtype, jax.dtypes.prng_key):
-            draw = noise(draw, (samples, dimension))
-        perturbed = total[None] - draw.astype(total.dtype) / eta
+    def decide(drawn: jax.Array, total: jax.Array, eta: jax.Array, size: jax.Array) -> jax.Array:
+        perturbed = total[None] - drawn.astype(total.dtype) / eta
         return jnp.mean(jax.vmap(region.minimise, (0, None))(perturbed, size), axis=0)
 
-    def draws(key: jax.Array, length: int) -> jax.Array:
+    def draw(key: jax.Array, length: int) -> jax.Array:
         return noise(key, (length * samples * dimension,)).reshape(length, samples, dimension)  # flat compiles faster
 
-    return _learner(dimension, decide, _add, draws)
+    return _learner(dimension, decide, _add, draw)
 
 
 def lazy_descent(region: DecisionSet, dimension: int) -> Agent:
@@ -190,7 +194,7 @@ def lazy_descent(region: DecisionSet, dimension: int) -> Agent:
     """
     return _learner(
         dimension,
-        lambda draw, point, eta, size: region.project(point, size),
+        lambda noise, point, eta, size: region.project(point, size),
         lambda point, loss, eta, size: point - eta * loss,
     )
 
@@ -204,6 +208,6 @@ def greedy_descent(region: DecisionSet, dimension: int) -> Agent:
     """
     return _learner(
         dimension,
-        lambda draw, point, eta, size: region.project(point, size),
+        lambda noise, point, eta, size: region.project(point, size),
         lambda point, loss, eta, size: region.project(point - eta * loss, size),
     )

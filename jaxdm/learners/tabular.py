@@ -12,10 +12,9 @@ import jax.numpy as jnp
 
 from jaxdm.envs.mdp import MDP
 from jaxdm.oracles.mdp.planning import backward_induction
-from jaxdm.random import uniform_from
-from jaxdm.rollout import markov_agent, uniform_draws
+from jaxdm.rollout import markov_agent, noise_entry, uniform_noise
 from jaxdm.tokens import Spaces
-from jaxdm.types import Agent, Episode, Transition
+from jaxdm.types import Agent, Episode, Predrawn, Transition
 
 
 class VoteMemory(NamedTuple):
@@ -27,12 +26,15 @@ class VoteMemory(NamedTuple):
 def random(spaces: Spaces) -> Agent:
     """Uniform play; its parameters are ignored."""
 
-    def act(draw: jax.Array, memory: tuple, observation: jax.Array, params: object) -> tuple:
-        number = uniform_from(draw)
-        return jnp.floor(number * spaces.actions).astype(jnp.int32), memory
+    def act(uniform: jax.Array, memory: tuple, observation: jax.Array, params: object) -> tuple:
+        return jnp.floor(uniform * spaces.actions).astype(jnp.int32), memory
 
+    predrawn = Predrawn(draw=uniform_noise, apply=act)
     return Agent(
-        init=lambda key, params: (), act=act, observe=lambda memory, transition, params: memory, draws=uniform_draws
+        init=lambda key, params: (),
+        act=predrawn.keyed,
+        observe=lambda memory, transition, params: memory,
+        predrawn=predrawn,
     )
 
 
@@ -57,16 +59,18 @@ def vote(spaces: Spaces) -> Agent:
         ValueError: no demonstrations.
     """
     player = markov_agent()
+    follow = noise_entry(player.act, player.predrawn)
 
     def init(key: jax.Array, params: Episode) -> VoteMemory:
         _require_demonstrations(params)
         return VoteMemory(law=vote_law(params, spaces))
 
-    def act(draw: jax.Array, memory: VoteMemory, observation: jax.Array, params: Episode) -> tuple:
-        action, _ = player.act(draw, memory, observation, memory.law)
+    def act(uniform: jax.Array, memory: VoteMemory, observation: jax.Array, params: Episode) -> tuple:
+        action, _ = follow.apply(uniform, memory, observation, memory.law)
         return action, memory
 
-    return Agent(init=init, act=act, observe=lambda memory, transition, params: memory, draws=uniform_draws)
+    predrawn = Predrawn(draw=follow.draw, apply=act)
+    return Agent(init=init, act=predrawn.keyed, observe=lambda memory, transition, params: memory, predrawn=predrawn)
 
 
 def first(demonstrations: Episode, count: jax.Array) -> Episode:
@@ -125,13 +129,13 @@ def certainty_equivalent(spaces: Spaces, horizon: int, prior: float = 0.1) -> Ag
         _require_demonstrations(params)
         return CertaintyMemory(policy=planned(params, spaces, horizon, prior), time=jnp.int32(0))
 
-    def act(draw: jax.Array, memory: CertaintyMemory, observation: jax.Array, params: Episode) -> tuple:
+    def act(key: jax.Array, memory: CertaintyMemory, observation: jax.Array, params: Episode) -> tuple:
         return memory.policy[jnp.minimum(memory.time, horizon - 1), observation], memory
 
     def observe(memory: CertaintyMemory, transition: Transition, params: Episode) -> CertaintyMemory:
         return memory._replace(time=memory.time + 1)
 
-    return Agent(init=init, act=act, observe=observe, draws=uniform_draws)
+    return Agent(init=init, act=act, observe=observe)
 
 
 def _require_demonstrations(demonstrations: Episode) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxdm.learners.bandit import ArmStatistics, Scalar, add_play, best_available, empty_statistics, float_type
 from jaxdm.learners.gamma import SMALLEST_SHAPE, log_gamma
-from jaxdm.random import normal, split
+from jaxdm.random import normal
 from jaxdm.types import Agent, Transition
 from jaxdm.validation import is_concrete
 
@@ -66,8 +66,8 @@ def beta_thompson(arms: int) -> Agent:
         prior = jnp.where(is_success, params.successes, params.failures)
         return BetaMemory(shapes=jnp.where(is_shape, prior, 1).astype(float_type(params)))
 
-    def act(draw: jax.Array, memory: BetaMemory, observation: jax.Array, params: BetaPrior) -> tuple:
-        sample = log_gamma(normal(draw, (lanes,)).astype(memory.shapes.dtype), memory.shapes)
+    def act(key: jax.Array, memory: BetaMemory, observation: jax.Array, params: BetaPrior) -> tuple:
+        sample = log_gamma(normal(key, (lanes,)).astype(memory.shapes.dtype), memory.shapes)
         # A product, where two slices would do, since XLA computes slices' operand inside the scalar loop of argmax.
         logit = jnp.dot(sample, contrast.astype(sample.dtype), precision=jax.lax.Precision.HIGHEST)
         return best_available(logit, observation), memory
@@ -77,7 +77,7 @@ def beta_thompson(arms: int) -> Agent:
         gain = jnp.where(is_success, reward, 1 - reward)
         return BetaMemory(shapes=memory.shapes + jnp.where(is_shape & (arm_of == transition.action), gain, 0))
 
-    return Agent(init=init, act=act, observe=observe, draws=split)
+    return Agent(init=init, act=act, observe=observe)
 
 
 def normal_thompson(arms: int) -> Agent:
@@ -91,11 +91,11 @@ def normal_thompson(arms: int) -> Agent:
     Reference: Russo, Van Roy, Kazerouni, Osband, Wen, A tutorial on Thompson sampling, 2018, section 4.
     """
 
-    def act(draw: jax.Array, memory: ArmStatistics, observation: jax.Array, params: NormalPrior) -> tuple:
+    def act(key: jax.Array, memory: ArmStatistics, observation: jax.Array, params: NormalPrior) -> tuple:
         weight = 1 / params.deviation**2 + memory.plays / params.noise**2
         centre = (params.mean / params.deviation**2 + memory.total / params.noise**2) / weight
-        sample = centre + normal(draw, (arms,)).astype(weight.dtype) * jax.lax.rsqrt(weight)
+        sample = centre + normal(key, (arms,)).astype(weight.dtype) * jax.lax.rsqrt(weight)
         return best_available(sample, observation), memory
 
     init = lambda key, params: empty_statistics(arms, params)
-    return Agent(init=init, act=act, observe=add_play, draws=split)
+    return Agent(init=init, act=act, observe=add_play)

@@ -3,6 +3,7 @@
 Dimensions: `N` tokens of the demonstrations, `F` features, `A` actions.
 """
 
+import functools
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -10,10 +11,10 @@ import jax.numpy as jnp
 
 from jaxdm import random
 from jaxdm.envs.online import BALL
-from jaxdm.random import inverse_cdf, sample_index, uniform_from
-from jaxdm.rollout import uniform_draws
+from jaxdm.random import inverse_cdf, sample_index
+from jaxdm.rollout import uniform_noise
 from jaxdm.tokens import Spaces, bandit_features, bandit_past, first_past, online_features, online_past, token
-from jaxdm.types import Agent, Network, Transition, Tree
+from jaxdm.types import Agent, Network, Predrawn, Transition, Tree
 
 
 class Deployment(NamedTuple):
@@ -66,11 +67,11 @@ def network_agent(network: Network, spaces: Spaces, length: int) -> Agent:
             cache=cache, last_observation=none, last_action=none, last_reward=zero, start=jnp.bool_(True)
         )
 
-    def act(draw: jax.Array, memory: NetworkMemory, observation: jax.Array, params: Deployment) -> tuple:
+    def act(uniform: jax.Array, memory: NetworkMemory, observation: jax.Array, params: Deployment) -> tuple:
         last = memory.last_observation, memory.last_action, memory.last_reward
         now = token(observation, last[0], last[1], last[2], memory.start, spaces)
         output, cache = network.step(params.weights, memory.cache, now)
-        return choose(output[: spaces.actions], draw, params.temperature), memory._replace(cache=cache)
+        return choose(output[: spaces.actions], uniform, params.temperature), memory._replace(cache=cache)
 
     def observe(memory: NetworkMemory, transition: Transition, params: Deployment) -> NetworkMemory:
         return memory._replace(
@@ -80,22 +81,23 @@ def network_agent(network: Network, spaces: Spaces, length: int) -> Agent:
             start=transition.terminated | transition.truncated,
         )
 
-    return Agent(init=init, act=act, observe=observe, draws=uniform_draws)
+    predrawn = Predrawn(draw=uniform_noise, apply=act)
+    return Agent(init=init, act=predrawn.keyed, observe=observe, predrawn=predrawn)
 
 
-def choose(logits: jax.Array, draw: jax.Array, temperature: jax.Array) -> jax.Array:
+def choose(logits: jax.Array, uniform: jax.Array, temperature: jax.Array) -> jax.Array:
     """An action from `softmax(logits / temperature)`; the largest logit at temperature 0.
 
     Args:
         logits: [A].
-        draw: a key, or a uniform number.
+        uniform: [] in [0, 1).
         temperature: [] >= 0.
 
     Returns:
         [] int32.
     """
     law = jax.nn.softmax(logits / jnp.where(temperature > 0, temperature, 1))
-    sampled = sample_index(inverse_cdf(law), uniform_from(draw, dtype=logits.dtype))
+    sampled = sample_index(inverse_cdf(law), uniform)
     return jnp.where(temperature > 0, sampled, jnp.argmax(logits).astype(jnp.int32))
 
 
@@ -127,6 +129,19 @@ class PlayerMemory(NamedTuple):
     past: jax.Array  # [F - A]
 
 
+class DecisionNoise(NamedTuple):
+    """What a player's decision draws: an arm, and what is added to the network's outputs to explore."""
+
+    arm: jax.Array  # [] uniform
+    outputs: jax.Array  # [A] standard normal
+
+
+def decision_noise(key: jax.Array, length: int, arms: int) -> DecisionNoise:
+    """The noise of T decisions, leading axis [T]."""
+    key_arm, key_outputs = random.split(key)
+    return DecisionNoise(arm=random.uniform(key_arm, (length,)), outputs=random.normal(key_outputs, (length, arms)))
+
+
 def bandit_player(network: Network, arms: int, length: int) -> Agent:
     """The player of `jaxdm.envs.bandit` whose params are a `Player`.
 
@@ -136,17 +151,18 @@ def bandit_player(network: Network, arms: int, length: int) -> Agent:
         length: T, the largest number of decisions.
     """
 
-    def act(draw: jax.Array, memory: PlayerMemory, observation: jax.Array, params: Player) -> tuple:
+    def act(noise: DecisionNoise, memory: PlayerMemory, observation: jax.Array, params: Player) -> tuple:
         output, memory = _read(network, memory, observation, params)
-        law = arm_law(output[:arms], observation, draw[1:], params.exploration)
-        return sample_index(inverse_cdf(law), draw[0]), memory
+        law = arm_law(output[:arms], observation, noise.outputs, params.exploration)
+        return sample_index(inverse_cdf(law), noise.arm), memory
 
     def observe(memory: PlayerMemory, transition: Transition, params: Player) -> PlayerMemory:
         chosen = jax.nn.one_hot(transition.action, arms, dtype=memory.past.dtype)
         return memory._replace(past=bandit_past(chosen, transition.reward))
 
     init = lambda key, params: _start(network, params, bandit_features(arms), arms, length)
-    return Agent(init=init, act=act, observe=observe, draws=lambda key, length: _draws(key, length, arms))
+    predrawn = Predrawn(draw=functools.partial(decision_noise, arms=arms), apply=act)
+    return Agent(init=init, act=predrawn.keyed, observe=observe, predrawn=predrawn)
 
 
 def online_player(
@@ -166,23 +182,24 @@ def online_player(
     """
     check(decisions, labels)
 
-    def act(draw: jax.Array, memory: PlayerMemory, observation: jax.Array, params: Player) -> tuple:
+    def act(noise: DecisionNoise, memory: PlayerMemory, observation: jax.Array, params: Player) -> tuple:
         output, memory = _read(network, memory, params.available, params)
         output = output[:dimension]
         if decisions == "ball":
-            return ball_point(output, params.available, draw[1:], params.exploration), memory
+            return ball_point(output, params.available, noise.outputs, params.exploration), memory
         law = arm_law(
-            INVERSE_TEMPERATURE * output, params.available, draw[1:], INVERSE_TEMPERATURE * params.exploration
+            INVERSE_TEMPERATURE * output, params.available, noise.outputs, INVERSE_TEMPERATURE * params.exploration
         )
         if labels != "sampled":
             return law, memory
-        return jax.nn.one_hot(sample_index(inverse_cdf(law), draw[0]), dimension, dtype=law.dtype), memory
+        return jax.nn.one_hot(sample_index(inverse_cdf(law), noise.arm), dimension, dtype=law.dtype), memory
 
     def observe(memory: PlayerMemory, transition: Transition, params: Player) -> PlayerMemory:
         return memory._replace(past=online_past(transition.next_observation, params.available))
 
     init = lambda key, params: _start(network, params, online_features(dimension), dimension, length)
-    return Agent(init=init, act=act, observe=observe, draws=lambda key, length: _draws(key, length, dimension))
+    predrawn = Predrawn(draw=functools.partial(decision_noise, arms=dimension), apply=act)
+    return Agent(init=init, act=predrawn.keyed, observe=observe, predrawn=predrawn)
 
 
 def check(decisions: str, labels: str) -> None:
@@ -218,10 +235,3 @@ def _read(network: Network, memory: PlayerMemory, available: jax.Array, params: 
     token = jnp.concatenate([available.astype(memory.past.dtype), memory.past])
     output, cache = network.step(params.weights, memory.cache, token)
     return output, memory._replace(cache=cache)
-
-
-def _draws(key: jax.Array, length: int, arms: int) -> jax.Array:
-    """A uniform number and A normal ones for every decision, [T, 1 + A]."""
-    key_uniform, key_normal = random.split(key)
-    uniform = random.uniform(key_uniform, (length, 1))
-    return jnp.concatenate([uniform, random.normal(key_normal, (length, arms))], axis=-1)

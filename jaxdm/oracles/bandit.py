@@ -183,7 +183,7 @@ def bayes_optimal(arms: int) -> Agent:
     def init(key: jax.Array, params: BayesPlan) -> BayesMemory:
         return BayesMemory(counts=jnp.zeros((arms, 2), jnp.int32))
 
-    def act(draw: jax.Array, memory: BayesMemory, observation: jax.Array, params: BayesPlan) -> tuple:
+    def act(key: jax.Array, memory: BayesMemory, observation: jax.Array, params: BayesPlan) -> tuple:
         last = params.policy.shape[0] - 1
         inside = jnp.sum(memory.counts) < last
         cell = tuple(jnp.minimum(memory.counts, last).ravel())
@@ -193,4 +193,4 @@ def bayes_optimal(arms: int) -> Agent:
         outcome = jnp.where(transition.reward > 0.5, 0, 1)
         return BayesMemory(counts=memory.counts.at[transition.action, outcome].add(1))
 
-    return Agent(init=init, act=act, observe=observe, draws=lambda key, length: jnp.zeros((length, 0)))
+    return Agent(init=init, act=act, observe=observe)

@@ -22,9 +22,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.random import inverse_cdf, sample_index, uniform_from
-from jaxdm.rollout import epsilon_soft, uniform_draws
-from jaxdm.types import Agent, Episode, Transition
+from jaxdm.random import inverse_cdf, sample_index
+from jaxdm.rollout import epsilon_soft, uniform_noise
+from jaxdm.types import Agent, Episode, Predrawn, Transition
 
 Table = jax.Array | np.ndarray
 """Oracles that run on the host give numpy's arrays, in float64; the others jax's."""
@@ -60,19 +60,20 @@ def graph_agent() -> Agent:
     def init(key: jax.Array, params: GraphPolicy) -> GraphMemory:
         return GraphMemory(node=jnp.int32(0), time=jnp.int32(0))
 
-    def act(draw: jax.Array, memory: GraphMemory, observation: jax.Array, params: GraphPolicy) -> tuple:
+    def act(uniform: jax.Array, memory: GraphMemory, observation: jax.Array, params: GraphPolicy) -> tuple:
         node = jnp.where(memory.time == 0, jnp.asarray(params.graph.root)[observation], memory.node)
         policy = jnp.atleast_2d(jnp.asarray(params.policy))
         planned = policy[jnp.minimum(memory.time, policy.shape[0] - 1), node]
         probabilities = epsilon_soft(planned, params.graph.child.shape[1], params.exploration)
-        action = sample_index(inverse_cdf(probabilities), uniform_from(draw, dtype=probabilities.dtype))
+        action = sample_index(inverse_cdf(probabilities), uniform)
         return action, memory._replace(node=node)
 
     def observe(memory: GraphMemory, transition: Transition, params: GraphPolicy) -> GraphMemory:
         node = successor(params.graph, memory.node, transition.action, transition.next_observation)
         return GraphMemory(node=node, time=memory.time + 1)
 
-    return Agent(init=init, act=act, observe=observe, draws=uniform_draws)
+    predrawn = Predrawn(draw=uniform_noise, apply=act)
+    return Agent(init=init, act=predrawn.keyed, observe=observe, predrawn=predrawn)
 
 
 def nodes_along(graph: HistoryGraph, episode: Episode) -> jax.Array:

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.envs.online import DecisionSet, validate
+from jaxdm.rollout import noise_entry
 from jaxdm.types import Env, Tree
 
 
@@ -254,15 +255,16 @@ def policy(key: jax.Array, env: Env, params: Tree, actions: jax.Array, constants
     if constants.ndim != actions.ndim or constants.shape[1:] != actions.shape[1:]:
         raise ValueError(f"constants: shape {constants.shape}; expected [C, ...] beside actions {actions.shape}")
     key_reset, key_env, _, _ = jax.random.split(key, 4)
-    draws = env.draws(key_env, actions.shape[0])
+    world = noise_entry(env.step, env.predrawn)
+    noise = world.draw(key_env, actions.shape[0])
 
     def total_rewards(actions: jax.Array) -> jax.Array:
         def step(state: Tree, inputs: tuple) -> tuple:
-            draw, action = inputs
-            _, state, reward, _, _, _ = env.step(draw, state, action, params)
+            drawn, action = inputs
+            _, state, reward, _, _, _ = world.apply(drawn, state, action, params)
             return state, reward
 
-        return jnp.cumsum(jax.lax.scan(step, env.reset(key_reset, params)[1], (draws, actions))[1])
+        return jnp.cumsum(jax.lax.scan(step, env.reset(key_reset, params)[1], (noise, actions))[1])
 
     repeated = jnp.broadcast_to(constants[:, None], (constants.shape[0], *actions.shape))
     return jnp.max(jax.vmap(total_rewards)(repeated), axis=0) - total_rewards(actions)

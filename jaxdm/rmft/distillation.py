@@ -26,6 +26,7 @@ import optax
 from jaxdm import random, trainer
 from jaxdm.numerics import batched_map
 from jaxdm.rmft.games import Game, Rollout, seeded
+from jaxdm.rollout import noise_entry
 from jaxdm.trainer import Trainer, TrainState
 from jaxdm.types import Network, Tree
 
@@ -244,8 +245,8 @@ def collect(
             played = game.play(key_world, instance, seeded(agent, key_agent), agent_params)
             # Where the label is what was played, neither of these is ever computed.
             outputs = network.apply(params, played.tokens)
-            draws = agent.draws(key_agent, played.mask.shape[0])
-            return played._replace(label=game.relabel(outputs, draws, played, exploration))
+            noise = noise_entry(agent.act, agent.predrawn).draw(key_agent, played.mask.shape[0])
+            return played._replace(label=game.relabel(outputs, noise, played, exploration))
 
         shared = config.sequences == "shared"
         worlds = key_world if shared else random.split(key_world, config.rollouts)

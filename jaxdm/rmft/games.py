@@ -17,11 +17,11 @@ from jaxdm import random
 from jaxdm.envs import bandit, online
 from jaxdm.envs.online import BALL, SIMPLEX
 from jaxdm.models import agents as numeric
-from jaxdm.models.agents import Decisions, Labels, Player
+from jaxdm.models.agents import DecisionNoise, Decisions, Labels, Player
 from jaxdm.numerics import masked_mean
 from jaxdm.oracles.bandit import pseudo_regret
 from jaxdm.oracles.regret import external
-from jaxdm.rollout import rollout
+from jaxdm.rollout import noise_entry, rollout
 from jaxdm.tokens import bandit_features, bandit_tokens, online_features, online_tokens
 from jaxdm.types import Agent, Network, Tree
 from jaxdm.validation import check_sizes
@@ -49,8 +49,8 @@ class Game(NamedTuple):
         instance: `(key, data) -> instance`; `data` is what instances are drawn from, `()` where nothing is stored.
         deploy: `(weights, exploration [], instance) -> params` of the player.
         play: `(key, instance, agent, agent_params) -> Rollout`; the key is the world's, see `seeded`.
-        relabel: `(outputs [N, ...], draws, rollout, exploration []) -> label [N, A]`: what a player with these outputs
-            and draws is to imitate.
+        relabel: `(outputs [N, ...], noise, rollout, exploration []) -> label [N, A]`: what a player with these outputs
+            and this noise in its decisions is to imitate.
         cost: `(outputs [N, ...], rollout) -> []`, the imitation loss, a mean over the mask.
         full_information: whether the tokens do not depend on the decisions.
     """
@@ -61,7 +61,7 @@ class Game(NamedTuple):
     instance: Callable[[jax.Array, Tree], Tree]
     deploy: Callable[[Tree, jax.Array, Tree], Tree]
     play: Callable[[jax.Array, Tree, Agent, Tree], Rollout]
-    relabel: Callable[[jax.Array, jax.Array, Rollout, jax.Array], jax.Array]
+    relabel: Callable[[jax.Array, Any, Rollout, jax.Array], jax.Array]
     cost: Callable[[jax.Array, Rollout], jax.Array]
     full_information: bool = False
 
@@ -76,7 +76,8 @@ class Losses(NamedTuple):
 
 def seeded(agent: Agent, key: jax.Array) -> Agent:
     """The agent whose randomness comes from `key` alone, whatever key the episode has."""
-    return agent._replace(draws=lambda _, length: agent.draws(key, length))
+    entry = noise_entry(agent.act, agent.predrawn)
+    return agent._replace(predrawn=entry._replace(draw=lambda _, length: entry.draw(key, length)))
 
 
 def bandit_game(
@@ -120,11 +121,11 @@ def bandit_game(
             reward=jnp.sum(episode.reward),
         )
 
-    def relabel(outputs: jax.Array, draws: jax.Array, played: Rollout, exploration: jax.Array) -> jax.Array:
+    def relabel(outputs: jax.Array, noise: DecisionNoise, played: Rollout, exploration: jax.Array) -> jax.Array:
         if labels == "sampled":
             return played.label
         return jax.vmap(numeric.arm_law, (0, 0, 0, None))(
-            outputs[:, :arms], played.available, draws[:, 1:], exploration
+            outputs[:, :arms], played.available, noise.outputs, exploration
         )
 
     return Game(
@@ -179,8 +180,8 @@ def online_game(
         available = random.places(key_place, dimension) < used
         return Losses(distribution=index, available=available, reacting=jnp.bool_(False))
 
-    def relabel(outputs: jax.Array, draws: jax.Array, played: Rollout, exploration: jax.Array) -> jax.Array:
-        return outputs[:, :dimension] + exploration * draws[:, 1:] if labels == "output" else played.label
+    def relabel(outputs: jax.Array, noise: DecisionNoise, played: Rollout, exploration: jax.Array) -> jax.Array:
+        return outputs[:, :dimension] + exploration * noise.outputs if labels == "output" else played.label
 
     def scaled_cross_entropy(outputs: jax.Array, played: Rollout) -> jax.Array:
         return cross_entropy(numeric.INVERSE_TEMPERATURE * outputs, played)

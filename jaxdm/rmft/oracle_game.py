@@ -77,6 +77,6 @@ def task_game(setting: Setting, demonstrations: int) -> Game:
         instance=instance,
         deploy=deploy,
         play=play,
-        relabel=lambda outputs, draws, played, exploration: played.label,
+        relabel=lambda outputs, noise, played, exploration: played.label,
         cost=cross_entropy,
     )

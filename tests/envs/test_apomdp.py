@@ -49,9 +49,9 @@ def test_nature_draws_the_model_once_and_its_law_is_kept():
     def episode(key: jax.Array) -> tuple:
         key_reset, key_steps = jax.random.split(key)
         _, start = world.reset(key_reset, built)
-        draws = world.draws(key_steps, 2)
-        seen, state, reward, _, early, _ = world.step(draws[0], start, jnp.int32(0), built)
-        _, last, _, _, late, _ = world.step(draws[1], state, jnp.int32(1), built)
+        keys = jax.random.split(key_steps)
+        seen, state, reward, _, early, _ = world.step(keys[0], start, jnp.int32(0), built)
+        _, last, _, _, late, _ = world.step(keys[1], state, jnp.int32(1), built)
         return start, state, last, seen, reward, early, late
 
     start, state, last, seen, reward, early, late = episode(jax.random.split(jax.random.key(1), count))
@@ -70,17 +70,19 @@ def test_nature_draws_the_model_once_and_its_law_is_kept():
     assert (np.abs(found - law) <= 5 * np.sqrt(law * (1 - law) / count) + 1e-9).all()
 
 
-def test_one_model_is_simulated_as_its_pomdp_is():
+def test_one_model_is_simulated_as_its_pomdp_is(monkeypatch):
     hidden = tiger()
-    built, draws = tigers(0.85), jax.random.uniform(jax.random.key(0), (50, 2))
+    built, keys = tigers(0.85), jax.random.split(jax.random.key(0), 50)
     ours, theirs = apomdp.env(), pomdp.env()
     our_step, their_step = jax.jit(ours.step), jax.jit(theirs.step)
-    first, state = ours.reset(jnp.array([0.3, 0.1, 0.7]), built)
-    seen, other = theirs.reset(jnp.array([0.1, 0.7]), hidden)
+    with monkeypatch.context() as patch:  # the same numbers for the state and for what is seen of it
+        patch.setattr(apomdp, "uniform", lambda *_: jnp.array([0.3, 0.1, 0.7]))
+        patch.setattr(pomdp, "uniform", lambda *_: jnp.array([0.1, 0.7]))
+        (first, state), (seen, other) = ours.reset(keys[0], built), theirs.reset(keys[0], hidden)
     assert first == seen
-    for draw, action in zip(draws, np.arange(50) % 3, strict=True):
-        observation, state, reward, *_ = our_step(draw, state, action, built)
-        expected, other, paid, *_ = their_step(draw, other, action, hidden)
+    for key, action in zip(keys, np.arange(50) % 3, strict=True):
+        observation, state, reward, *_ = our_step(key, state, action, built)
+        expected, other, paid, *_ = their_step(key, other, action, hidden)
         assert (observation, state.state, reward) == (expected, other.state, paid)
 
 

@@ -9,7 +9,7 @@ from jaxdm.envs import bandit, families
 from jaxdm.learners import bandit as learners
 from jaxdm.learners import exp3, thompson
 from jaxdm.oracles.bandit import pseudo_regret
-from jaxdm.rollout import rollout
+from jaxdm.rollout import noise_entry, rollout
 from jaxdm.types import Transition
 
 EASY = np.arange(10) / 10 + 0.05
@@ -72,7 +72,7 @@ def test_rewards_have_the_stated_law():
     assert abs(pay.var() / 9 - 1) <= 5 * np.sqrt(2 / pay.size)
 
 
-def test_a_step_takes_a_key_as_well_as_a_draw():
+def test_a_step_takes_a_key():
     keys = jax.random.split(jax.random.key(0), 2000)
     for env, world in ((bandit.bernoulli(), bandit.make([0.3])), (bandit.gaussian(), bandit.make([0.3], 1.0))):
         state = env.reset(keys[0], world)[1]
@@ -159,7 +159,7 @@ def test_players_stay_among_available_arms_and_learn(name):
 @pytest.mark.parametrize("name", PLAYERS)
 def test_players_follow_precision_and_use_their_key_as_stated(name, double):
     player, params = PLAYERS[name]
-    memory = player.init(jax.random.key(0), params)
+    memory, entry = player.init(jax.random.key(0), params), noise_entry(player.act, player.predrawn)
     kinds = {leaf.dtype for leaf in jax.tree.leaves(memory) if jnp.issubdtype(leaf.dtype, jnp.floating)}
     assert kinds == {jnp.dtype("float64")}
     world = bandit.make([0.5, 0.5, 0.5, 0.5])
@@ -168,13 +168,13 @@ def test_players_follow_precision_and_use_their_key_as_stated(name, double):
 
     def actions(key):
         def step(memory, draws):
-            action, memory = player.act(draws[0], memory, world.available, params)
+            action, memory = entry.apply(draws[0], memory, world.available, params)
             flag = jnp.bool_(False)
             seen = {"observation": world.available, "next_observation": world.available}
             transition = Transition(**seen, action=action, reward=draws[1][action], terminated=flag, truncated=flag)
             return player.observe(memory, transition, params), action
 
-        return jax.lax.scan(step, memory, (player.draws(key, 60), rewards))[1]
+        return jax.lax.scan(step, memory, (entry.draw(key, 60), rewards))[1]
 
     assert bool(jnp.any(actions(first) != actions(second))) == (name in RANDOM)
 

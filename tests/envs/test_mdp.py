@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxdm.envs import mdp
+from jaxdm.rollout import noise_entry
 from tests.references import mdp as reference
 
 WORLD = mdp.env(horizon=3)
@@ -14,7 +15,13 @@ WORLD = mdp.env(horizon=3)
 step = jax.jit(WORLD.step)
 
 
-steps = jax.jit(jax.vmap(WORLD.step, in_axes=(0, None, None, None)))
+FAST = noise_entry(WORLD.step, WORLD.predrawn)
+
+
+from_noise = jax.jit(FAST.apply)
+
+
+steps = jax.jit(jax.vmap(FAST.apply, in_axes=(0, None, None, None)))
 
 
 def problem(dtype=None):
@@ -95,8 +102,8 @@ def test_a_kernel_that_passed_through_float32_is_accepted_in_float64(double):
 @pytest.mark.parametrize(("state", "action"), [(s, a) for s in range(4) for a in range(2)])
 def test_simulated_moves_follow_the_transition_rows(state, action):
     params, count = problem(), 50_000
-    draws = WORLD.draws(jax.random.fold_in(jax.random.key(0), 2 * state + action), count)
-    observation, after, reward, *_ = steps(draws, at(state), jnp.int32(action), params)
+    noise = FAST.draw(jax.random.fold_in(jax.random.key(0), 2 * state + action), count)
+    observation, after, reward, *_ = steps(noise, at(state), jnp.int32(action), params)
     law = np.asarray(params.transition[state, action])
     share = np.bincount(observation, minlength=4) / count
     assert np.all(np.abs(share - law) <= 5 * np.sqrt(law * (1 - law) / count))  # exactly zero where law is
@@ -123,18 +130,20 @@ def test_a_step_from_a_key_is_the_step_from_its_uniform_number(dtype):
         for seed in range(20):
             key = jax.random.key(seed)
             by_key = step(key, at(seed % 4), jnp.int32(seed % 2), params)
-            by_number = step(jax.random.uniform(key, dtype=dtype), at(seed % 4), jnp.int32(seed % 2), params)
+            by_number = from_noise(
+                jax.random.uniform(key, dtype=jnp.float32), at(seed % 4), jnp.int32(seed % 2), params
+            )
             assert jax.tree.all(jax.tree.map(jnp.array_equal, by_key, by_number))
 
 
 def test_the_step_that_reaches_the_horizon_is_truncated_and_nothing_terminates():
     params, state = problem(), at(0)
     seen = []
-    for uniform in WORLD.draws(jax.random.key(0), 4):
-        _, state, _, terminated, truncated, info = step(uniform, state, jnp.int32(0), params)
+    for key in jax.random.split(jax.random.key(0), 4):
+        _, state, _, terminated, truncated, info = step(key, state, jnp.int32(0), params)
         seen.append(bool(truncated))
         assert not terminated
         assert info == {}
     assert seen == [False, False, True, True]
-    endless = mdp.env().step(jnp.float32(0.5), at(0), jnp.int32(0), params)
+    endless = mdp.env().step(jax.random.key(0), at(0), jnp.int32(0), params)
     assert not endless[4]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxdm.envs import families, pomdp
+from jaxdm.rollout import noise_entry
 from tests.references import pomdp as reference_pomdp
 
 KEY = jax.random.key(11)
@@ -116,12 +117,15 @@ def test_simulated_steps_follow_the_laws():
     assert bool(jnp.all(truncated))
 
 
-def test_draws_stand_for_keys():
+def test_noise_stands_for_keys():
     world, env = families.pomdp.tiger(), pomdp.env(3)
-    draws = env.draws(KEY, 7)
-    assert draws.shape == (7, 2)
+    fast = noise_entry(env.step, env.predrawn)
+    noise = fast.draw(KEY, 7)
+    assert {leaf.shape for leaf in noise} == {(7,)}
     _, state = env.reset(KEY, world)
-    seen, after, reward, terminated, truncated, _ = env.step(draws[0], state, jnp.int32(0), world)
+    seen, after, reward, terminated, truncated, _ = fast.apply(
+        jax.tree.map(lambda x: x[0], noise), state, jnp.int32(0), world
+    )
     assert (int(after.state), float(reward)) == (int(state.state), -1.0)
     assert not bool(terminated)
     assert not bool(truncated)
@@ -131,10 +135,8 @@ def test_draws_stand_for_keys():
 def test_a_seen_state_is_the_mdp_state():
     world = pomdp.from_mdp(reference_pomdp.random_mdp(0, states=5), 1.0)
     env = pomdp.env()
-    step = lambda state, draw: (lambda out: (out[1], out[0] == out[1].state))(
-        env.step(draw, state, jnp.int32(1), world)
-    )
+    step = lambda state, key: (lambda out: (out[1], out[0] == out[1].state))(env.step(key, state, jnp.int32(1), world))
     seen, state = env.reset(KEY, world)
-    _, same = jax.lax.scan(step, state, env.draws(KEY, 50))
+    _, same = jax.lax.scan(step, state, jax.random.split(KEY, 50))
     assert int(seen) == int(state.state)
     assert bool(jnp.all(same))

@@ -9,6 +9,7 @@ import scipy.stats
 from jaxdm.envs import bandit
 from jaxdm.learners import bandit as learners
 from jaxdm.learners import exp3, thompson
+from jaxdm.rollout import noise_entry
 from jaxdm.types import Transition
 from tests.envs.test_bandit import EASY, HARD, play, regrets
 from tests.references.bandit import exp3_weights, kl, ucb_run
@@ -93,11 +94,12 @@ def test_elimination_keeps_the_best_arm_as_often_as_it_says():
 @pytest.mark.parametrize("sharing", [0.0, 0.05])
 def test_exp_three_weights_are_the_papers(sharing, double):
     player, params = exp3.exp3(3), exp3.Exp3Params(exploration=0.3, sharing=sharing)
+    act = noise_entry(player.act, player.predrawn).apply
     available = jnp.ones(3, bool)
     memory = player.init(jax.random.key(0), params)
     steps = []
     for draw, reward in np.random.default_rng(0).random((40, 2)):
-        action, memory = player.act(jnp.asarray(draw), memory, available, params)
+        action, memory = act(jnp.asarray(draw), memory, available, params)
         assert abs(float(jnp.sum(memory.law)) - 1) <= 1e-12
         expected = exp3_weights(steps, 3, 0.3, sharing)
         np.testing.assert_allclose(jax.nn.softmax(memory.log_weight), expected, rtol=1e-10)
@@ -114,8 +116,8 @@ def test_thompson_plays_an_arm_with_the_chance_that_it_is_best(double):
     beta = thompson.beta_thompson(3)
     memory = beta.init(key, thompson.BetaPrior())
     memory = memory._replace(shapes=memory.shapes.at[:6].set(jnp.asarray([2.0, 9.0, 1.0, 3.0, 11.0, 2.0])))
-    choice = jax.vmap(lambda draw: beta.act(draw, memory, jnp.ones(3, bool), thompson.BetaPrior())[0])
-    found = np.bincount(choice(beta.draws(key, runs)), minlength=3) / runs
+    choice = jax.vmap(lambda key: beta.act(key, memory, jnp.ones(3, bool), thompson.BetaPrior())[0])
+    found = np.bincount(choice(jax.random.split(key, runs)), minlength=3) / runs
     rng = np.random.default_rng(0)
     exact = rng.beta([2.0, 9.0, 1.0], [3.0, 11.0, 2.0], (1_000_000, 3))
     expected = np.bincount(np.argmax(exact, axis=1), minlength=3) / 1_000_000
@@ -123,11 +125,11 @@ def test_thompson_plays_an_arm_with_the_chance_that_it_is_best(double):
 
     normal, prior = thompson.normal_thompson(2), thompson.NormalPrior(mean=0.5, deviation=2.0, noise=3.0)
     tally = learners.ArmStatistics(plays=jnp.asarray([4.0, 1.0]), total=jnp.asarray([3.0, 2.0]))
-    choice = jax.vmap(lambda draw: normal.act(draw, tally, jnp.ones(2, bool), prior)[0])
+    choice = jax.vmap(lambda key: normal.act(key, tally, jnp.ones(2, bool), prior)[0])
     weight = 0.25 + np.asarray([4.0, 1.0]) / 9
     centre = (0.125 + np.asarray([3.0, 2.0]) / 9) / weight
     second = scipy.stats.norm.cdf((centre[1] - centre[0]) / np.sqrt(np.sum(1 / weight)))
-    found = np.mean(np.asarray(choice(normal.draws(key, runs))))
+    found = np.mean(np.asarray(choice(jax.random.split(key, runs))))
     assert abs(found - second) <= 5 * np.sqrt(second * (1 - second) / runs)
 
 

@@ -297,7 +297,7 @@ def test_the_mean_decision_of_the_gumbel_perturbed_leader_is_hedge(double):
     assert np.all(np.abs(mean - hedge) <= 5 * np.sqrt(hedge * (1 - hedge) / samples))
 
 
-def test_a_perturbed_leader_takes_a_key_in_place_of_its_draws():
+def test_a_perturbed_leader_takes_a_key():
     agent = AGENTS["perturbed_leader", "ball"]
     params = learners.rate(0.3)
     memory = agent.init(jax.random.key(0), params)

@@ -189,12 +189,12 @@ def test_the_agent_follows_the_plan(double):
     built, simulator, agent = world(7, 0.8), apomdps.env(HORIZON), graph_agent()
     for make in (solve, history_graph.plan):
         plan = make(built, HORIZON)
-        seen, state = simulator.reset(jnp.array([0.2, 0.5, 0.8]), built)
+        seen, state = simulator.reset(jax.random.key(2), built)
         params = GraphPolicy(graph=plan.graph, policy=plan.policy)
         memory, actions, observations = agent.init(jax.random.key(1), params), [], [seen]
-        for draw in jnp.array([[0.3, 0.6], [0.9, 0.1], [0.5, 0.5]]):
-            action, memory = agent.act(jnp.zeros(()), memory, seen, params)
-            after, state, reward, ended, cut, _ = simulator.step(draw, state, action, built)
+        for key in jax.random.split(jax.random.key(3), 3):
+            action, memory = agent.act(key, memory, seen, params)
+            after, state, reward, ended, cut, _ = simulator.step(key, state, action, built)
             step = Transition(
                 observation=seen, action=action, reward=reward, next_observation=after, terminated=ended, truncated=cut
             )

@@ -179,10 +179,10 @@ def returns(agent, params, world, horizon, count):
         key_reset, key_env, key_init, key_agent = jax.random.split(key, 4)
         seen, state = env.reset(key_reset, world)
 
-        def step(carry, draw):
+        def step(carry, keys):
             seen, state, memory, weight = carry
-            action, memory = agent.act(draw[1], memory, seen, params)
-            after, state, reward, terminated, truncated, _ = env.step(draw[0], state, action, world)
+            action, memory = agent.act(keys[1], memory, seen, params)
+            after, state, reward, terminated, truncated, _ = env.step(keys[0], state, action, world)
             transition = Transition(
                 observation=seen,
                 action=action,
@@ -194,9 +194,9 @@ def returns(agent, params, world, horizon, count):
             memory = agent.observe(memory, transition, params)
             return (after, state, memory, weight * world.discount), weight * reward
 
-        draws = env.draws(key_env, horizon), agent.draws(key_agent, horizon)
+        keys = jax.random.split(key_env, horizon), jax.random.split(key_agent, horizon)
         start = (seen, state, agent.init(key_init, params), jnp.ones_like(world.discount))
-        return jnp.sum(jax.lax.scan(step, start, draws)[1])
+        return jnp.sum(jax.lax.scan(step, start, keys)[1])
 
     return jax.jit(jax.vmap(episode))(jax.random.split(KEY, count))
 

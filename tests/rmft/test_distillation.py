@@ -318,9 +318,9 @@ def test_tokens_of_a_rollout_are_what_the_player_read():
         agent = game.player(NET)
         params = game.deploy(weights, exploration, instance)
         played = game.play(key_world, instance, games.seeded(agent, key_agent), params)
-        draws = agent.draws(key_agent, LENGTH)
-        label = game.relabel(NET.apply(weights, played.tokens), draws, played, exploration)
-        drawn = jax.vmap(lambda row, u: jnp.sum(jnp.cumsum(row) <= u * jnp.sum(row)))(label, draws[:, 0])
+        noise = agents.decision_noise(key_agent, LENGTH, ARMS)
+        label = game.relabel(NET.apply(weights, played.tokens), noise, played, exploration)
+        drawn = jax.vmap(lambda row, u: jnp.sum(jnp.cumsum(row) <= u * jnp.sum(row)))(label, noise.arm)
         return label, drawn, jnp.argmax(played.label, axis=-1), played.available
 
     label, drawn, action, available = jax.vmap(check)(jax.random.split(jax.random.key(2), 20))

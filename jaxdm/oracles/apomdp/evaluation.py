@@ -34,6 +34,7 @@ from jaxdm.oracles.apomdp.history_tree import (
     weigh,
 )
 from jaxdm.oracles.mdp.bellman import certificate
+from jaxdm.rollout import noise_entry
 from jaxdm.types import Agent, Certificate, Transition
 from jaxdm.validation import check_law, is_concrete
 
@@ -133,8 +134,9 @@ def agent_probabilities(
     Returns:
         [R, A] probabilities, each 0 or 1.
     """
-    key_init, key_draws = jax.random.split(key)
-    draws = agent.draws(key_draws, horizon)
+    key_init, key_noise = jax.random.split(key)
+    player = noise_entry(agent.act, agent.predrawn)
+    noise = player.draw(key_noise, horizon)
     start = agent.init(key_init, params)
     memory = jax.tree.map(lambda x: jnp.broadcast_to(x, (observations, *jnp.shape(x))), start)
     seen, found = jnp.arange(observations, dtype=jnp.int32), []
@@ -156,7 +158,8 @@ def agent_probabilities(
         return jax.vmap(observe)(action, following)
 
     for t in range(horizon):
-        chosen, memory = jax.vmap(agent.act, in_axes=(None, 0, 0, None))(draws[t], memory, seen, params)
+        here = jax.tree.map(lambda x, t=t: x[t], noise)
+        chosen, memory = jax.vmap(player.apply, in_axes=(None, 0, 0, None))(here, memory, seen, params)
         found.append(jax.nn.one_hot(chosen, actions))
         if t < horizon - 1:
             memory = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), jax.vmap(branch)(memory, seen))
@@ -185,15 +188,16 @@ def simulate(key: jax.Array, apomdp: APOMDP, agent: Agent, params: Any, *, horiz
         raise ValueError(f"episodes: {episodes}; expected at least 2")
     validate_one(apomdp)
     world, models = apomdps.env(horizon), apomdp.nature.shape[0]
+    stepped, player = noise_entry(world.step, world.predrawn), noise_entry(agent.act, agent.predrawn)
 
     def episode(key: jax.Array, nature: jax.Array) -> jax.Array:
         key_reset, key_steps, key_init, key_acts = jax.random.split(key, 4)
         here = apomdp._replace(nature=nature)
 
-        def step(carry: tuple, draw: tuple) -> tuple:
+        def step(carry: tuple, noise: tuple) -> tuple:
             seen, state, memory, weight = carry
-            action, memory = agent.act(draw[1], memory, seen, params)
-            after, state, reward, terminated, truncated, _ = world.step(draw[0], state, action, here)
+            action, memory = player.apply(noise[1], memory, seen, params)
+            after, state, reward, terminated, truncated, _ = stepped.apply(noise[0], state, action, here)
             transition = Transition(
                 observation=seen,
                 action=action,
@@ -206,8 +210,8 @@ def simulate(key: jax.Array, apomdp: APOMDP, agent: Agent, params: Any, *, horiz
             return (after, state, memory, weight * apomdp.discount), weight * reward
 
         start = (*world.reset(key_reset, here), agent.init(key_init, params), jnp.ones_like(apomdp.discount))
-        draws = (world.draws(key_steps, horizon), agent.draws(key_acts, horizon))
-        return jnp.sum(jax.lax.scan(step, start, draws)[1])
+        noise = (stepped.draw(key_steps, horizon), player.draw(key_acts, horizon))
+        return jnp.sum(jax.lax.scan(step, start, noise)[1])
 
     keys, natures = jax.random.split(key, episodes), jnp.eye(models, dtype=apomdp.nature.dtype)
     returns = jax.vmap(lambda nature: jax.vmap(lambda key: episode(key, nature))(keys))(natures)

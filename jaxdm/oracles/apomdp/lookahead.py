@@ -145,7 +145,7 @@ def agent(depth: int) -> Agent:
         return ModelBeliefs(belief=params.apomdp.initial, time=jnp.int32(0))
 
     def act(
-        draw: jax.Array, memory: ModelBeliefs, observation: jax.Array, params: LookAheadParams
+        key: jax.Array, memory: ModelBeliefs, observation: jax.Array, params: LookAheadParams
     ) -> tuple[jax.Array, ModelBeliefs]:
         start, _ = condition(memory.belief * params.apomdp.initial_observation[:, :, observation])
         belief = jnp.where(memory.time == 0, start, memory.belief)
@@ -161,7 +161,7 @@ def agent(depth: int) -> Agent:
         belief, _ = condition(ahead * world.observation[:, action, :, seen])
         return ModelBeliefs(belief=belief, time=memory.time + 1)
 
-    return Agent(init=init, act=act, observe=observe, draws=lambda key, length: jnp.zeros(length))
+    return Agent(init=init, act=act, observe=observe)
 
 
 def _horizon(bounds: LeafBounds) -> int:

@@ -73,7 +73,7 @@ def agent() -> Agent:
     def init(key: jax.Array, params: AlphaPolicy) -> BeliefMemory:
         return BeliefMemory(belief=params.pomdp.initial, time=jnp.int32(0))
 
-    def act(draw: jax.Array, memory: BeliefMemory, observation: jax.Array, params: AlphaPolicy) -> tuple:
+    def act(key: jax.Array, memory: BeliefMemory, observation: jax.Array, params: AlphaPolicy) -> tuple:
         start = posterior(params.pomdp.initial, params.pomdp.initial_observation[:, observation]).belief
         belief = jnp.where(memory.time == 0, start, memory.belief)
         return best_action(params, belief, memory.time), memory._replace(belief=belief)
@@ -82,7 +82,4 @@ def agent() -> Agent:
         after = update(params.pomdp, memory.belief, transition.action, transition.next_observation)
         return BeliefMemory(belief=after.belief, time=memory.time + 1)
 
-    def draws(key: jax.Array, length: int) -> jax.Array:
-        return jnp.zeros(length)
-
-    return Agent(init=init, act=act, observe=observe, draws=draws)
+    return Agent(init=init, act=act, observe=observe)
