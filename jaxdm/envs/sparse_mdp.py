@@ -16,8 +16,9 @@ from scipy import sparse
 
 from jaxdm.envs.mdp import MDP, MDPState
 from jaxdm.envs.mdp import make as make_dense
-from jaxdm.random import inverse_cdf, sample_index, uniform, uniform_from
-from jaxdm.types import Env
+from jaxdm.random import inverse_cdf, sample_index, uniform
+from jaxdm.rollout import uniform_noise
+from jaxdm.types import Env, Predrawn
 from jaxdm.validation import check_law, is_concrete, require
 
 
@@ -246,7 +247,7 @@ def padded_rows(matrix: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def reset(key: jax.Array, params: SparseMDP) -> tuple[jax.Array, MDPState]:
     """Draw the first state from `rho`; the observation is the state's index."""
-    index = sample_index(inverse_cdf(params.initial), uniform_from(key, dtype=params.initial.dtype))
+    index = sample_index(inverse_cdf(params.initial), uniform(key, (), params.initial.dtype))
     return index, MDPState(state=index, time=jnp.int32(0))
 
 
@@ -259,7 +260,7 @@ def env(horizon: int | None = None) -> Env:
         horizon: number of steps of an episode; endless when left out.
 
     Returns:
-        An `Env` whose `draws` are uniform numbers.
+        An `Env`; the noise of a step is a uniform number.
 
     Raises:
         ValueError: horizon < 1.
@@ -267,16 +268,14 @@ def env(horizon: int | None = None) -> Env:
     if horizon is not None and horizon < 1:
         raise ValueError(f"horizon: {horizon}; expected at least 1")
 
-    def step(key: jax.Array, state: MDPState, action: jax.Array, params: SparseMDP) -> tuple:
+    def step(noise: jax.Array, state: MDPState, action: jax.Array, params: SparseMDP) -> tuple:
         row = params.probability[state.state, action]
-        chosen = sample_index(inverse_cdf(row), uniform_from(key, dtype=row.dtype))
+        chosen = sample_index(inverse_cdf(row), noise)
         index = params.successor[state.state, action, chosen]
         time = state.time + 1
         truncated = jnp.bool_(False) if horizon is None else time >= horizon
         reward = params.reward[state.state, action]
         return index, MDPState(state=index, time=time), reward, jnp.bool_(False), truncated, {}
 
-    def draws(key: jax.Array, length: int) -> jax.Array:
-        return uniform(key, (length,))
-
-    return Env(reset=reset, step=step, draws=draws)
+    predrawn = Predrawn(draw=uniform_noise, apply=step)
+    return Env(reset=reset, step=predrawn.keyed, predrawn=predrawn)
