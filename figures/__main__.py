@@ -1,7 +1,8 @@
-"""Draw all figures and the report from stored results: `python -m figures [--results DIR]`.
+"""Draw all figures and the report from stored results: `python -m figures [--results DIR] [--preset NAME]`.
 
 Writes `figures/*.pdf`, `figures/*.png`, `claims.json` and `report.html` in the results folder. The exit code is 1
-when a figure could not be drawn, and 2 when a stored file is damaged or of another format.
+when a figure could not be drawn; it is 2, and nothing is written, when there is no such folder or preset, or when a
+stored file is damaged or of another format.
 """
 
 import dataclasses
@@ -21,12 +22,14 @@ class Config:
 
     results: Path = Path("results")
     """Folder that experiments and theory wrote to."""
+    preset: str | None = None
+    """Whose results are shown: toy, quick, full or paper; the largest there is when left out."""
 
 
 def main(config: Config) -> int:
     """Write the report, say what is missing from it, and return the exit code."""
     console = Console(soft_wrap=True, highlight=False)
-    missing = report.write_report(config.results)
+    missing = report.write_report(config.results, config.preset)
     for item in missing:
         console.print(f"[yellow]{escape(item.what)}[/]: {escape(item.why)}; run `{escape(item.command)}`")
     console.print(f"wrote {escape(str(config.results / 'report.html'))}")

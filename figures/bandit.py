@@ -1,19 +1,18 @@
 """Regret of bandit players over time, where means stand still and where they move."""
 
-from pathlib import Path
+from collections.abc import Sequence
 
 from figures import style
 from figures.style import Drawn
-from jaxdm.analysis import storage
+from jaxdm.analysis.storage import Result
 
 
-def draw(results: Path) -> list[Drawn]:
-    """The figure of the newest stored run of `experiments.bandit`."""
-    stored = storage.read_results(results, "bandit")
-    return [regret(stored[-1])] if stored else []
+def draw(shown: Sequence[Result]) -> list[Drawn]:
+    """The figure of the run of `experiments.bandit` that is shown."""
+    return [regret(result) for result in shown[-1:]]
 
 
-def regret(result: storage.Result) -> Drawn:
+def regret(result: Result) -> Drawn:
     """One panel per distribution of the means, one line per player, with seed intervals.
 
     Args:

@@ -1,27 +1,26 @@
 """Regret of full-information learners: on every distribution of losses, and the worst that gradient attacks found."""
 
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from figures import style
 from figures.style import Drawn
-from jaxdm.analysis import storage
+from jaxdm.analysis.storage import Result
 
 COLUMNS = 4
 """Panels side by side."""
 
 
-def draw(results: Path) -> list[Drawn]:
-    """The figures of the newest stored run of `experiments.online`."""
-    stored = storage.read_results(results, "online")
-    if not stored:
+def draw(shown: Sequence[Result]) -> list[Drawn]:
+    """The figures of the run of `experiments.online` that is shown."""
+    if not shown:
         return []
-    return [regret(stored[-1], "simplex"), regret(stored[-1], "ball"), attack(stored[-1])]
+    return [regret(shown[-1], "simplex"), regret(shown[-1], "ball"), attack(shown[-1])]
 
 
-def regret(result: storage.Result, decision_set: str) -> Drawn:
+def regret(result: Result, decision_set: str) -> Drawn:
     """Regret against rounds, one panel a distribution, with seed intervals and a line of slope one half.
 
     Args:
@@ -63,7 +62,7 @@ def regret(result: storage.Result, decision_set: str) -> Drawn:
     return Drawn(name=f"online_regret_{decision_set}", figure=figure, caption=caption)
 
 
-def attack(result: storage.Result) -> Drawn:
+def attack(result: Result) -> Drawn:
     """The worst regret found against T beside its bound, and how near the bound each attack came, step by step.
 
     Args:

@@ -10,6 +10,7 @@ import json
 import math
 import pkgutil
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,9 +19,11 @@ import matplotlib
 
 import figures
 from figures import style
+from figures.selection import chosen, experiment, stored_results
 from figures.style import Drawn
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import VERDICTS, Claim, read_claims, write_rows
+from jaxdm.analysis.storage import Result
 
 SPEED_FIELDS = ("work", "ours", "peer", "peer_name", "units", "ratio")
 
@@ -29,7 +32,7 @@ MUTATIONS = "mutations.json"
 """Beside the theorems' claims: their wrong versions."""
 
 
-NOT_FIGURES = ("__main__", "report", "style")
+NOT_FIGURES = ("__main__", "report", "selection", "style")
 
 
 Row = dict[str, Any]
@@ -49,7 +52,7 @@ def figure_modules() -> list[str]:
     return [module.name for module in pkgutil.iter_modules(figures.__path__) if module.name not in NOT_FIGURES]
 
 
-def draw_all(results: Path) -> tuple[list[Drawn], list[Missing]]:
+def draw_all(shown: Sequence[Result]) -> tuple[list[Drawn], list[Missing]]:
     """Every module's figures; one that has no results, or breaks on them, is reported and does not stop the others."""
     drawn, missing = [], []
     for name in figure_modules():
@@ -57,7 +60,7 @@ def draw_all(results: Path) -> tuple[list[Drawn], list[Missing]]:
         command = getattr(module, "COMMAND", f"python -m experiments.{name}")
         what = f"Figure {name}"
         try:
-            found = module.draw(results)
+            found = module.draw([result for result in shown if experiment(result) == name])
         except Exception as error:  # a figure of someone's broken results must not cost them the rest of the report
             why = f"could not be drawn: {type(error).__name__}: {error}"
             missing.append(Missing(what=what, why=why, command=command))
@@ -77,19 +80,32 @@ def save_figures(results: Path, drawn: list[Drawn]) -> None:
         figure.savefig(folder / f"{name}.png")
 
 
-def collect_claims(results: Path) -> list[Claim]:
-    """All stored claims, theorems first; of two with the same id the newer one.
+def collect_claims(results: Path, shown: Sequence[Result]) -> dict[str, tuple[Claim, str | None]]:
+    """Claims by id, theorems first, each with the preset that it was found with; theorems have none.
 
     Raises:
         ValueError: a stored claim is damaged.
     """
     theory = sorted((results / "theory").glob("*.json"), key=lambda path: _natural(path.stem))
-    empirical = sorted(results.glob("*/*/claims.json"), key=lambda path: path.stat().st_mtime)
-    claims = {}
-    theory = [path for path in theory if path.name != MUTATIONS]
-    for path in [*theory, *(path for path in empirical if not path.parent.name.startswith("."))]:
-        claims.update({claim.id: claim for claim in read_claims(path)})
-    return list(claims.values())
+    found = [(path, None) for path in theory if path.name != MUTATIONS]
+    found += [(result.path / "claims.json", preset_of(result)) for result in shown]
+    return {claim.id: (claim, preset) for path, preset in found if path.exists() for claim in read_claims(path)}
+
+
+def preset_of(result: Result) -> str | None:
+    """The preset of a run as the report names it."""
+    return f"{result.run.preset}, changed" if result.run.preset and result.run.changed else result.run.preset
+
+
+def collect_runs(shown: Sequence[Result]) -> list[Row]:
+    """What made the results that are shown, one row a command; versions are those of its newest result."""
+    rows: dict[str, Row] = {}
+    for result in shown:
+        versions = ", ".join(f"{name} {version}" for name, version in result.run.versions.items())
+        row = {"experiment": experiment(result), "preset": preset_of(result), "seed": result.run.seed}
+        row |= {"date": result.run.date, "versions": versions, "command": result.run.command}
+        rows[result.run.command] = row
+    return list(rows.values())
 
 
 def collect_mutations(results: Path) -> list[Row]:
@@ -124,7 +140,7 @@ def collect_speed(results: Path) -> list[Row]:
         raise ValueError(f"path: {path} is no speed table ({error}); expected rows of {SPEED_FIELDS}") from error
 
 
-def missing_tables(claims: list[Claim], speed: list[Row], results: Path) -> list[Missing]:
+def missing_tables(claims: Mapping[str, Any], speed: list[Row], results: Path) -> list[Missing]:
     """Which tables are empty."""
     missing = []
     if not any((results / "theory").glob("*.json")):
@@ -137,9 +153,14 @@ def missing_tables(claims: list[Claim], speed: list[Row], results: Path) -> list
 
 
 def render(
-    claims: list[Claim], mutations: list[Row], speed: list[Row], drawn: list[Drawn], missing: list[Missing]
+    claims: Mapping[str, tuple[Claim, str | None]],
+    runs: list[Row],
+    mutations: list[Row],
+    speed: list[Row],
+    drawn: list[Drawn],
+    missing: list[Missing],
 ) -> str:
-    """The page, with every figure inside it."""
+    """The page, with every figure inside it; where claims come from several presets, each row names its own."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -148,37 +169,46 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
-    shown = [{"name": item.name, "caption": item.caption, "source": as_data_uri(item)} for item in drawn]
-    counts = {verdict: sum(claim.verdict == verdict for claim in claims) for verdict in VERDICTS}
-    unrefuted = [claim.id for claim in claims if claim.refuted is False]
+    figures = [{"name": item.name, "caption": item.caption, "source": as_data_uri(item)} for item in drawn]
+    rows = [claim for claim, _ in claims.values()]
+    presets = {id: preset for id, (_, preset) in claims.items() if preset}
     template = environment.get_template("report.html.j2")
     return template.render(
-        claims=claims,
-        counts=counts,
-        unrefuted=unrefuted,
+        claims=rows,
+        presets=presets,
+        mixed=len(set(presets.values())) > 1,
+        counts={verdict: sum(claim.verdict == verdict for claim in rows) for verdict in VERDICTS},
+        unrefuted=[claim.id for claim in rows if claim.refuted is False],
+        runs=runs,
         mutations=mutations,
         speed=speed,
-        figures=shown,
+        figures=figures,
         missing=missing,
     )
 
 
-def write_report(results: Path) -> list[Missing]:
+def write_report(results: Path, preset: str | None = None) -> list[Missing]:
     """Draw, collect and write `results/{figures/, claims.json, report.html}`.
+
+    Args:
+        results: the results folder.
+        preset: whose results are shown; the largest preset there is, when left out.
 
     Returns:
         What the report says is missing.
 
     Raises:
-        ValueError: a stored claim or the speed table is damaged.
+        ValueError: no such folder or preset, or a stored result, claim or table that is damaged.
     """
-    claims, speed = collect_claims(results), collect_speed(results)
+    shown = chosen(stored_results(results), preset)
+    claims, speed, mutations = collect_claims(results, shown), collect_speed(results), collect_mutations(results)
     with matplotlib.rc_context(style.SETTINGS):
-        drawn, missing = draw_all(results)
+        drawn, missing = draw_all(shown)
         missing = missing_tables(claims, speed, results) + missing
         save_figures(results, drawn)
-        write_rows(results / "claims.json", claims)
-        storage.write_text(results / "report.html", render(claims, collect_mutations(results), speed, drawn, missing))
+        write_rows(results / "claims.json", [claim for claim, _ in claims.values()])
+        page = render(claims, collect_runs(shown), mutations, speed, drawn, missing)
+        storage.write_text(results / "report.html", page)
     return missing
 
 

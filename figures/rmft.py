@@ -1,7 +1,6 @@
 """What regret-minimisation fine-tuning gains: training, regret over time, transfer, online learning, ablations."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -10,23 +9,22 @@ from matplotlib.figure import Figure
 
 from figures import style
 from figures.style import Drawn
-from jaxdm.analysis import storage
+from jaxdm.analysis.storage import Result
 
 
-def draw(results: Path) -> list[Drawn]:
-    """The figures of the newest stored run; metrics are named as the parts of `experiments.rmft` write them."""
-    stored = storage.read_results(results, "rmft")
-    if not stored:
+def draw(shown: Sequence[Result]) -> list[Drawn]:
+    """The figures of the run that is shown; metrics are named as the parts of `experiments.rmft` write them."""
+    if not shown:
         return []
     figures = {
-        training: any(name.endswith("training_regret") for name in stored[-1].metrics),
-        regret: "bandit_regret" in stored[-1].metrics,
-        transfer: "bandit_long_regret" in stored[-1].metrics,
-        drift: "drift_regret" in stored[-1].metrics,
-        online: bool({"simplex_regret", "ball_regret"} & set(stored[-1].metrics)),
-        ablations: "ablation_regret" in stored[-1].metrics,
+        training: any(name.endswith("training_regret") for name in shown[-1].metrics),
+        regret: "bandit_regret" in shown[-1].metrics,
+        transfer: "bandit_long_regret" in shown[-1].metrics,
+        drift: "drift_regret" in shown[-1].metrics,
+        online: bool({"simplex_regret", "ball_regret"} & set(shown[-1].metrics)),
+        ablations: "ablation_regret" in shown[-1].metrics,
     }
-    return [figure(stored[-1]) for figure, studied in figures.items() if studied]
+    return [figure(shown[-1]) for figure, studied in figures.items() if studied]
 
 
 PARTS = {
@@ -50,7 +48,7 @@ def curve(axes: Axes, values: xr.DataArray, axis: str, label: str, order: int) -
     style.line(axes, values[axis].values, values.transpose(axis, "seed").values, label, order, marked=False)
 
 
-def training(result: storage.Result) -> Drawn:
+def training(result: Result) -> Drawn:
     """Regret of the rollouts of every round, one panel a kind of world."""
     shown = {part: f"{part}_training_regret" for part in PARTS if f"{part}_training_regret" in result.metrics}
     figure, panels = style.panels(len(shown), width=style.PAGE, height=2.2)
@@ -72,7 +70,7 @@ def training(result: storage.Result) -> Drawn:
     return Drawn(name="rmft_training", figure=figure, caption=caption)
 
 
-def regret(result: storage.Result) -> Drawn:
+def regret(result: Result) -> Drawn:
     """Regret against rounds on the training distribution and two standard tasks."""
     values = result.metrics["bandit_regret"]
     distributions = ("training", "K=5, gap 0.2", "K=4, gap 0.5")
@@ -96,7 +94,7 @@ def regret(result: storage.Result) -> Drawn:
     return Drawn(name="rmft_regret", figure=figure, caption=caption)
 
 
-def transfer(result: storage.Result) -> Drawn:
+def transfer(result: Result) -> Drawn:
     """Before and after fine-tuning where it was not trained, as a share of UCB1's regret."""
     regret, longer = result.metrics["bandit_regret"], result.metrics["bandit_long_regret"]
     gaussian = result.metrics["bandit_gaussian_regret"]
@@ -125,7 +123,7 @@ def transfer(result: storage.Result) -> Drawn:
     return Drawn(name="rmft_transfer", figure=figure, caption=caption)
 
 
-def drift(result: storage.Result) -> Drawn:
+def drift(result: Result) -> Drawn:
     """Dynamic regret where means switch, and how soon the new best arm is played after a switch."""
     values = result.metrics["drift_regret"].sel(distribution="switching (training)")
     optimal = result.metrics["drift_optimal_play"]
@@ -148,7 +146,7 @@ def drift(result: storage.Result) -> Drawn:
     return Drawn(name="rmft_drift", figure=figure, caption=caption)
 
 
-def online(result: storage.Result) -> Drawn:
+def online(result: Result) -> Drawn:
     """Final regret on every distribution of losses, on the simplex and on the ball, as far as they were studied."""
     metrics = result.metrics
     sets = [name for name in ("simplex", "ball") if f"{name}_regret" in metrics]
@@ -184,7 +182,7 @@ def online(result: storage.Result) -> Drawn:
     return Drawn(name="rmft_online", figure=figure, caption=caption)
 
 
-def ablations(result: storage.Result) -> Drawn:
+def ablations(result: Result) -> Drawn:
     """The share of rollouts selected, round by round; and every other choice."""
     metrics = result.metrics
     curves, final = metrics["ablation_training_regret"], metrics["ablation_regret"]

@@ -5,13 +5,13 @@ demonstrations, seed), `accuracy` (with step) and `accuracy_by_visit` (with visi
 seed); `imitation` (trained_on, shown, seed); `probe` (network, seed); `curve_<stage>` (seed, step).
 """
 
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 
 from figures import style
 from figures.style import Drawn
-from jaxdm.analysis import storage
+from jaxdm.analysis.storage import Result
 
 AXIS, CURVE = "axis_", "curve_"
 
@@ -31,9 +31,9 @@ LABELS = {
 """Axes in the order of their panels."""
 
 
-def draw(results: Path) -> list[Drawn]:
-    """The figures of the newest stored run of each setting."""
-    newest = {str(result.config.get("setting", "mdp")): result for result in storage.read_results(results, "sft")}
+def draw(shown: Sequence[Result]) -> list[Drawn]:
+    """The figures of the run of each setting that is shown."""
+    newest = {str(result.config.get("setting", "mdp")): result for result in shown}
     stored = [newest[name] for name in SETTINGS if name in newest]
     if not stored:
         return []
@@ -50,12 +50,12 @@ def draw(results: Path) -> list[Drawn]:
     return drawn
 
 
-def title(result: storage.Result) -> str:
+def title(result: Result) -> str:
     """The name of a result's setting."""
     return SETTINGS[str(result.config.get("setting", "mdp"))]
 
 
-def gap(stored: list[storage.Result]) -> Drawn:
+def gap(stored: list[Result]) -> Drawn:
     """What each method loses against the oracle, one panel a setting, with seed intervals."""
     figure, panels = style.panels(len(stored), width=style.PAGE, height=2.7)
     ends = []
@@ -85,7 +85,7 @@ def gap(stored: list[storage.Result]) -> Drawn:
     return Drawn(name="sft_gap", figure=figure, caption=caption)
 
 
-def along_axes(stored: list[storage.Result]) -> Drawn:
+def along_axes(stored: list[Result]) -> Drawn:
     """Gaps along every axis: a row a setting, a column an axis that it has."""
     columns = [name for name in LABELS if any(AXIS + name in result.metrics for result in stored)]
     figure, grid = style.grid(len(stored), len(columns), width=style.PAGE, height=0.7 + 1.5 * len(stored))
@@ -120,7 +120,7 @@ def along_axes(stored: list[storage.Result]) -> Drawn:
     return Drawn(name="sft_axes", figure=figure, caption=caption)
 
 
-def imitation(stored: list[storage.Result]) -> Drawn:
+def imitation(stored: list[Result]) -> Drawn:
     """Which expert each network plays like, a matrix a setting."""
     figure, panels = style.panels(len(stored), width=style.PAGE, height=2.7)
     for axes, result in zip(panels, stored, strict=True):
@@ -143,7 +143,7 @@ def imitation(stored: list[storage.Result]) -> Drawn:
     return Drawn(name="sft_imitation", figure=figure, caption=caption)
 
 
-def learnt(stored: list[storage.Result]) -> Drawn:
+def learnt(stored: list[Result]) -> Drawn:
     """Agreement with the oracle by step above; below, where demonstrations have been and where not."""
     figure, grid = style.grid(2, len(stored), width=style.PAGE, height=4.2)
     for column, result in enumerate(stored):
@@ -173,7 +173,7 @@ def learnt(stored: list[storage.Result]) -> Drawn:
     return Drawn(name="sft_learnt", figure=figure, caption=caption)
 
 
-def probes(stored: list[storage.Result]) -> str:
+def probes(stored: list[Result]) -> str:
     """A sentence about the belief probe of every setting that has one; nothing without."""
     lines = []
     for result in stored:
@@ -186,7 +186,7 @@ def probes(stored: list[storage.Result]) -> str:
     return start + "; ".join(lines) + "." if lines else ""
 
 
-def curves(stored: list[storage.Result]) -> Drawn:
+def curves(stored: list[Result]) -> Drawn:
     """Training loss of every stage, a row a setting, with seed intervals."""
     stages = [name.removeprefix(CURVE) for name in stored[0].metrics if name.startswith(CURVE)]
     figure, grid = style.grid(len(stored), len(stages), width=style.PAGE, height=0.4 + 1.4 * len(stored))

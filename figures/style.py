@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.special import stdtrit
 
+from jaxdm.analysis.statistics import mean_interval
 from jaxdm.analysis.storage import Result
 
 
@@ -97,6 +97,8 @@ def grid(rows: int, columns: int, *, width: float, height: float) -> tuple[Figur
 def seed_interval(values: Any, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean over seeds and its Student interval: `mean -+ t_{n-1} sd / sqrt(n)`; without width for a single seed.
 
+    NaN where a seed has none.
+
     Args:
         values: [..., seeds].
         level: coverage.
@@ -104,12 +106,15 @@ def seed_interval(values: Any, level: float = 0.95) -> tuple[np.ndarray, np.ndar
     Returns:
         mean, low, high, each [...].
     """
-    values = np.asarray(values, np.float64)
-    seeds, mean = values.shape[-1], values.mean(axis=-1)
-    if seeds == 1:
+    values = np.moveaxis(np.asarray(values, np.float64), -1, 0)
+    mean = values.mean(axis=0)
+    if len(values) == 1:
         return mean, mean, mean
-    half = stdtrit(seeds - 1, (1 + level) / 2) * values.std(axis=-1, ddof=1) / np.sqrt(seeds)
-    return mean, mean - half, mean + half
+    known = np.isfinite(mean)
+    low, high = np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    interval = mean_interval(values[:, known], level)
+    low[known], high[known] = interval.low, interval.high
+    return mean, low, high
 
 
 def line(axes: Axes, x: Any, values: Any, label: str, order: int, marked: bool = True) -> None:

@@ -1,13 +1,14 @@
 """The theorems on linear attention as curves: rates, the two terms of the bound, preconditioners, where it stops."""
 
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from figures import style
 from figures.style import Drawn
-from jaxdm.analysis import storage
+from jaxdm.analysis.statistics import exponent_fit
+from jaxdm.analysis.storage import Result
 
 COMMAND = "python -m theory"
 
@@ -16,9 +17,9 @@ WIDTH = 5.0
 """Standard errors on either side of a fitted exponent, as in the claims."""
 
 
-def draw(results: Path) -> list[Drawn]:
-    """The figures whose curves are stored; of two runs of a claim the newer one counts."""
-    every = [style.plain(result) for result in storage.read_results(results, "theory")]
+def draw(shown: Sequence[Result]) -> list[Drawn]:
+    """The figures whose curves are stored."""
+    every = [style.plain(result) for result in shown]
     stored = {str(result.config.get("id")): result for result in every}
     drawn = []
     if {"L5-M", "L5-N"} <= stored.keys():
@@ -57,7 +58,7 @@ def rates(context: style.Plain, length: style.Plain) -> Drawn:
 
 def fitted(x: np.ndarray, errors: np.ndarray) -> tuple[float, float, tuple[float, float]]:
     """Slope of log error in log x, mean over curves [X, curves], its standard error, and an interval."""
-    slopes = np.polyfit(np.log(x), np.log(errors), 1)[0]
+    slopes = np.asarray([exponent_fit(x, curve).exponent for curve in errors.T])
     mean, error = float(slopes.mean()), float(slopes.std(ddof=1) / len(slopes) ** 0.5)
     return mean, error, (mean - WIDTH * error, mean + WIDTH * error)
 

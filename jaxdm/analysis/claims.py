@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxdm.analysis.statistics import Interval, mean_interval
+from jaxdm.analysis.statistics import Interval, mean_interval, paired_interval
 from jaxdm.analysis.storage import write_json
 
 HOLDS, DIFFERS, FAILS = "holds", "differs", "fails"
@@ -126,7 +126,8 @@ def ordered(id: str, statement: str, source: str, groups: Mapping[str, Any]) -> 
     pairs = list(itertools.pairwise(np.asarray(values) for values in groups.values()))
     distances = [float(mean_interval(high).low - mean_interval(low).high) for low, high in pairs]
     closest = int(np.argmin(distances))
-    difference = mean_interval(pairs[closest][1] - pairs[closest][0])
+    low, high = pairs[closest]
+    difference = paired_interval(high, low)
     shown = Interval(estimate=np.asarray(distances[closest]), low=difference.low, high=difference.high)
     return _empirical(id, statement, source, shown, "> 0 between intervals", distances[closest] > 0)
 
@@ -141,7 +142,7 @@ def smaller(id: str, statement: str, source: str, ours: Any, theirs: Any) -> Cla
         ours: [N] the numbers claimed smaller.
         theirs: [N] of the same seeds.
     """
-    interval = mean_interval(np.asarray(theirs) - np.asarray(ours))
+    interval = paired_interval(theirs, ours)
     shown = f"{statement} ({float(np.mean(ours)):.3g}, {float(np.mean(theirs)):.3g})"
     return _empirical(id, shown, source, interval, "difference > 0", bool(interval.low > 0))
 

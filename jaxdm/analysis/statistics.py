@@ -4,11 +4,13 @@ Dimensions: `N` seeds (the unit of replication: episodes of one seed are average
 Every interval is two-sided with the stated confidence, and is taken along the first axis.
 """
 
+import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.special import bdtrc, ndtr, ndtri, stdtr, stdtrit
+from scipy import stats
+from scipy.special import bdtrc, stdtr, stdtrit
 
 
 class Interval(NamedTuple):
@@ -97,10 +99,7 @@ def percentile_interval(
 
     Reference: Efron, Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3.
     """
-    values = _checked("values", values, confidence)
-    law = _bootstrap_law(values, statistic, resamples, seed)
-    low, high = np.quantile(law, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-    return Interval(estimate=statistic(values, axis=0), low=low, high=high)
+    return _bootstrap("percentile", values, confidence, statistic, resamples, seed)
 
 
 def bca_interval(
@@ -117,21 +116,7 @@ def bca_interval(
 
     Reference: Efron, Better bootstrap confidence intervals, JASA 82, 1987.
     """
-    values = _checked("values", values, confidence)
-    law = _bootstrap_law(values, statistic, resamples, seed)
-    estimate = np.asarray(statistic(values, axis=0))
-    bias = ndtri(((law < estimate).mean(axis=0) + (law <= estimate).mean(axis=0)) / 2)
-    left_out = np.stack([statistic(np.delete(values, i, axis=0), axis=0) for i in range(len(values))])
-    pull = left_out.mean(axis=0) - left_out
-    spread = (pull**2).sum(axis=0) ** 1.5
-    acceleration = np.divide((pull**3).sum(axis=0), 6 * spread, out=np.zeros_like(spread), where=spread > 0)
-    ends = []
-    for tail in ((1 - confidence) / 2, (1 + confidence) / 2):
-        shifted = bias + ndtri(tail)
-        level = np.nan_to_num(ndtr(bias + shifted / (1 - acceleration * shifted)), nan=0.5)
-        columns = zip(law.reshape(resamples, -1).T, level.ravel(), strict=True)
-        ends.append(np.reshape([np.quantile(column, q) for column, q in columns], estimate.shape))
-    return Interval(estimate=estimate, low=ends[0], high=ends[1])
+    return _bootstrap("BCa", values, confidence, statistic, resamples, seed)
 
 
 def confidence_sequence(values: Any, confidence: float = 0.95, low: float = 0.0, high: float = 1.0) -> Interval:
@@ -162,7 +147,10 @@ def confidence_sequence(values: Any, confidence: float = 0.95, low: float = 0.0,
     time = np.arange(1.0, len(x) + 1).reshape(-1, *[1] * (x.ndim - 1))
     mean = (0.5 + np.cumsum(x, axis=0)) / (time + 1)
     variance = (0.25 + np.cumsum((x - mean) ** 2, axis=0)) / (time + 1)
-    before = lambda first, later: np.concatenate([np.full_like(x[:1], first), later[:-1]])
+
+    def before(first: float, later: np.ndarray) -> np.ndarray:
+        return np.concatenate([np.full_like(x[:1], first), later[:-1]])
+
     threshold = np.log(2 / (1 - confidence))
     bet = np.minimum(np.sqrt(2 * threshold / (before(0.25, variance) * time * np.log1p(time))), 0.5)
     penalty = np.cumsum((x - before(0.5, mean)) ** 2 * (-np.log1p(-bet) - bet), axis=0)
@@ -249,9 +237,30 @@ def _checked(name: str, values: Any, confidence: float) -> np.ndarray:
     return values
 
 
-def _bootstrap_law(values: np.ndarray, statistic: Callable[..., Any], resamples: int, seed: int) -> np.ndarray:
-    rows = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
-    return np.asarray(statistic(values[rows], axis=1))
+def _bootstrap(
+    method: Literal["percentile", "BCa"],
+    values: Any,
+    confidence: float,
+    statistic: Callable[..., Any],
+    resamples: int,
+    seed: int,
+) -> Interval:
+    """scipy's bootstrap along the first axis; a point where all resamples agree."""
+    values = _checked("values", values, confidence)
+    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        found = stats.bootstrap(
+            (values,),
+            statistic,
+            axis=0,
+            confidence_level=confidence,
+            n_resamples=resamples,
+            method=method,
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+    estimate = np.asarray(statistic(values, axis=0))
+    low, high = (np.where(np.isnan(end), estimate, end) for end in (found.low, found.high))
+    return Interval(estimate=estimate, low=low, high=high)
 
 
 def _logs(times: Any, values: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -33,7 +33,7 @@ def test_a_toy_run_is_stored_whole(tmp_path, monkeypatch):
     claims = read_claims(path / "claims.json")
     assert {claim.id for claim in claims} == {"B-still", "B-moving", "B-window"}
     assert {claim.command for claim in claims} == {"python -m experiments.bandit toy"}
-    drawn = figure.draw(tmp_path)[0]
+    drawn = figure.draw(storage.read_results(tmp_path, "bandit"))[0]
     assert [line.get_label() for line in drawn.figure.axes[0].lines] == list(some)
 
 
@@ -43,12 +43,12 @@ def test_the_figure_shows_what_is_stored(tmp_path):
     names = [f"player {i}" for i in range(9)]
     stored = named(regret, player=names, distribution=["a", "b"], seed=None, round=[1, 2, 4, 8])
     storage.write_result(tmp_path, "bandit", {}, {"regret": stored}, "python -m experiments.bandit quick")
-    drawn = figure.draw(tmp_path)[0]
+    drawn = figure.draw(storage.read_results(tmp_path, "bandit"))[0]
     for column, axes in enumerate(drawn.figure.axes):
         for line, values in zip(axes.lines, regret[:, column], strict=True):
             np.testing.assert_allclose(np.asarray(line.get_ydata()), values.mean(axis=0))
     assert "player 2 (a) and player 2 (b)" in drawn.caption
-    assert figure.draw(tmp_path / "nowhere") == []
+    assert figure.draw([]) == []
 
 
 def test_worlds_are_those_of_their_distributions():

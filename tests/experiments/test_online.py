@@ -83,9 +83,9 @@ def test_claims_follow_the_fitted_exponents(tmp_path):
 
 
 def test_figures_show_every_distribution_and_target(tmp_path):
-    assert figure.draw(tmp_path) == []
+    assert figure.draw([]) == []
     storage.write_result(tmp_path, "online", {"seed": 0}, synthetic(), "python -m experiments.online quick")
-    simplex, ball, attack = figure.draw(tmp_path)
+    simplex, ball, attack = figure.draw(storage.read_results(tmp_path, "online"))
     assert [axes.get_title() for axes in simplex.figure.axes] == [f"losses {i}" for i in range(5)]
     colours = [{line.get_label(): line.get_color() for line in drawn.figure.axes[0].lines} for drawn in (simplex, ball)]
     assert colours[0]["FTRL"] == colours[1]["FTRL"] != colours[0]["Hedge"]

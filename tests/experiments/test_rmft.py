@@ -46,7 +46,8 @@ def test_a_toy_run_is_stored_whole(tmp_path):
     rows = read_claims(path / "claims.json")
     assert {"RMFT-bandit", "RMFT-Thompson", "RMFT-explore-1"} <= {row.id for row in rows}
     assert {row.command for row in rows} == {COMMAND}
-    assert [drawn.name for drawn in figure.draw(tmp_path)] == ["rmft_training", "rmft_regret"]
+    drawn = figure.draw(storage.read_results(tmp_path, "rmft"))
+    assert [item.name for item in drawn] == ["rmft_training", "rmft_regret"]
 
 
 def test_no_random_stream_meets_another(tmp_path, monkeypatch):
@@ -199,9 +200,9 @@ def test_claims_and_figures_do_not_depend_on_the_order_of_an_axis(tmp_path):
 
 
 def test_figures_show_every_part(tmp_path):
-    assert figure.draw(tmp_path) == []
+    assert figure.draw([]) == []
     storage.write_result(tmp_path, "rmft", {"seed": 0}, synthetic(), COMMAND)
-    drawn = {item.name: item for item in figure.draw(tmp_path)}
+    drawn = {item.name: item for item in figure.draw(storage.read_results(tmp_path, "rmft"))}
     assert len(drawn) == 6
     assert [axes.get_title() for axes in drawn["rmft_regret"].figure.axes] == list(bandit.DISTRIBUTIONS[:3])
     variants = ablations.variants(TOY.ablated, TOY.shares)

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from figures import __main__ as runner
-from figures import report, sft, style, theory
+from figures import report, selection, sft, style, theory
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import Claim, write_claims, write_rows
 from jaxdm.analysis.storage import named
@@ -191,15 +191,69 @@ def test_nothing_is_missing_from_full_results_but_other_experiments(written):
     assert not {"Theorems", "Claims table", "Speed table", "Figure sft"} & {item.what for item in missing}
 
 
-@pytest.mark.parametrize("folder", ["empty", "absent"])
-def test_an_empty_folder_gives_a_report_that_says_what_to_run(tmp_path, capsys, folder):
-    root = tmp_path if folder == "empty" else tmp_path / "absent"
-    assert runner.main(runner.Config(results=root)) == 0
-    page = Page((root / "report.html").read_text())
+def test_an_empty_folder_gives_a_report_that_says_what_to_run(tmp_path, capsys):
+    assert runner.main(runner.Config(results=tmp_path)) == 0
+    page = Page((tmp_path / "report.html").read_text())
     for command in ("python -m theory", "make reproduce", "python -m experiments.speed", "python -m experiments.sft"):
         assert command in page.cells
     assert "python -m experiments.sft" in capsys.readouterr().out
-    assert json.loads((root / "claims.json").read_text()) == []
+    assert json.loads((tmp_path / "claims.json").read_text()) == []
+
+
+def test_a_folder_or_a_preset_that_is_not_there_is_refused_and_nothing_written(tmp_path):
+    arguments = [sys.executable, "-m", "figures", "--results", str(tmp_path / "absent")]
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: results: there is no folder {tmp_path / 'absent'}; expected one that an experiment wrote to\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="preset: 'fast'; expected one of toy, quick, full, paper"):
+        report.write_report(tmp_path, "fast")
+    assert list(tmp_path.iterdir()) == []
+
+
+def run_of(root, command, seed, verdict="holds"):
+    """A stored run of the bandit study that found one thing."""
+    regret = named(
+        np.random.default_rng(seed).random((2, 1, 3, 2)), player=["a", "b"], distribution=["c"], seed=None, round=[1, 2]
+    )
+    path = storage.write_result(root, "bandit", {"seed": seed}, {"regret": regret}, command)
+    write_claims(path, [claim("B", verdict)], command)
+
+
+def test_a_toy_or_a_changed_run_changes_nothing_of_the_quick_report(tmp_path):
+    run_of(tmp_path, "python -m experiments.bandit quick", 0)
+    report.write_report(tmp_path)
+    before = (tmp_path / "report.html").read_bytes()
+    run_of(tmp_path, "python -m experiments.bandit toy", 1, "differs")
+    run_of(tmp_path, "python -m experiments.bandit quick --seed 2", 2, "differs")
+    report.write_report(tmp_path)
+    assert (tmp_path / "report.html").read_bytes() == before
+    page = Page(before.decode())
+    assert page.cells[page.cells.index("bandit") + 1 : page.cells.index("bandit") + 3] == ["quick", "0"]
+    report.write_report(tmp_path, "toy")
+    assert "python -m experiments.bandit toy" in Page((tmp_path / "report.html").read_text()).cells
+
+
+def test_the_largest_preset_is_shown_and_mixed_presets_are_marked(tmp_path):
+    run_of(tmp_path, "python -m experiments.bandit paper", 0)
+    run_of(tmp_path, "python -m experiments.bandit quick", 1, "differs")
+    path = storage.write_result(tmp_path, "other", {"seed": 3}, {}, "python -m experiments.other quick")
+    write_claims(path, [claim("O")], "python -m experiments.other quick")
+    report.write_report(tmp_path)
+    page = Page((tmp_path / "report.html").read_text())
+    start = page.cells.index("B paper")
+    assert page.cells[start + 6] == "holds"
+    assert page.cells[start + 8] == "python -m experiments.bandit paper"
+    assert "O quick" in page.cells
+
+
+def test_a_changed_run_is_shown_as_such_where_there_is_no_other(tmp_path):
+    run_of(tmp_path, "python -m experiments.bandit quick --seed 2", 2)
+    report.write_report(tmp_path)
+    page = Page((tmp_path / "report.html").read_text())
+    assert page.cells[page.cells.index("bandit") + 1] == "quick, changed"
 
 
 def test_a_figure_that_breaks_is_named_and_the_rest_is_drawn(tmp_path, monkeypatch):
@@ -239,13 +293,14 @@ def test_of_two_results_with_the_same_claim_the_newer_one_counts(tmp_path):
     for seed, verdict in enumerate(["holds", "differs"]):
         path = storage.write_result(tmp_path, "sft", {"seed": seed}, {}, COMMAND)
         write_claims(path, [claim("E1", verdict)], COMMAND)
-    assert [item.verdict for item in report.collect_claims(tmp_path)] == ["differs"]
+    shown = selection.chosen(selection.stored_results(tmp_path))
+    assert [item.verdict for item, _ in report.collect_claims(tmp_path, shown).values()] == ["differs"]
 
 
 def test_sft_figure_shows_what_is_stored(tmp_path):
     synthetic_sft(tmp_path)
     stored = storage.read_results(tmp_path, "sft")[0].metrics["gap"]
-    drawn = {item.name: item for item in sft.draw(tmp_path)}
+    drawn = {item.name: item for item in sft.draw(storage.read_results(tmp_path, "sft"))}
     (panel,) = drawn["sft_gap"].figure.axes
     assert panel.get_title() == "POMDP"
     assert [line.get_label() for line in panel.lines] == stored["agent"].values.tolist()
@@ -255,7 +310,7 @@ def test_sft_figure_shows_what_is_stored(tmp_path):
         np.testing.assert_allclose(np.asarray(line.get_ydata()), expected)
     assert [axes.get_title() for axes in drawn["sft_curves"].figure.axes] == ["pretrain", "sft"]
     assert "POMDP: sft, " in drawn["sft_gap"].caption
-    assert sft.draw(tmp_path / "nowhere") == []
+    assert sft.draw([]) == []
 
 
 def synthetic_theory(root):
@@ -286,7 +341,7 @@ def synthetic_theory(root):
 
 def test_theory_figures_show_what_is_stored(tmp_path):
     synthetic_theory(tmp_path)
-    drawn = {item.name: item for item in theory.draw(tmp_path)}
+    drawn = {item.name: item for item in theory.draw(storage.read_results(tmp_path, "theory"))}
     names = ("rates", "two_terms", "trained_play", "preconditioner", "shift", "on_policy", "softmax", "actions")
     assert list(drawn) == [f"theory_{name}" for name in names]
     for id, slope in (("L5-M", -1), ("L5-N", -2)):
@@ -305,7 +360,7 @@ def test_theory_figures_show_what_is_stored(tmp_path):
     assert "the extremes are 0.50 and 2.00" in drawn["theory_on_policy"].caption
     assert "0.75 and 1 where it was 0.5 and 0.5" in drawn["theory_softmax"].caption
     assert "6.0 times that of the exact form against 1.0" in drawn["theory_actions"].caption
-    assert theory.draw(tmp_path / "nowhere") == []
+    assert theory.draw([]) == []
 
 
 def by_id(root):
@@ -315,7 +370,7 @@ def by_id(root):
 def test_settings_stand_side_by_side_and_axes_where_they_apply(tmp_path):
     for setting, axis in (("apomdp", "models"), ("mdp", "pool")):
         synthetic_sft(tmp_path, setting=setting, axes=("horizon", axis))
-    items = {item.name: item for item in sft.draw(tmp_path)}
+    items = {item.name: item for item in sft.draw(storage.read_results(tmp_path, "sft"))}
     drawn = {name: item.figure for name, item in items.items()}
     assert [axes.get_title() for axes in drawn["sft_gap"].axes] == ["MDP", "ambiguous POMDP"]
     labels = [axes.get_xlabel() for axes in drawn["sft_axes"].axes]

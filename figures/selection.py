@@ -1,0 +1,65 @@
+"""Which of the stored results a report shows: one run of each subject, never a mere trial beside a whole one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxdm.analysis import storage
+from jaxdm.analysis.storage import PRESETS, Result
+
+
+def stored_results(results: Path) -> list[Result]:
+    """Every whole result of a folder, oldest first within an experiment.
+
+    Raises:
+        ValueError: there is no such folder, or a result is damaged or of another format.
+    """
+    if not results.is_dir():
+        raise ValueError(f"results: there is no folder {results}; expected one that an experiment wrote to")
+    experiments = sorted(path.parent.parent.name for path in results.glob("*/*/config.json"))
+    return [result for name in dict.fromkeys(experiments) for result in storage.read_results(results, name)]
+
+
+def chosen(stored: Sequence[Result], preset: str | None = None) -> list[Result]:
+    """One result of every subject: an experiment, and its setting or theorem where it has several.
+
+    With a preset, that one's. Without, the largest there is (toy < quick < full < paper); runs of the toy preset, and
+    runs whose command changed a field, only count where a folder holds nothing else. Of equals the newest.
+
+    Args:
+        stored: results, oldest first.
+        preset: one of `storage.PRESETS`; theorems, which have none, are shown with each.
+
+    Raises:
+        ValueError: no such preset.
+    """
+    if preset is not None and preset not in PRESETS:
+        raise ValueError(f"preset: {preset!r}; expected one of {', '.join(PRESETS)}")
+    studies = [result for result in stored if experiment(result) != "theory"]
+    theorems = [result for result in stored if experiment(result) == "theory"]
+    if preset is None:
+        whole = [result for result in studies if not result.run.changed and result.run.preset != "toy"]
+        studies = whole or studies
+    else:
+        studies = [result for result in studies if result.run.preset == preset]
+    shown: dict[tuple[str, str], Result] = {}
+    for result in [*studies, *theorems]:
+        known = shown.setdefault(subject(result), result)
+        if rank(result) >= rank(known):
+            shown[subject(result)] = result
+    return list(shown.values())
+
+
+def experiment(result: Result) -> str:
+    """The name of the experiment that stored it."""
+    return result.path.parent.name
+
+
+def subject(result: Result) -> tuple[str, str]:
+    """What a result is about."""
+    return experiment(result), str(result.config.get("setting", result.config.get("id", "")))
+
+
+def rank(result: Result) -> tuple[int, bool]:
+    """By which results of one subject are compared."""
+    size = PRESETS.index(result.run.preset) if result.run.preset in PRESETS else -1
+    return size, not result.run.changed
