@@ -194,7 +194,8 @@ def plan(apomdp: APOMDP, horizon: int, memory: float = MEMORY) -> AmbiguityPlan:
         error = delta + contraction(apomdp) * error
         q = weigh(backup(here, ahead, apomdp.discount), here.alive[..., None], apomdp.attitude)
         ahead = jnp.max(q, axis=-1)
-        found.append((q, ahead, *greedy(q, delta, error)))
+        policy, ties = greedy(q, jnp.full_like(q, delta), jnp.full_like(q, error))
+        found.append((q, ahead, policy, ties))
     q, value, policy, ties = (jnp.concatenate(each) for each in zip(*reversed(found), strict=True))
     bound = error + rounding_error(apomdp, 0, jnp.max(jnp.abs(ahead)))
     return AmbiguityPlan(
