@@ -10,6 +10,12 @@ from experiments.bandit import PRESETS
 from jaxdm.analysis import storage
 
 
+@pytest.fixture(autouse=True)
+def unchanged_compiler(monkeypatch):
+    """These tests run in the process of all others, whose compiler must stay as it is."""
+    monkeypatch.setattr(cli, "compile_quicker", lambda: None)
+
+
 def store(config, command):
     return storage.write_result(config.results, "bandit", config, {}, command)
 
