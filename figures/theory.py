@@ -173,11 +173,11 @@ def on_policy(result: style.Plain) -> Drawn:
     axes.step(factors, np.arange(1, len(factors) + 1) / len(factors), where="post", color=style.PALETTE[0])
     axes.axvline(1, color="#8c8c8c", linestyle=":", linewidth=1, label="as L5 gives")
     axes.set_ylim(0, 1)
-    axes.set(xlabel="squared error / that of contexts from the data law", ylabel="share of MDPs")
+    axes.set(xlabel="squared error / that of contexts from the data distribution", ylabel="share of MDPs")
     axes.legend(loc="lower right")
     caption = (
         "The layer's error on contexts of state-action pairs that optimal play visits, over what L5 gives for pairs of "
-        f"the data law, in {len(factors)} random linear MDPs. Look at how far the step is from the dotted line: half "
+        f"the data distribution, in {len(factors)} random linear MDPs. Look at how far the step is from the dotted line: half "
         f"of the MDPs lie between {np.quantile(factors, 0.25):.2f} and {np.quantile(factors, 0.75):.2f}, the extremes "
         f"are {factors[0]:.2f} and {factors[-1]:.2f} (result {result.path.name})."
     )

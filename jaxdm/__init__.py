@@ -29,7 +29,7 @@ Families: key -> instance
     envs.families.apomdp    around a nominal model, and clinicians who disagree about a treatment
     envs.families.rooms     rooms whose controls have hidden moods, as a POMDP or as models that disagree
     envs.families.bandit    uniform, one gap, linear; switching, wandering, seasonal
-    envs.families.losses    laws of loss sequences: iid, trends, walks, periodic, alternating, switching
+    envs.families.losses    distributions of loss sequences: iid, trends, walks, periodic, alternating, switching
 
 Evidence
     tokens                  episodes as tokens: tabular, bandit, online

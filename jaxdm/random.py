@@ -124,7 +124,7 @@ def inverse_cdf(probabilities: jax.Array) -> jax.Array:
 
 
 def sample_index(thresholds: jax.Array, uniform: jax.Array) -> jax.Array:
-    """The first outcome with `u F_S < F_i`: an index drawn with the law behind `inverse_cdf`.
+    """The first outcome with `u F_S < F_i`: an index drawn with the probabilities behind `inverse_cdf`.
 
     Args:
         thresholds: [S] from `inverse_cdf`.

@@ -108,7 +108,7 @@ def uniform_noise(key: jax.Array, length: int) -> jax.Array:
 
 
 def epsilon_soft(policy: jax.Array, actions: int, exploration: Any = 0.0) -> jax.Array:
-    """The epsilon-soft law of a deterministic policy: `(1 - eps) 1{a = pi(s)} + eps / A`.
+    """The epsilon-soft probabilities of a deterministic policy: `(1 - eps) 1{a = pi(s)} + eps / A`.
 
     Args:
         policy: [...] action indices.

@@ -74,9 +74,15 @@ def encode(episodes: Episode, spaces: Spaces) -> jax.Array:
         [K T, F].
     """
     start = jnp.broadcast_to(jnp.arange(episodes.reward.shape[1]) == 0, episodes.reward.shape)
-    flat = lambda x: x.reshape(-1)
+
+    def flat(x):
+        return x.reshape(-1)
+
     encode_one = jax.vmap(token, in_axes=(0, 0, 0, 0, 0, None))
-    before = lambda x: flat(jnp.roll(x, 1, axis=1))
+
+    def before(x):
+        return flat(jnp.roll(x, 1, axis=1))
+
     last = before(episodes.observation), before(episodes.action), before(episodes.reward)
     return encode_one(flat(episodes.observation), last[0], last[1], last[2], flat(start), spaces)
 

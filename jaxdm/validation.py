@@ -17,16 +17,16 @@ ROW_SUM_TOLERANCE = float(np.finfo(np.float32).eps)
 """Times S: how far a stored row may be from one, so that kernels which passed through float32 are accepted."""
 
 
-def check_law(name: str, law: Any) -> None:
-    """Check that every row (last axis) of a concrete array is a probability law.
+def check_distribution(name: str, distribution: Any) -> None:
+    """Check that every row (last axis) of a concrete array is a probability distribution.
 
     Raises:
         InvalidInput: names `name`, the first bad entry or row sum, and what was expected.
     """
-    law = np.asarray(law, np.float64)
-    require(name, law >= 0, law, "probabilities >= 0")
-    total = law.sum(axis=-1)
-    require(name, np.abs(total - 1) <= law.shape[-1] * ROW_SUM_TOLERANCE, total, "rows that sum to 1")
+    distribution = np.asarray(distribution, np.float64)
+    require(name, distribution >= 0, distribution, "probabilities >= 0")
+    total = distribution.sum(axis=-1)
+    require(name, np.abs(total - 1) <= distribution.shape[-1] * ROW_SUM_TOLERANCE, total, "rows that sum to 1")
 
 
 def require(name: str, good: np.ndarray, value: Any, expected: str) -> None:

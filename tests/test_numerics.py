@@ -98,7 +98,10 @@ def test_is_concrete_knows_traced_arrays():
 
 def test_pieces_are_the_whole():
     inputs = jnp.arange(12.0).reshape(6, 2)
-    function = lambda row: (jnp.sum(row**2), row[::-1])
+
+    def function(row):
+        return (jnp.sum(row**2), row[::-1])
+
     whole = jax.vmap(function)(inputs)
     for size in (1, 4, 6, 50):
         pieces = jax.jit(lambda rows, size=size: numerics.batched_map(function, rows, size))(inputs)

@@ -71,7 +71,10 @@ def player(name: str):
     """The jitted rollouts of an agent from a batch of keys, and a list that grows with every trace."""
     agent, params = AGENTS[name]
     traces = []
-    play = lambda key: traces.append(0) or rollout(key, ENV, WORLD, agent, params, HORIZON)
+
+    def play(key):
+        return traces.append(0) or rollout(key, ENV, WORLD, agent, params, HORIZON)
+
     return jax.jit(jax.vmap(play)), traces
 
 
@@ -177,7 +180,7 @@ def test_a_network_needs_no_demonstrations_but_a_vote_does():
 
 def test_the_vote_counts():
     demos = demonstrations(4)
-    law = np.asarray(tabular.vote_law(demos, SPACES))
+    law = np.asarray(tabular.vote_probabilities(demos, SPACES))
     observed, acted = np.asarray(demos.observation).ravel(), np.asarray(demos.action).ravel()
     for s in range(STATES):
         counts = np.bincount(acted[observed == s], minlength=ACTIONS)

@@ -68,7 +68,10 @@ def test_a_resumed_run_has_the_bits_of_an_unbroken_one(tmp_path, unbroken):
 @pytest.mark.parametrize(("spacing", "kept"), [(0.0, range(EVERY, STEPS + 1, EVERY)), (1e9, [STEPS])])
 def test_checkpoints_keep_their_distance_and_the_last_is_written(tmp_path, spacing, kept):
     seen = set()
-    newest = lambda: {int(path.name) for path in tmp_path.iterdir() if path.name.isdigit()}
+
+    def newest():
+        return {int(path.name) for path in tmp_path.iterdir() if path.name.isdigit()}
+
     fit(folder=tmp_path, identity="run", spacing=spacing, progress=lambda done, _: seen.update(newest()))
     assert sorted(seen) == list(kept)
 

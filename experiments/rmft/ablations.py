@@ -69,7 +69,7 @@ def study(
         return families.bandit.uniform_means(key, arms=ARMS)
 
     sampled = games.bandit_game(family, ARMS, length)
-    probabilities = games.bandit_game(family, ARMS, length, "law")
+    probabilities = games.bandit_game(family, ARMS, length, "probabilities")
     net = network(architecture, sampled.features, sampled.outputs)
     initial = initial_weights(shared, "ablations", net)
     configs = variants(base, shares)

@@ -217,6 +217,6 @@ def baseline_policies(setting: Setting, shown: Episode) -> jax.Array:
     spaces = setting.spaces
     table = (setting.horizon, spaces.observations, spaces.actions)
     uniform = jnp.full(table, 1 / spaces.actions)
-    vote = jnp.broadcast_to(tabular.vote_law(shown, spaces), table)
+    vote = jnp.broadcast_to(tabular.vote_probabilities(shown, spaces), table)
     planned = jax.nn.one_hot(tabular.planned(shown, spaces, setting.horizon), spaces.actions)
     return jnp.stack([uniform, vote, planned])

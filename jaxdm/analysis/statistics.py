@@ -22,7 +22,7 @@ class Interval(NamedTuple):
 
 
 class Exponent(NamedTuple):
-    """A fitted power law `y = exp(intercept) t^exponent`."""
+    """A fitted power distribution `y = exp(intercept) t^exponent`."""
 
     exponent: float
     low: float

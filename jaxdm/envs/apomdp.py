@@ -15,7 +15,7 @@ from jaxdm.envs import pomdp as pomdps
 from jaxdm.envs.pomdp import POMDP
 from jaxdm.random import inverse_cdf, sample_index, uniform
 from jaxdm.types import Env, Predrawn
-from jaxdm.validation import check_law, is_concrete
+from jaxdm.validation import check_distribution, is_concrete
 
 
 class APOMDP(NamedTuple):
@@ -25,7 +25,7 @@ class APOMDP(NamedTuple):
     episode; it belongs to the world, and no planner reads it.
 
     Reference: Saghafian, Ambiguous partially observable Markov decision processes, J. Econ. Theory 178, 2018; that
-    models differ also in their first states, and the law of nature, are ours.
+    models differ also in their first states, and the distribution of nature, are ours.
     """
 
     transition: jax.Array  # [M, S, A, S]
@@ -53,7 +53,7 @@ def make(members: POMDP, attitude: Any, nature: Any = None) -> APOMDP:
         members: a POMDP whose fields have a leading axis [M] (`jax.vmap` of a family gives one, `jax.tree.map` of
             `jnp.stack` another); rewards and discounts must agree.
         attitude: alpha, [] in [0, 1].
-        nature: [M] law of an episode's model; uniform when left out.
+        nature: [M] distribution of an episode's model; uniform when left out.
 
     Returns:
         The APOMDP.
@@ -98,7 +98,7 @@ def validate(apomdp: APOMDP) -> None:
 
     Raises:
         ValueError: names the field, the value found and what was expected: everything `jaxdm.envs.pomdp.validate`
-            looks at in each model, no model, an attitude outside [0, 1], a law of nature that is none.
+            looks at in each model, no model, an attitude outside [0, 1], a distribution of nature that is none.
     """
     shape, batch = apomdp.transition.shape, apomdp.attitude.shape
     if len(shape) != len(batch) + 4 or shape[: len(batch)] != batch or shape[len(batch)] == 0:
@@ -111,7 +111,7 @@ def validate(apomdp: APOMDP) -> None:
             raise ValueError(f"{name}: shape {found}; expected {batch + tail} beside transition {shape}")
     pomdps.validate(members(apomdp))
     if is_concrete(apomdp):
-        check_law("nature", apomdp.nature)
+        check_distribution("nature", apomdp.nature)
         attitude = np.asarray(apomdp.attitude)
         if not np.all((attitude >= 0) & (attitude <= 1)):
             raise ValueError(f"attitude: {attitude}; expected a number in [0, 1]")

@@ -540,16 +540,16 @@ class Rewards:
             here = (places[:, 0] < 0) | ((places[:, 0] >= low) & (places[:, 0] < low + rows))
             chosen = places[here]
             chosen[:, 0] -= np.where(chosen[:, 0] < 0, 0, low).astype(np.int32)
-            law = transition[low : low + rows]
-            paid = _last(chosen, values[here], (len(law), *shape))
+            distribution = transition[low : low + rows]
+            paid = _last(chosen, values[here], (len(distribution), *shape))
             if not by_next and not by_seen:
                 parts.append(paid[:, 0, 0])
             elif not by_seen:
-                parts.append(np.sum(law * paid[:, :, 0], axis=1))
+                parts.append(np.sum(distribution * paid[:, :, 0], axis=1))
             elif not by_next:
-                parts.append(np.sum((law @ observation) * paid[:, 0], axis=1))
+                parts.append(np.sum((distribution @ observation) * paid[:, 0], axis=1))
             else:
-                parts.append(np.sum(law * np.einsum("to,sto->st", observation, paid), axis=1))
+                parts.append(np.sum(distribution * np.einsum("to,sto->st", observation, paid), axis=1))
         return np.concatenate(parts)
 
 
@@ -605,7 +605,7 @@ def _model(found: Iterator[Statement], dtype: Any, memory: int) -> Model:
             transition_line[each.target[:2]] = each.line
         elif keyword == "O":
             if seen is None:
-                raise error(end, "O:", "no observation law in a file without 'observations:'")
+                raise error(end, "O:", "no observation distribution in a file without 'observations:'")
             each = block(statement, (actions, states, observations))
             observation[each.target] = each.value
             observation_line[each.target[:2]] = each.line
@@ -686,29 +686,29 @@ def _start(statement: Statement, states: Space) -> np.ndarray:
     if words in (["uniform"], ["*"]):
         return np.full(size, 1 / size)
     if words and len(words) == size and (size > 1 or words[0] != "0") and words[0] not in states.names:
-        law = probabilities(statement.pieces, size, "start:", statement.line)[None]
-        _normalise("start", law, np.array([statement.line]))
-        return law[0]
+        distribution = probabilities(statement.pieces, size, "start:", statement.line)[None]
+        _normalise("start", distribution, np.array([statement.line]))
+        return distribution[0]
     if len(words) > size or (len(words) > 1 and NUMBER.fullmatch(words[0]) and not words[0].isdecimal()):
         raise error(statement.line, f"{len(words)} numbers for start:", str(size))
     chosen = np.isin(np.arange(size), members(states, statement))
     return chosen / chosen.sum()
 
 
-def _normalise(keyword: str, law: np.ndarray, line: np.ndarray) -> None:
+def _normalise(keyword: str, distribution: np.ndarray, line: np.ndarray) -> None:
     """Divide rows by their sum, in place, where they are further from one than `mdp.validate` allows.
 
     Raises:
         ValueError: a row that is further from one than the format allows.
     """
-    total = law.sum(axis=-1)
+    total = distribution.sum(axis=-1)
     off = np.abs(total - 1)
     if (off > ROW_SUM_TOLERANCE).any():
         row = tuple(map(int, np.argwhere(off > ROW_SUM_TOLERANCE)[0]))
         name = f"{keyword}:" if keyword == "start" else f"{keyword}: " + " : ".join(map(str, row))
         raise error(int(line[row]), name, f"probabilities that sum to 1; they sum to {total[row]:.8g}")
-    changed = off > law.shape[-1] * validation.ROW_SUM_TOLERANCE
-    law[changed] /= total[changed][:, None]
+    changed = off > distribution.shape[-1] * validation.ROW_SUM_TOLERANCE
+    distribution[changed] /= total[changed][:, None]
 
 
 def render(model: Model) -> str:

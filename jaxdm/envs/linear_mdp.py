@@ -3,7 +3,7 @@
 Dimensions: `S` states, `A` actions, `H` steps, `d` features.
 
 `r_h(s,a) = <phi(s,a), theta_h>` and `P_h(s'|s,a) = <phi(s,a), mu_h(s')>`. Features lie on the simplex and each of the d
-rows of `mu_h` is a law over states, so that every kernel is a mixture of d laws and every such record is an MDP.
+rows of `mu_h` is a distribution over states, so that every kernel is a mixture of d distributions and every such record is an MDP.
 
 Reference: Jin, Yang, Wang, Jordan, Provably efficient reinforcement learning with linear function approximation, 2020.
 """
@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxdm import random as randomness
 from jaxdm.envs.mdp import MDP
-from jaxdm.validation import check_law, is_concrete
+from jaxdm.validation import check_distribution, is_concrete
 
 
 class LinearMDP(NamedTuple):
@@ -24,7 +24,7 @@ class LinearMDP(NamedTuple):
 
     features: jax.Array  # [S, A, d] phi, rows on the simplex
     theta: jax.Array  # [H, d]
-    mu: jax.Array  # [H, d, S] rows are laws
+    mu: jax.Array  # [H, d, S] rows are distributions
     initial: jax.Array  # [S]
 
 
@@ -37,7 +37,7 @@ def random(
     horizon: int,
     dtype: Any = None,
 ) -> LinearMDP:
-    """A random linear MDP: `phi(s,a)` and the rows of `mu_h` uniform laws, `theta_h ~ U[0,1]^d`, so rewards in [0, 1].
+    """A random linear MDP: `phi(s,a)` and the rows of `mu_h` uniform distributions, `theta_h ~ U[0,1]^d`, so rewards in [0, 1].
 
     Args:
         key: random key.
@@ -53,16 +53,16 @@ def random(
     key_features, key_theta, key_mu = randomness.split(key, 3)
     dtype = dtype or jnp.result_type(float)
     linear = LinearMDP(
-        features=_uniform_laws(key_features, (states, actions, dimension), dtype),
+        features=_uniform_distributions(key_features, (states, actions, dimension), dtype),
         theta=randomness.uniform(key_theta, (horizon, dimension), dtype),
-        mu=_uniform_laws(key_mu, (horizon, dimension, states), dtype),
+        mu=_uniform_distributions(key_mu, (horizon, dimension, states), dtype),
         initial=jnp.full((states,), 1 / states, dtype),
     )
     validate(linear)
     return linear
 
 
-def _uniform_laws(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+def _uniform_distributions(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     """Uniform on the simplex along the last axis: normalised exponentials."""
     exponential = -jnp.log1p(-randomness.uniform(key, shape, dtype))
     return exponential / jnp.sum(exponential, axis=-1, keepdims=True)
@@ -107,7 +107,7 @@ def validate(linear: LinearMDP) -> None:
 
     Raises:
         ValueError: names the field, the value found and what was expected: wrong or empty shapes, a number that is not
-            finite, features off the simplex, a row of `mu` or an initial law that is no law.
+            finite, features off the simplex, a row of `mu` or an initial distribution that is no distribution.
     """
     shape = linear.features.shape
     if len(shape) < 3 or 0 in shape[-3:]:
@@ -124,7 +124,7 @@ def validate(linear: LinearMDP) -> None:
     if not is_concrete(linear):
         return
     for name in ("features", "mu", "initial"):
-        check_law(name, getattr(linear, name))
+        check_distribution(name, getattr(linear, name))
     theta = np.asarray(linear.theta)
     if not np.isfinite(theta).all():
         raise ValueError(f"theta: {theta[~np.isfinite(theta)][0]}; expected finite numbers")

@@ -12,7 +12,7 @@ import numpy as np
 from jaxdm import random
 from jaxdm.random import inverse_cdf, sample_index
 from jaxdm.types import Env, Predrawn
-from jaxdm.validation import check_law, is_concrete, require
+from jaxdm.validation import check_distribution, is_concrete, require
 
 
 class MDP(NamedTuple):
@@ -88,8 +88,8 @@ def validate(mdp: MDP) -> None:
         return
     for name, value in mdp._asdict().items():
         require(name, np.isfinite(value), value, "finite numbers")
-    check_law("transition", mdp.transition)
-    check_law("initial", mdp.initial)
+    check_distribution("transition", mdp.transition)
+    check_distribution("initial", mdp.initial)
     discount = np.asarray(mdp.discount)
     require("discount", (discount >= 0) & (discount <= 1), discount, "a number in [0, 1]")
 

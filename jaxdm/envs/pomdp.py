@@ -13,13 +13,13 @@ from jaxdm.envs import mdp
 from jaxdm.envs.mdp import MDP
 from jaxdm.random import inverse_cdf, sample_index, uniform
 from jaxdm.types import Env, Predrawn
-from jaxdm.validation import check_law, is_concrete
+from jaxdm.validation import check_distribution, is_concrete
 
 
 class POMDP(NamedTuple):
     """A finite POMDP: an MDP whose state is hidden, and `Z[a, s', o]`, the chance to see o when a led to s'.
 
-    The first observation, seen before any action, has the law `Z_0[s, o]` given the first state. A problem that has
+    The first observation, seen before any action, has the distribution `Z_0[s, o]` given the first state. A problem that has
     none is one where it says nothing: `Z_0` has equal rows (`make` puts all mass on observation 0), so that the
     belief stays `rho` and no value changes.
 
@@ -99,7 +99,7 @@ def validate(pomdp: POMDP) -> None:
 
     Raises:
         ValueError: names the field, the value found and what was expected: everything `jaxdm.envs.mdp.validate` looks
-            at, and the same of the two observation laws.
+            at, and the same of the two observation distributions.
     """
     mdp.validate(mdp_of(pomdp))
     shape, observations = pomdp.transition.shape, pomdp.observation.shape[-1:]
@@ -112,8 +112,8 @@ def validate(pomdp: POMDP) -> None:
         if found != batch + tail + observations:
             raise ValueError(f"{name}: shape {found}; expected {batch + tail + observations} beside transition {shape}")
     if is_concrete(pomdp):
-        check_law("observation", pomdp.observation)
-        check_law("initial_observation", pomdp.initial_observation)
+        check_distribution("observation", pomdp.observation)
+        check_distribution("initial_observation", pomdp.initial_observation)
 
 
 def mdp_of(pomdp: POMDP) -> MDP:
@@ -146,9 +146,9 @@ def from_mdp(hidden: MDP, quality: Any) -> POMDP:
         raise ValueError(f"quality: {quality}; expected a number in [1/S, 1] = [{1 / states:.6g}, 1]")
     quality = jnp.asarray(quality, hidden.reward.dtype)
     same = jnp.eye(states, dtype=bool)
-    law = jnp.where(same, quality, (1 - quality) / max(states - 1, 1))
-    observation = jnp.broadcast_to(law, (actions, states, states))
-    return POMDP(**hidden._asdict(), observation=observation, initial_observation=law)
+    distribution = jnp.where(same, quality, (1 - quality) / max(states - 1, 1))
+    observation = jnp.broadcast_to(distribution, (actions, states, states))
+    return POMDP(**hidden._asdict(), observation=observation, initial_observation=distribution)
 
 
 class StepNoise(NamedTuple):

@@ -19,7 +19,7 @@ from jaxdm.envs.mdp import make as make_dense
 from jaxdm.random import inverse_cdf, sample_index, uniform
 from jaxdm.rollout import uniform_noise
 from jaxdm.types import Env, Predrawn
-from jaxdm.validation import check_law, is_concrete, require
+from jaxdm.validation import check_distribution, is_concrete, require
 
 
 class SparseMDP(NamedTuple):
@@ -104,7 +104,7 @@ def validate(mdp: SparseMDP) -> None:
     require("reward", best > -np.inf, best, "an available action in every state")
     for name in ("probability", "initial"):
         require(name, np.isfinite(getattr(mdp, name)), getattr(mdp, name), "finite numbers")
-        check_law(name, getattr(mdp, name))
+        check_distribution(name, getattr(mdp, name))
     require("discount", (discount >= 0) & (discount <= 1), discount, "a number in [0, 1]")
 
 

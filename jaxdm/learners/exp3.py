@@ -1,4 +1,4 @@
-"""Exponential weights with bandit feedback: for rewards in [0, 1] that need follow no law.
+"""Exponential weights with bandit feedback: for rewards in [0, 1] that need follow no probabilities.
 
 Dimensions: `K` arms. Conventions as in `jaxdm.learners.bandit`.
 """
@@ -22,10 +22,10 @@ class Exp3Params(NamedTuple):
 
 
 class Exp3Memory(NamedTuple):
-    """Log-weights, up to a constant, and the law of the last action."""
+    """Log-weights, up to a constant, and the probabilities of the last action."""
 
     log_weight: jax.Array  # [K]
-    law: jax.Array  # [K]
+    probabilities: jax.Array  # [K]
 
 
 def exp3(arms: int) -> Agent:
@@ -42,29 +42,33 @@ def exp3(arms: int) -> Agent:
 
     def init(key: jax.Array, params: Exp3Params) -> Exp3Memory:
         zero = empty_statistics(arms, params).plays
-        return Exp3Memory(log_weight=zero, law=zero)
+        return Exp3Memory(log_weight=zero, probabilities=zero)
 
     def act(uniform: jax.Array, memory: Exp3Memory, observation: jax.Array, params: Exp3Params) -> tuple:
-        law = exp3_law(memory.log_weight, observation, params.exploration)
-        action = sample_index(inverse_cdf(law), uniform)
-        return action, Exp3Memory(log_weight=memory.log_weight, law=law)
+        probabilities = exp3_probabilities(memory.log_weight, observation, params.exploration)
+        action = sample_index(inverse_cdf(probabilities), uniform)
+        return action, Exp3Memory(log_weight=memory.log_weight, probabilities=probabilities)
 
     def observe(memory: Exp3Memory, transition: Transition, params: Exp3Params) -> Exp3Memory:
         available = transition.observation
-        chosen = jax.nn.one_hot(transition.action, arms, dtype=memory.law.dtype)
-        count = jnp.sum(available, dtype=memory.law.dtype)
-        estimate = chosen * transition.reward.astype(memory.law.dtype) / jnp.where(chosen > 0, memory.law, 1)
+        chosen = jax.nn.one_hot(transition.action, arms, dtype=memory.probabilities.dtype)
+        count = jnp.sum(available, dtype=memory.probabilities.dtype)
+        estimate = (
+            chosen
+            * transition.reward.astype(memory.probabilities.dtype)
+            / jnp.where(chosen > 0, memory.probabilities, 1)
+        )
         masked = jnp.where(available, memory.log_weight, -jnp.inf)
         shared = jnp.log(jnp.e * params.sharing / count) + jax.nn.logsumexp(masked)
         log_weight = jnp.logaddexp(memory.log_weight + params.exploration * estimate / count, shared)
         # Only differences matter; keeping the largest at zero keeps long runs exact.
-        return Exp3Memory(log_weight=log_weight - jnp.max(log_weight), law=memory.law)
+        return Exp3Memory(log_weight=log_weight - jnp.max(log_weight), probabilities=memory.probabilities)
 
     predrawn = Predrawn(draw=uniform_noise, apply=act)
     return Agent(init=init, act=predrawn.keyed, observe=observe, predrawn=predrawn)
 
 
-def exp3_law(log_weight: jax.Array, available: jax.Array, exploration: Scalar) -> jax.Array:
+def exp3_probabilities(log_weight: jax.Array, available: jax.Array, exploration: Scalar) -> jax.Array:
     """`(1 - gamma) w / sum w + gamma / K` over the available arms, [K]."""
     share = jax.nn.softmax(jnp.where(available, log_weight, -jnp.inf))
     even = available / jnp.sum(available, dtype=log_weight.dtype)

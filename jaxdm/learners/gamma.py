@@ -13,7 +13,7 @@ from numpy.polynomial import chebyshev
 from scipy import special
 
 SMALLEST_SHAPE = 1.0
-"""Smallest parameter of a gamma law: that of a uniform prior on a chance."""
+"""Smallest parameter of a gamma distribution: that of a uniform prior on a chance."""
 
 
 LARGEST_SCORE = 5.5
@@ -60,7 +60,10 @@ def _horner(coefficients: list, x: jax.Array) -> jax.Array:
 @functools.cache
 def _quantile_fit() -> list[list[float]]:
     """Coefficients of `w` in `log_gamma`, powers of y for each power of x, by least squares on the error in score."""
-    nodes = lambda count: np.cos(np.pi * (np.arange(count) + 0.5) / count)
+
+    def nodes(count):
+        return np.cos(np.pi * (np.arange(count) + 0.5) / count)
+
     x, y = (grid.ravel() for grid in np.meshgrid(nodes(61), nodes(31), indexing="ij"))
     score, rise = LARGEST_SCORE * x, (y + 1) / (2 * SMALLEST_SHAPE**0.5)
     target = _exact(score, rise)

@@ -18,9 +18,9 @@ from jaxdm.types import Agent, Episode, Predrawn, Transition
 
 
 class VoteMemory(NamedTuple):
-    """The law that the demonstrations vote for."""
+    """The probabilities that the demonstrations vote for."""
 
-    law: jax.Array  # [S, A]
+    probabilities: jax.Array  # [S, A]
 
 
 def random(spaces: Spaces) -> Agent:
@@ -45,7 +45,7 @@ def count_actions(demonstrations: Episode, spaces: Spaces) -> jax.Array:
     return counts.at[demonstrations.observation, demonstrations.action].add(weight)
 
 
-def vote_law(demonstrations: Episode, spaces: Spaces) -> jax.Array:
+def vote_probabilities(demonstrations: Episode, spaces: Spaces) -> jax.Array:
     """Uniform over the actions demonstrated most often at an observation; over all where none was, [S, A]."""
     counts = count_actions(demonstrations, spaces)
     best = (counts == jnp.max(counts, axis=-1, keepdims=True)).astype(counts.dtype)
@@ -63,10 +63,10 @@ def vote(spaces: Spaces) -> Agent:
 
     def init(key: jax.Array, params: Episode) -> VoteMemory:
         _require_demonstrations(params)
-        return VoteMemory(law=vote_law(params, spaces))
+        return VoteMemory(probabilities=vote_probabilities(params, spaces))
 
     def act(uniform: jax.Array, memory: VoteMemory, observation: jax.Array, params: Episode) -> tuple:
-        action, _ = follow.apply(uniform, memory, observation, memory.law)
+        action, _ = follow.apply(uniform, memory, observation, memory.probabilities)
         return action, memory
 
     predrawn = Predrawn(draw=follow.draw, apply=act)

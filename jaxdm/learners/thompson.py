@@ -97,5 +97,7 @@ def normal_thompson(arms: int) -> Agent:
         sample = centre + normal(key, (arms,)).astype(weight.dtype) * jax.lax.rsqrt(weight)
         return best_available(sample, observation), memory
 
-    init = lambda key, params: empty_statistics(arms, params)
+    def init(key, params):
+        return empty_statistics(arms, params)
+
     return Agent(init=init, act=act, observe=add_play)

@@ -23,7 +23,7 @@ class Deployment(NamedTuple):
     weights: Tree
     context: jax.Array  # [N, F] tokens of the demonstrations
     length: jax.Array  # [] int32, how many of them are shown
-    temperature: jax.Array  # [] 0 plays the likeliest action, 1 samples the network's law
+    temperature: jax.Array  # [] 0 plays the likeliest action, 1 samples the network's probabilities
 
 
 class NetworkMemory(NamedTuple):
@@ -96,18 +96,18 @@ def choose(logits: jax.Array, uniform: jax.Array, temperature: jax.Array) -> jax
     Returns:
         [] int32.
     """
-    law = jax.nn.softmax(logits / jnp.where(temperature > 0, temperature, 1))
-    sampled = sample_index(inverse_cdf(law), uniform)
+    probabilities = jax.nn.softmax(logits / jnp.where(temperature > 0, temperature, 1))
+    sampled = sample_index(inverse_cdf(probabilities), uniform)
     return jnp.where(temperature > 0, sampled, jnp.argmax(logits).astype(jnp.int32))
 
 
-Labels = Literal["sampled", "law", "output"]
+Labels = Literal["sampled", "probabilities", "output"]
 """What a rollout plays and later imitates where it has the choice: one drawn arm, or the decision itself; or it plays
 the decision and imitates the noisy output behind it, by least squares."""
 
 
 INVERSE_TEMPERATURE = 4.0
-"""Scale of outputs on the simplex: a law near a vertex needs large ones, and training moves them little by little."""
+"""Scale of outputs on the simplex: a probabilities near a vertex needs large ones, and training moves them little by little."""
 
 
 Decisions = Literal["simplex", "ball"]
@@ -153,20 +153,22 @@ def bandit_player(network: Network, arms: int, length: int) -> Agent:
 
     def act(noise: DecisionNoise, memory: PlayerMemory, observation: jax.Array, params: Player) -> tuple:
         output, memory = _read(network, memory, observation, params)
-        law = arm_law(output[:arms], observation, noise.outputs, params.exploration)
-        return sample_index(inverse_cdf(law), noise.arm), memory
+        probabilities = arm_probabilities(output[:arms], observation, noise.outputs, params.exploration)
+        return sample_index(inverse_cdf(probabilities), noise.arm), memory
 
     def observe(memory: PlayerMemory, transition: Transition, params: Player) -> PlayerMemory:
         chosen = jax.nn.one_hot(transition.action, arms, dtype=memory.past.dtype)
         return memory._replace(past=bandit_past(chosen, transition.reward))
 
-    init = lambda key, params: _start(network, params, bandit_features(arms), arms, length)
+    def init(key, params):
+        return _start(network, params, bandit_features(arms), arms, length)
+
     predrawn = Predrawn(draw=functools.partial(decision_noise, arms=arms), apply=act)
     return Agent(init=init, act=predrawn.keyed, observe=observe, predrawn=predrawn)
 
 
 def online_player(
-    network: Network, dimension: int, length: int, decisions: Decisions = "simplex", labels: Labels = "law"
+    network: Network, dimension: int, length: int, decisions: Decisions = "simplex", labels: Labels = "probabilities"
 ) -> Agent:
     """The player of `jaxdm.envs.online` whose params are a `Player`.
 
@@ -175,7 +177,7 @@ def online_player(
         dimension: d.
         length: T, the largest number of decisions.
         decisions: the set; on the ball the available coordinates are used.
-        labels: on the simplex, with "sampled" it plays one drawn arm, else the law.
+        labels: on the simplex, with "sampled" it plays one drawn arm, else the probabilities.
 
     Raises:
         ValueError: unknown decisions or labels, or drawn arms on the ball.
@@ -187,17 +189,21 @@ def online_player(
         output = output[:dimension]
         if decisions == "ball":
             return ball_point(output, params.available, noise.outputs, params.exploration), memory
-        law = arm_law(
+        probabilities = arm_probabilities(
             INVERSE_TEMPERATURE * output, params.available, noise.outputs, INVERSE_TEMPERATURE * params.exploration
         )
         if labels != "sampled":
-            return law, memory
-        return jax.nn.one_hot(sample_index(inverse_cdf(law), noise.arm), dimension, dtype=law.dtype), memory
+            return probabilities, memory
+        return jax.nn.one_hot(
+            sample_index(inverse_cdf(probabilities), noise.arm), dimension, dtype=probabilities.dtype
+        ), memory
 
     def observe(memory: PlayerMemory, transition: Transition, params: Player) -> PlayerMemory:
         return memory._replace(past=online_past(transition.next_observation, params.available))
 
-    init = lambda key, params: _start(network, params, online_features(dimension), dimension, length)
+    def init(key, params):
+        return _start(network, params, online_features(dimension), dimension, length)
+
     predrawn = Predrawn(draw=functools.partial(decision_noise, arms=dimension), apply=act)
     return Agent(init=init, act=predrawn.keyed, observe=observe, predrawn=predrawn)
 
@@ -212,16 +218,18 @@ def check(decisions: str, labels: str) -> None:
         if value not in names:
             raise ValueError(f"{field}: {value!r}; expected one of {', '.join(names)}")
     if decisions == "ball" and labels == "sampled":
-        raise ValueError("labels: 'sampled'; expected 'law' or 'output' on the ball, where a decision is a point")
+        raise ValueError(
+            "labels: 'sampled'; expected 'probabilities' or 'output' on the ball, where a decision is a point"
+        )
 
 
-def arm_law(output: jax.Array, available: jax.Array, noise: jax.Array, exploration: jax.Array) -> jax.Array:
+def arm_probabilities(output: jax.Array, available: jax.Array, noise: jax.Array, exploration: jax.Array) -> jax.Array:
     """`softmax(z + sigma xi)` over the available arms, [A]; all arguments [A] but `exploration`, []."""
     return jax.nn.softmax(jnp.where(available, output + exploration * noise.astype(output.dtype), -jnp.inf))
 
 
 def ball_point(output: jax.Array, available: jax.Array, noise: jax.Array, exploration: jax.Array) -> jax.Array:
-    """`Project(z + sigma xi)` on the unit ball of the available coordinates, [A]; arguments as `arm_law`."""
+    """`Project(z + sigma xi)` on the unit ball of the available coordinates, [A]; arguments as `arm_probabilities`."""
     return BALL.project(jnp.where(available, output + exploration * noise.astype(output.dtype), 0))
 
 

@@ -144,5 +144,8 @@ def empty(capacity: int, heads: int, width: int, dtype: jnp.dtype) -> KeyValues:
 def extend(cached: KeyValues, new: KeyValues, first: jax.Array | int) -> KeyValues:
     """Write the keys and values of new tokens at positions `first, first + 1, ...`."""
     start = jnp.asarray(first, jnp.int32)
-    write = lambda old, x: jax.lax.dynamic_update_slice_in_dim(old, x.astype(old.dtype), start, axis=-2)
+
+    def write(old, x):
+        return jax.lax.dynamic_update_slice_in_dim(old, x.astype(old.dtype), start, axis=-2)
+
     return jax.tree.map(write, cached, new)

@@ -66,7 +66,10 @@ def network(config: TransformerConfig, features: int, outputs: int) -> Network:
         raise ValueError(f"heads: {config.heads}; expected a divisor of width = {config.width}")
     if config.bare and not config.width == features == outputs:
         raise ValueError(f"width: {config.width}; expected features = outputs = width for a bare network")
-    build = lambda: Decoder(config, features, outputs, rngs=nnx.Rngs(0))
+
+    def build():
+        return Decoder(config, features, outputs, rngs=nnx.Rngs(0))
+
     graph, skeleton = nnx.split(nnx.eval_shape(build))
 
     def init(key: jax.Array) -> Tree:
@@ -155,7 +158,10 @@ class Block(nnx.Module):
     def __call__(self, x_TD: jax.Array, cached: KeyValues | None, first: jax.Array | int) -> tuple:
         """The residual stream after this layer, and the cache with the new tokens' keys and values in it."""
         n_TD = x_TD if self.config.bare else self.attention_norm(x_TD)
-        mix = lambda q_TD, k_TD, v_TD: self._mix(q_TD, k_TD, v_TD, cached, first)
+
+        def mix(q_TD, k_TD, v_TD):
+            return self._mix(q_TD, k_TD, v_TD, cached, first)
+
         for _ in x_TD.shape[:-2]:
             mix = jax.vmap(mix)
         a_TD, cached = mix(self.query(n_TD), self.key(n_TD), self.value(n_TD))
@@ -169,7 +175,10 @@ class Block(nnx.Module):
     ) -> tuple:
         """Attention of one sequence, and the cache with its keys and values."""
         config = self.config
-        split = lambda y_TD: y_TD.reshape(y_TD.shape[0], config.heads, -1).swapaxes(0, 1)
+
+        def split(y_TD):
+            return y_TD.reshape(y_TD.shape[0], config.heads, -1).swapaxes(0, 1)
+
         q_HTK, k_HTK, v_HTK = (y_TD if config.heads == 1 else split(y_TD) for y_TD in (q_TD, k_TD, v_TD))
         if config.position == "rope":
             q_HTK, k_HTK = attention.rotate(q_HTK, first), attention.rotate(k_HTK, first)
@@ -191,7 +200,10 @@ def drawn(key: jax.Array, built: Tree) -> Tree:
     leaves, tree = jax.tree.flatten(built)
     ends = np.cumsum([leaf.size if leaf.ndim == 2 else 0 for leaf in leaves])
     normal = random.normal(key, (int(ends[-1]),))
-    part = lambda leaf, end: leaf * normal[end - leaf.size : end].reshape(leaf.shape) if leaf.ndim == 2 else leaf
+
+    def part(leaf, end):
+        return leaf * normal[end - leaf.size : end].reshape(leaf.shape) if leaf.ndim == 2 else leaf
+
     return tree.unflatten(map(part, leaves, ends))
 
 

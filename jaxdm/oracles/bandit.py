@@ -1,6 +1,6 @@
 """What is best in a bandit: Gittins indices, Bayes-optimal play for short horizons, and regret.
 
-Dimensions: `K` arms, `T` rounds, `N` plays of one arm. Beliefs are Beta laws of Bernoulli arms.
+Dimensions: `K` arms, `T` rounds, `N` plays of one arm. Beliefs are Beta distributions of Bernoulli arms.
 """
 
 from collections.abc import Callable

@@ -93,7 +93,7 @@ def bandit_game(
         family: `key -> Bandit` with A arms, of which some may be unavailable.
         arms: A.
         length: T.
-        labels: "sampled" imitates the arm played, "law" the probabilities that it was drawn with.
+        labels: "sampled" imitates the arm played, "probabilities" the probabilities that it was drawn with.
         rewards: distribution of the rewards.
 
     Raises:
@@ -102,7 +102,7 @@ def bandit_game(
     numeric.check("simplex", labels)
     check_sizes(arms=arms, length=length)
     if labels == "output":
-        raise ValueError("labels: 'output'; expected 'sampled' or 'law' where an arm is drawn")
+        raise ValueError("labels: 'output'; expected 'sampled' or 'probabilities' where an arm is drawn")
     if rewards not in ("bernoulli", "gaussian"):
         raise ValueError(f"rewards: {rewards!r}; expected 'bernoulli' or 'gaussian'")
     env = bandit.bernoulli() if rewards == "bernoulli" else bandit.gaussian()
@@ -124,7 +124,7 @@ def bandit_game(
     def relabel(outputs: jax.Array, noise: DecisionNoise, played: Rollout, exploration: jax.Array) -> jax.Array:
         if labels == "sampled":
             return played.label
-        return jax.vmap(numeric.arm_law, (0, 0, 0, None))(
+        return jax.vmap(numeric.arm_probabilities, (0, 0, 0, None))(
             outputs[:, :arms], played.available, noise.outputs, exploration
         )
 
@@ -145,7 +145,7 @@ def online_game(
     dimension: int,
     length: int,
     decisions: Decisions = "simplex",
-    labels: Labels = "law",
+    labels: Labels = "probabilities",
     used: int | None = None,
     adversary: bool = False,
 ) -> Game:

@@ -121,7 +121,10 @@ def test_exponent_interval_covers_when_rounds_of_a_run_are_dependent():
 def test_exponent_interval_is_the_jackknife():
     times, runs = np.arange(1.0, 9), RNG.uniform(1, 2, (4, 8))
     ours = statistics.exponent_interval(times, runs)
-    fit = lambda curves: np.polyfit(np.log(times), np.log(curves.mean(0)), 1)[0]
+
+    def fit(curves):
+        return np.polyfit(np.log(times), np.log(curves.mean(0)), 1)[0]
+
     parts = np.asarray([fit(runs[[j for j in range(4) if j != i]]) for i in range(4)])
     half = scipy.stats.t.ppf(0.975, 3) * np.sqrt(3 / 4 * np.sum((parts - parts.mean()) ** 2))
     np.testing.assert_allclose(ours[:3], [fit(runs), fit(runs) - half, fit(runs) + half], rtol=1e-9)

@@ -42,7 +42,10 @@ def floats(params):
 def play(player, params, world, rounds, runs, env=None, seed=0):
     """Episodes with leading axes [runs, rounds]."""
     keys = jax.random.split(jax.random.key(seed), runs)
-    run = lambda key: rollout(key, env or bandit.bernoulli(), world, player, params, rounds)
+
+    def run(key):
+        return rollout(key, env or bandit.bernoulli(), world, player, params, rounds)
+
     return jax.jit(jax.vmap(run))(keys)
 
 
@@ -96,7 +99,10 @@ def test_means_follow_their_rows_and_the_horizon_truncates():
 @pytest.mark.parametrize("family", ["switching", "wandering", "seasonal"])
 def test_drifts_keep_their_budget(family, budget):
     rate = {"switching": {"chance": 0.1}, "wandering": {"step": 0.05}, "seasonal": {"period": 20.0}}[family]
-    make = lambda key: getattr(families.bandit, family)(key, arms=3, rounds=60, budget=budget, **rate)
+
+    def make(key):
+        return getattr(families.bandit, family)(key, arms=3, rounds=60, budget=budget, **rate)
+
     worlds = jax.jit(jax.vmap(make))(jax.random.split(jax.random.key(0), 20))
     mean = np.asarray(worlds.mean, np.float64)
     assert mean.shape == (20, 60, 3)
@@ -185,6 +191,9 @@ def test_rates_are_data(name):
     world = bandit.make([0.2, 0.4, 0.6, 0.8])
     key = jax.random.key(3)
     many = jax.tree.map(lambda x: jnp.asarray([x, x + 1.0]), floats(params))
-    run = lambda params: rollout(key, bandit.bernoulli(), world, player, params, 50).action
+
+    def run(params):
+        return rollout(key, bandit.bernoulli(), world, player, params, 50).action
+
     first = jax.jit(jax.vmap(run))(many)[0]
     np.testing.assert_array_equal(first, jax.jit(run)(floats(params)))

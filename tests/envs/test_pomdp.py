@@ -135,7 +135,10 @@ def test_noise_stands_for_keys():
 def test_a_seen_state_is_the_mdp_state():
     world = pomdp.from_mdp(reference_pomdp.random_mdp(0, states=5), 1.0)
     env = pomdp.env()
-    step = lambda state, key: (lambda out: (out[1], out[0] == out[1].state))(env.step(key, state, jnp.int32(1), world))
+
+    def step(state, key):
+        return (lambda out: (out[1], out[0] == out[1].state))(env.step(key, state, jnp.int32(1), world))
+
     seen, state = env.reset(KEY, world)
     _, same = jax.lax.scan(step, state, jax.random.split(KEY, 50))
     assert int(seen) == int(state.state)

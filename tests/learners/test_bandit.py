@@ -37,7 +37,10 @@ def test_ucb_plays_as_the_loop(player, params, options, double):
 
 def test_forgetting_nothing_is_ucb():
     world = table_world(np.random.default_rng(1).integers(0, 2, (60, 4)).astype(float))
-    run = lambda player, params: play(player, params, world, 60, 1, bandit.gaussian()).action
+
+    def run(player, params):
+        return play(player, params, world, 60, 1, bandit.gaussian()).action
+
     plain = run(learners.ucb(4), learners.UCBParams())
     np.testing.assert_array_equal(plain, run(learners.sliding_window_ucb(4, 60), learners.WindowParams(2.0, 60)))
     np.testing.assert_array_equal(plain, run(learners.ucb(4), learners.UCBParams(2.0, 1.0)))
@@ -78,7 +81,10 @@ def test_elimination_drops_when_the_intervals_part(double):
     actions = play(
         learners.successive_elimination(3), learners.EliminationParams(0.1), world, 150, 1, bandit.gaussian()
     ).action
-    radius = lambda n: np.sqrt(np.log(4 * 3 * n**2 / 0.1) / (2 * n))
+
+    def radius(n):
+        return np.sqrt(np.log(4 * 3 * n**2 / 0.1) / (2 * n))
+
     last = next(n for n in range(1, 100) if radius(n) < 0.5)
     assert [int(np.sum(actions == arm)) for arm in (0, 2)] == [last, last]
     assert np.all(actions[0, 3 * last :] == 1)
@@ -100,10 +106,10 @@ def test_exp_three_weights_are_the_papers(sharing, double):
     steps = []
     for draw, reward in np.random.default_rng(0).random((40, 2)):
         action, memory = act(jnp.asarray(draw), memory, available, params)
-        assert abs(float(jnp.sum(memory.law)) - 1) <= 1e-12
+        assert abs(float(jnp.sum(memory.probabilities)) - 1) <= 1e-12
         expected = exp3_weights(steps, 3, 0.3, sharing)
         np.testing.assert_allclose(jax.nn.softmax(memory.log_weight), expected, rtol=1e-10)
-        np.testing.assert_allclose(memory.law, 0.7 * expected + 0.1, rtol=1e-10)
+        np.testing.assert_allclose(memory.probabilities, 0.7 * expected + 0.1, rtol=1e-10)
         flag = jnp.bool_(False)
         transition = Transition(available, action, jnp.asarray(reward), available, flag, flag)
         memory = player.observe(memory, transition, params)

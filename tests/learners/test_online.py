@@ -64,7 +64,9 @@ def label(value):
 
 @pytest.mark.parametrize("name", families.losses.LAWS)
 def test_a_law_gives_finite_numbers_in_its_type_and_uses_its_key(name, double):
-    draw = lambda seed, dtype: families.losses.LAWS[name](jax.random.key(seed), length=T, dimension=D, dtype=dtype)
+    def draw(seed, dtype):
+        return families.losses.LAWS[name](jax.random.key(seed), length=T, dimension=D, dtype=dtype)
+
     assert jax.eval_shape(lambda: draw(0, jnp.float32)).dtype == jnp.float32
     drawn = [draw(seed, jnp.float64) for seed in range(5)]  # a random sign alone agrees five times with chance 1/16
     for losses in drawn:
@@ -102,7 +104,9 @@ def test_an_independent_law_has_its_mean_and_variance(draw, mean, variance, doub
 
 
 def test_parameters_of_a_law_are_data():
-    draw = lambda chance: families.losses.bernoulli(jax.random.key(0), length=T, dimension=2, chance=chance)
+    def draw(chance):
+        return families.losses.bernoulli(jax.random.key(0), length=T, dimension=2, chance=chance)
+
     batch = jax.vmap(draw)(jnp.asarray([[0.0, 1.0], [1.0, 0.0]]))
     assert np.array_equal(np.asarray(batch).mean(axis=1), [[0, 1], [1, 0]])
 
@@ -131,7 +135,9 @@ def test_noiseless_trends_are_lines_and_waves(double):
 
 
 def test_a_periodic_sequence_repeats_and_its_period_is_data():
-    draw = lambda period: families.losses.periodic(jax.random.key(0), length=T, dimension=D, period=period)
+    def draw(period):
+        return families.losses.periodic(jax.random.key(0), length=T, dimension=D, period=period)
+
     three, five = np.asarray(jax.vmap(draw)(jnp.asarray([3, 5])))
     assert np.array_equal(three[3:], three[:-3])
     assert np.array_equal(five[5:], five[:-5])
@@ -197,7 +203,10 @@ def test_worlds_and_learners_take_their_type_from_their_inputs(respond, dtype, d
 
 def orthogonal_episodes(dimension, plans, radius=1.0):
     agent, params = learners.ftrl(BALL, dimension), learners.ftrl_rate(radius, 64)
-    play = lambda plan: rollout(jax.random.key(6), online.env(online.orthogonal), plan, agent, params, 64)
+
+    def play(plan):
+        return rollout(jax.random.key(6), online.env(online.orthogonal), plan, agent, params, 64)
+
     return jax.jit(jax.vmap(play))(jnp.asarray(plans))
 
 
@@ -309,7 +318,10 @@ def test_a_perturbed_leader_takes_a_key():
 def test_play_is_differentiable_through_ftrl(double):
     losses = sequences(5)[0, :6, :2]
     agent, eta = learners.ftrl(BALL, 2), 0.1
-    cost = lambda losses: jnp.sum(losses * online.play(jax.random.key(0), losses, agent, learners.rate(eta, size=9.0)))
+
+    def cost(losses):
+        return jnp.sum(losses * online.play(jax.random.key(0), losses, agent, learners.rate(eta, size=9.0)))
+
     total = losses.sum(axis=0)
     # Unprojected, sum <l_t, -eta S_{t-1}> = -eta/2 (|S_T|^2 - sum |l_t|^2).
     assert np.allclose(jax.grad(cost)(losses), -eta * (total[None] - losses), rtol=0, atol=1e-14)

@@ -80,8 +80,13 @@ def test_an_output_depends_on_every_token_up_to_its_own_and_on_none_after(kind, 
 def test_a_batch_of_sequences_is_every_sequence_on_its_own(kind, position):
     net, params, tokens = build(kind, position)
     batch = jnp.stack([tokens, 2 * tokens[::-1]])
-    together = lambda params: jnp.sum(net.apply(params, batch) ** 3)
-    apart = lambda params: jnp.sum(jax.vmap(lambda one: net.apply(params, one))(batch) ** 3)
+
+    def together(params):
+        return jnp.sum(net.apply(params, batch) ** 3)
+
+    def apart(params):
+        return jnp.sum(jax.vmap(lambda one: net.apply(params, one))(batch) ** 3)
+
     (one, gradient), (other, expected) = jax.jit(lambda p: [jax.value_and_grad(f)(p) for f in (together, apart)])(
         params
     )
@@ -121,7 +126,10 @@ def test_blocks_change_nothing(kind, monkeypatch):
 
 def test_rotary_scores_depend_on_distance_alone(double):
     q, k = jax.random.normal(jax.random.key(4), (2, 1, 1, 6))
-    score = lambda t, s: float(jnp.sum(attention.rotate(q, t) * attention.rotate(k, s)))
+
+    def score(t, s):
+        return float(jnp.sum(attention.rotate(q, t) * attention.rotate(k, s)))
+
     assert score(9, 4) == pytest.approx(score(105, 100), abs=1000 * np.finfo(float).eps)
     assert score(9, 4) != pytest.approx(score(9, 5), abs=1e-3)
 

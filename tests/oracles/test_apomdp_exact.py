@@ -42,14 +42,17 @@ def sparse(seed: int, attitude: float, states: int = STATES, models: int = MODEL
         return weight / weight.sum(-1, keepdims=True)
 
     reward = random.normal(size=(states, ACTIONS))
-    draw = lambda: (
-        laws(states, ACTIONS, states),
-        reward,
-        laws(ACTIONS, states, states),
-        laws(states),
-        laws(states, states),
-        0.5,
-    )
+
+    def draw():
+        return (
+            laws(states, ACTIONS, states),
+            reward,
+            laws(ACTIONS, states, states),
+            laws(states),
+            laws(states, states),
+            0.5,
+        )
+
     return apomdps.make(stacked(draw, models), attitude)
 
 

@@ -80,7 +80,10 @@ def test_bayes_optimal_play_earns_its_value_and_beats_thompson():
         return np.asarray(jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), runs)), np.float64)
 
     ours, theirs = pay(bayes_optimal(2), best), pay(beta_thompson(2), BetaPrior())
-    error = lambda x: x.std() / np.sqrt(runs)
+
+    def error(x):
+        return x.std() / np.sqrt(runs)
+
     assert abs(ours.mean() - float(best.value[0, 0, 0, 0])) <= 5 * error(ours) + float(best.certificate.bound)
     assert np.mean(ours - theirs) >= 5 * error(ours - theirs)
 

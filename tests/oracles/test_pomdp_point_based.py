@@ -85,7 +85,10 @@ def test_improvement_is_batched(double):
     worlds, tolerance = [world(seed) for seed in (0, 1, 5)], jnp.asarray(1e-4)
     starts = [START(each, HORIZON, 32) for each in worlds]
     batch = jax.tree.map(lambda *x: jnp.stack(x), *worlds), jax.tree.map(lambda *x: jnp.stack(x), *starts)
-    search = lambda each, start: point_based.improve(each, start, tolerance, HORIZON, point_based.CHUNK)
+
+    def search(each, start):
+        return point_based.improve(each, start, tolerance, HORIZON, point_based.CHUNK)
+
     together = jax.jit(jax.vmap(search))(*batch)
     for i in range(3):
         alone = IMPROVE(worlds[i], starts[i], tolerance, HORIZON, point_based.CHUNK)

@@ -176,7 +176,10 @@ def test_ascent_finds_the_worst_of_a_problem_solved_by_hand(double):
 
 def test_the_attack_keeps_the_best_it_met_and_stays_allowed(double):
     agent, params = learners.ftrl(BALL, 2), learners.ftrl_rate(1.0, 20)
-    of = lambda losses: regret.external(BALL, losses, online.play(jax.random.key(0), losses, agent, params))[-1]
+
+    def of(losses):
+        return regret.external(BALL, losses, online.play(jax.random.key(0), losses, agent, params))[-1]
+
     starts = jnp.asarray(np.random.default_rng(0).normal(size=(8, 20, 2)))
     found = jax.jit(jax.vmap(lambda start: attack.ascend(of, attack.to_unit_ball, start, 100)))(starts)
     assert np.allclose(found.value, jax.jit(jax.vmap(of))(found.losses), rtol=0, atol=ROUNDING)

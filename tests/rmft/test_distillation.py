@@ -262,7 +262,7 @@ def test_the_optimiser_is_adamw_whose_rate_is_held_for_a_round(moments):
     np.testing.assert_allclose(end["w"][0], params["w"], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("labels", ["output", "law"])
+@pytest.mark.parametrize("labels", ["output", "probabilities"])
 def test_merged_rollouts_have_the_gradient_of_each(labels):
     """One step on all M k kept, and one on the M means of k, end at the same weights."""
     game = games.online_game((RANDOM_MEANS, families.losses.uniform), ARMS, LENGTH, labels=labels)
@@ -308,7 +308,7 @@ def test_rounds_teach_a_bandit_player_to_prefer_what_paid():
 def test_tokens_of_a_rollout_are_what_the_player_read():
     """The policy that the cached player drew its arms from is the full network's on the rollout's tokens."""
     weights = NET.init(jax.random.key(1))
-    game = games.bandit_game(family, ARMS, LENGTH, "law")
+    game = games.bandit_game(family, ARMS, LENGTH, "probabilities")
     exploration = jnp.float32(0.7)
 
     @jax.jit
@@ -464,12 +464,12 @@ def test_bad_configurations_name_the_field(change, message):
     [
         (lambda: games.bandit_game(family, 0, 5), "arms: 0; expected at least 1"),
         (lambda: games.bandit_game(family, 2, 5, UNKNOWN), "labels: 'words'"),
-        (lambda: games.bandit_game(family, 2, 5, "output"), "labels: 'output'; expected 'sampled' or 'law'"),
+        (lambda: games.bandit_game(family, 2, 5, "output"), "labels: 'output'; expected 'sampled' or 'probabilities'"),
         (lambda: games.bandit_game(family, 2, 5, rewards=UNKNOWN), "rewards: 'words'"),
         (lambda: games.online_game((families.losses.uniform,), 2, 5, UNKNOWN), "decisions: 'words'"),
         (
             lambda: games.online_game((families.losses.uniform,), 2, 5, "ball", "sampled"),
-            "labels: 'sampled'; expected 'law'",
+            "labels: 'sampled'; expected 'probabilities'",
         ),
         (
             lambda: games.online_game((families.losses.uniform,), 2, 5, used=3),

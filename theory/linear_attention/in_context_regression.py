@@ -83,21 +83,21 @@ def finite(points: jax.Array, chance: jax.Array) -> FeatureDistribution:
 
 
 def split(
-    law: FeatureDistribution, preconditioner: jax.Array, tasks: jax.Array, query: jax.Array | None = None
+    distribution: FeatureDistribution, preconditioner: jax.Array, tasks: jax.Array, query: jax.Array | None = None
 ) -> ErrorSplit:
     """`estimation = tr A^T L A (F(W) - L W L)`, `bias = tr L (A L - I) W (A L - I)^T`.
 
     The cross term of `e = x^T A (L_M - L) w + x^T (A L - I) w` vanishes in mean, since `E L_M = L`.
 
     Args:
-        law: features of context and query.
+        distribution: features of context and query.
         preconditioner: [d, d] A.
         tasks: [d, d] W; `w w^T` for one task.
         query: [d, d], the query's second moment, for both forms' first L, where queries are distributed otherwise.
     """
-    moment = law.moment
+    moment = distribution.moment
     query = moment if query is None else query
-    spread = law.fourth(tasks) - moment @ tasks @ moment
+    spread = distribution.fourth(tasks) - moment @ tasks @ moment
     off = preconditioner @ moment - jnp.eye(moment.shape[0], dtype=moment.dtype)
     return ErrorSplit(
         estimation=jnp.trace(preconditioner.T @ query @ preconditioner @ spread),
@@ -105,16 +105,16 @@ def split(
     )
 
 
-def optimum(law: FeatureDistribution, tasks: jax.Array, length: jax.Array | float) -> jax.Array:
+def optimum(distribution: FeatureDistribution, tasks: jax.Array, length: jax.Array | float) -> jax.Array:
     """The preconditioner `A = W L G^-1` that training on contexts of length N finds, `G = E[L_N W L_N]`.
 
     Args:
-        law: features.
+        distribution: features.
         tasks: [d, d] W, positive definite.
         length: N.
     """
-    moment = law.moment
-    second = (1 - 1 / length) * moment @ tasks @ moment + law.fourth(tasks) / length
+    moment = distribution.moment
+    second = (1 - 1 / length) * moment @ tasks @ moment + distribution.fourth(tasks) / length
     return jnp.linalg.solve(second, moment @ tasks).T
 
 

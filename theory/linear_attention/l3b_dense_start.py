@@ -108,13 +108,13 @@ def check(key: jax.Array, samples: int = 500, form: DenseStartForm = STATED) -> 
 
 def risks(length: int, form: DenseStartForm) -> np.ndarray:
     """Of `A = Gamma^-1`, and of that with one direction kept, [1 + d]."""
-    law, size = (
+    distribution, size = (
         in_context_regression.gaussian(jnp.diag(jnp.asarray(population_risk.SPECTRUM))),
         len(population_risk.SPECTRUM),
     )
-    best = in_context_regression.gaussian_optimum(law.moment, length)
+    best = in_context_regression.gaussian_optimum(distribution.moment, length)
     layers = [best] + [form.left * best * jnp.eye(size)[i][None] for i in range(size) if form.above]
-    parts = [in_context_regression.split(law, layer, jnp.eye(size)) for layer in layers]
+    parts = [in_context_regression.split(distribution, layer, jnp.eye(size)) for layer in layers]
     return np.asarray([float(part.estimation / length + part.bias) for part in parts])
 
 

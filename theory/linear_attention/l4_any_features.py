@@ -1,15 +1,15 @@
-"""L4. The preconditioner that training finds for features of any law and tasks of any law.
+"""L4. The preconditioner that training finds for features of any distribution and tasks of any distribution.
 
 Let contexts of length N have features of second moment L, and tasks `W = E[w w^T]`. With `L_N` the empirical second
 moment of a context, the layer's risk is
 `E |L^(1/2) (A L_N - I) w|^2 = tr L (A G A^T - A L W - W L A^T + W)`, `G = E[L_N W L_N]`,
 since `E L_N = L`. Of the N^2 products in G, N repeat a feature and the others are independent:
 `G = (1 - 1/N) L W L + (1/N) E[x x^T W x x^T]`. The risk is convex in A, and its gradient `2 L (A G - W L)` vanishes at
-`A = W L G^-1`, whatever the law beyond these moments. With normal x and `W = I` it is Gamma^-1 (L3). Features of a
+`A = W L G^-1`, whatever the distribution beyond these moments. With normal x and `W = I` it is Gamma^-1 (L3). Features of a
 linear MDP are bounded and not centred, and this is the version that applies to them: W is then the second moment of the
 w of the MDPs' Q-functions.
 
-Checked by summing the squared error of the library's attention layer over every context and query of a finite law, for
+Checked by summing the squared error of the library's attention layer over every context and query of a finite distribution, for
 tasks with second moment W, and minimising that sum over A by one Newton step, exact for a quadratic. The
 refutation claims the normal features' Gamma^-1 for features on a simplex.
 
@@ -32,7 +32,7 @@ POINTS, DIMENSION, LENGTH = 5, 3, 3
 
 
 CHUNK = 1000
-"""Laws drawn at once."""
+"""Distributions drawn at once."""
 
 
 ROUNDING = 100
@@ -66,11 +66,13 @@ WRONG = {
 
 
 def stated(
-    law: in_context_regression.FeatureDistribution, tasks: jax.Array, length: int, form: PreconditionerForm
+    distribution: in_context_regression.FeatureDistribution, tasks: jax.Array, length: int, form: PreconditionerForm
 ) -> jax.Array:
     """The A that is claimed, [d, d]."""
-    normal = in_context_regression.gaussian(law.moment).fourth
-    mixed = law._replace(fourth=lambda tasks: form.normal * normal(tasks) + (1 - form.normal) * law.fourth(tasks))
+    normal = in_context_regression.gaussian(distribution.moment).fourth
+    mixed = distribution._replace(
+        fourth=lambda tasks: form.normal * normal(tasks) + (1 - form.normal) * distribution.fourth(tasks)
+    )
     tasks = form.plain * jnp.eye(tasks.shape[0]) + (1 - form.plain) * tasks
     matrix = form.scale * in_context_regression.optimum(mixed, tasks, form.length * length)
     return form.transposed * matrix.T + (1 - form.transposed) * matrix
@@ -81,7 +83,7 @@ def check(key: jax.Array, samples: int = 30, form: PreconditionerForm = STATED) 
 
     Args:
         key: random key.
-        samples: random feature and task laws.
+        samples: random feature and task distributions.
         form: what is claimed.
     """
     drawn, found, condition = minimisers(key, samples)
@@ -94,11 +96,13 @@ def check(key: jax.Array, samples: int = 30, form: PreconditionerForm = STATED) 
 
 @draws.once
 def minimisers(key: jax.Array, samples: int) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
-    """Random laws (points, chances, W), the A of least enumerated risk and its condition number, [samples, ...]."""
+    """Random distributions (points, chances, W), the A of least enumerated risk and its condition number, [samples, ...]."""
 
     def measure(key: jax.Array, count: int) -> tuple:
-        key_law, key_tasks = draws.keys(key)
-        drawn = jax.vmap(lambda key: in_context_regression.simplex(key, POINTS, DIMENSION))(draws.keys(key_law, count))
+        key_distribution, key_tasks = draws.keys(key)
+        drawn = jax.vmap(lambda key: in_context_regression.simplex(key, POINTS, DIMENSION))(
+            draws.keys(key_distribution, count)
+        )
         tasks = draws.normal(key_tasks, (count, 2 * DIMENSION, DIMENSION))
         return (*drawn, _second(tasks)), *_minimisers(*drawn, tasks)
 
@@ -118,8 +122,8 @@ def _stated(points: jax.Array, chance: jax.Array, tasks: jax.Array, form: Precon
 def _minimisers(points: jax.Array, chance: jax.Array, tasks: jax.Array) -> tuple[jax.Array, jax.Array]:
     """A, and the condition number of the risk's Hessian, [samples, ...]."""
 
-    def one(law: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        x, weight = in_context_regression.every_context(law[0], law[1], LENGTH + 1)
+    def one(distribution: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        x, weight = in_context_regression.every_context(distribution[0], distribution[1], LENGTH + 1)
 
         def risk(flat: jax.Array) -> jax.Array:
             matrix = flat.reshape(DIMENSION, DIMENSION)
@@ -127,7 +131,9 @@ def _minimisers(points: jax.Array, chance: jax.Array, tasks: jax.Array) -> tuple
             def miss(x: jax.Array, w: jax.Array) -> jax.Array:
                 return in_context_regression.answers(matrix, x[:-1], x[:-1] @ w, x[-1:])[0] - x[-1] @ w
 
-            return weight @ jnp.mean(jax.vmap(lambda x: jax.vmap(lambda w: miss(x, w))(law[2]))(x) ** 2, axis=1)
+            return weight @ jnp.mean(
+                jax.vmap(lambda x: jax.vmap(lambda w: miss(x, w))(distribution[2]))(x) ** 2, axis=1
+            )
 
         zero = jnp.zeros(DIMENSION * DIMENSION)
         slope, hessian = jax.grad(risk)(zero), jax.hessian(risk)(zero)

@@ -66,9 +66,9 @@ def check(key: jax.Array, samples: int = 120, form: float = -1.0) -> Claim:
 
 def curves(key: jax.Array, samples: int = 120) -> dict[str, np.ndarray]:
     """The curves behind the exponent, and what they are in mean."""
-    law = in_context_regression.gaussian(jnp.diag(jnp.asarray(SPECTRUM)))
+    distribution = in_context_regression.gaussian(jnp.diag(jnp.asarray(SPECTRUM)))
     parts = in_context_regression.split(
-        law, in_context_regression.gaussian_optimum(law.moment, LENGTH), jnp.eye(len(SPECTRUM))
+        distribution, in_context_regression.gaussian_optimum(distribution.moment, LENGTH), jnp.eye(len(SPECTRUM))
     )
     return {
         "lengths": np.asarray(CONTEXTS),

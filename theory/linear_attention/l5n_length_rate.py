@@ -46,16 +46,16 @@ def check(key: jax.Array, samples: int = 1000, form: float = -2.0) -> Claim:
 
 def curves(key: jax.Array, samples: int = 1000) -> dict[str, np.ndarray]:
     """The curves behind the exponent, and what they are in mean."""
-    law = in_context_regression.gaussian(jnp.diag(jnp.asarray(l5m_context_rate.SPECTRUM)))
+    distribution = in_context_regression.gaussian(jnp.diag(jnp.asarray(l5m_context_rate.SPECTRUM)))
 
     def bias(length: jax.Array) -> jax.Array:
-        trained = in_context_regression.gaussian_optimum(law.moment, length)
-        return in_context_regression.split(law, trained, jnp.eye(3)).bias
+        trained = in_context_regression.gaussian_optimum(distribution.moment, length)
+        return in_context_regression.split(distribution, trained, jnp.eye(3)).bias
 
     return {
         "lengths": np.asarray(LENGTHS),
         "errors": means(key, samples).T,  # [N, BATCHES]
-        "exact": np.asarray(jax.vmap(bias)(jnp.asarray(LENGTHS, law.moment.dtype))),  # [N]
+        "exact": np.asarray(jax.vmap(bias)(jnp.asarray(LENGTHS, distribution.moment.dtype))),  # [N]
     }
 
 

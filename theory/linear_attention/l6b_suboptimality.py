@@ -1,6 +1,6 @@
 """L6b. End to end: a context term that demonstrations shrink, and a training-length term that they cannot.
 
-With the data law nu over state-action pairs and `C_h = max_{s,a} max_pi P^pi(s_h = s) / nu(s,a)`,
+With the data distribution nu over state-action pairs and `C_h = max_{s,a} max_pi P^pi(s_h = s) / nu(s,a)`,
 `E[V*_1 - V_1] <= 2 sum_h sqrt(C_h) (sqrt(est_h / M) + sqrt(bias_h))` for greedy play on the layer's estimates.
 Proof: in L6a, `(E max_a |e|)^2 <= sum_s P(s_h = s) max_a e(s,a)^2 <= C_h sum_{s,a} nu(s,a) e(s,a)^2` whatever policy
 a context leads to, since `P(s_h = s) <= C_h nu(s,a)` for every a; the mean over contexts of the last sum is
@@ -137,7 +137,9 @@ def measure(key: jax.Array, context: int, length: float, samples: int) -> Subopt
 @jax.vmap
 def terms(world: linear_mdps.SolvedLinearMDP) -> tuple[jax.Array, jax.Array]:
     """`sum_h sqrt(C_h est_h)` and `sum_h sqrt(C_h bias_h)`, exact."""
-    law, root = linear_mdps.uniform_pairs(world.features), jnp.sqrt(greedy_play.coverage(world))
-    split = jax.vmap(lambda w: in_context_regression.split(law, world.preconditioner, jnp.outer(w, w)))(world.weights)
+    distribution, root = linear_mdps.uniform_pairs(world.features), jnp.sqrt(greedy_play.coverage(world))
+    split = jax.vmap(lambda w: in_context_regression.split(distribution, world.preconditioner, jnp.outer(w, w)))(
+        world.weights
+    )
     bias = jnp.sqrt(jnp.maximum(split.bias, 0))
     return jnp.sum(root * jnp.sqrt(split.estimation)), jnp.sum(root * bias)

@@ -1,13 +1,13 @@
-"""L8b. Contexts from someone's play, rather than from the data law, break L5's equality.
+"""L8b. Contexts from someone's play, rather than from the data distribution, break L5's equality.
 
-Let queries have second moment L, and contexts be drawn from another law rho, with second moment R and fourth moments
+Let queries have second moment L, and contexts be drawn from another distribution rho, with second moment R and fourth moments
 `F(W) = E[x x^T W x x^T]`. Since `E R_M = R`, the layer's error `e = x^T (A R_M - I) w` has exactly
 `E e^2 = tr A^T L A (F(w w^T) - R w w^T R) / M + |L^(1/2) (A R - I) w|^2`.
-Proof: as for L5; `E R_M w w^T R_M = (1 - 1/M) R w w^T R + F / M`, whatever law the query has.
+Proof: as for L5; `E R_M w w^T R_M = (1 - 1/M) R w w^T R + F / M`, whatever distribution the query has.
 The second term does not vanish for long training contexts: a layer trained for L multiplies by the wrong matrix.
 
 Checked by summing over every context and query through the library's attention layer; the refutation is L5's equality
-for the data law. Also measured: by what factor the error on pairs that optimal play visits, in random linear MDPs,
+for the data distribution. Also measured: by what factor the error on pairs that optimal play visits, in random linear MDPs,
 exceeds what L5 promises.
 
 Source: ours.
@@ -45,7 +45,7 @@ class ContextErrorForm(NamedTuple):
     estimation: float = 1.0
     power: float = 1.0
     bias: float = 1.0
-    visited: float = 1.0  # weight of the contexts' law in the moments, against the queries'
+    visited: float = 1.0  # weight of the contexts' distribution in the moments, against the queries'
 
 
 STATED = ContextErrorForm()
@@ -68,7 +68,7 @@ def check(key: jax.Array, samples: int = 50, form: ContextErrorForm = STATED) ->
 
     Args:
         key: random key.
-        samples: random laws of contexts and queries, layers and tasks; and random linear MDPs.
+        samples: random distributions of contexts and queries, layers and tasks; and random linear MDPs.
         form: what is claimed.
     """
 
@@ -78,7 +78,7 @@ def check(key: jax.Array, samples: int = 50, form: ContextErrorForm = STATED) ->
     error = float(draws.in_chunks(measure, key, samples, CHUNK).max())
     factor = factors(key, samples)
     statement = (
-        "On contexts of any law E e^2 = est/M + bias with its moments; optimal play's contexts err by "
+        "On contexts of any distribution E e^2 = est/M + bias with its moments; optimal play's contexts err by "
         f"{factor.min():.2g} to {factor.max():.2g} times (median {np.median(factor):.2g}) what L5 gives for others"
     )
     return exactly(statement, "ours", error, ROUNDING * float(jnp.finfo(jnp.float64).eps))
@@ -91,8 +91,8 @@ def curves(key: jax.Array, samples: int = 50) -> dict[str, np.ndarray]:
 
 def _drawn(key: jax.Array, count: int) -> tuple[jax.Array, ...]:
     """Points, chances in the context and of the query, A and w, leading axis [count]."""
-    key_law, key_query, key_rows = draws.keys(key, 3)
-    points, context = _simplexes(draws.keys(key_law, count))
+    key_distribution, key_query, key_rows = draws.keys(key, 3)
+    points, context = _simplexes(draws.keys(key_distribution, count))
     _, query = _simplexes(draws.keys(key_query, count))
     rows = draws.normal(key_rows, (count, DIMENSION + 1, DIMENSION))
     return points, context, query, rows
@@ -112,9 +112,9 @@ def _deviations(
         x, weight = in_context_regression.every_context(points, context, LENGTH)
         answers = jax.vmap(lambda x: in_context_regression.answers(matrix, x, x @ task, points))(x)
         measured = weight @ (answers - (points @ task)[None]) ** 2 @ query
-        law = in_context_regression.finite(points, form.visited * context + (1 - form.visited) * query)
+        distribution = in_context_regression.finite(points, form.visited * context + (1 - form.visited) * query)
         parts = in_context_regression.split(
-            law, matrix, jnp.outer(task, task), in_context_regression.finite(points, query).moment
+            distribution, matrix, jnp.outer(task, task), in_context_regression.finite(points, query).moment
         )
         stated = form.estimation * parts.estimation / LENGTH**form.power + form.bias * parts.bias
         return jnp.abs(measured - stated) / measured
@@ -124,7 +124,7 @@ def _deviations(
 
 @draws.once
 def factors(key: jax.Array, samples: int) -> np.ndarray:
-    """In random linear MDPs, `E e^2` on contexts of optimal play over what L5 gives for the data law, [samples]."""
+    """In random linear MDPs, `E e^2` on contexts of optimal play over what L5 gives for the data distribution, [samples]."""
 
     def measure(key: jax.Array, count: int) -> jax.Array:
         return _factors(linear_mdps.instances(key, SIZE, TRAINED, count))

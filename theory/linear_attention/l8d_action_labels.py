@@ -92,9 +92,9 @@ def layers(key: jax.Array, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """What actions show of A: trained on Q* and on actions, two [SEEDS, SHOWN, d, d], and the closed form [d, d]."""
     squares = training.train(key, LENGTH, batch, linear_mdps.linear_mdp_pool, None)
     actions = training.train(key, LENGTH, batch, linear_mdps.linear_mdp_pool, cross_entropy)
-    law, tasks = linear_mdps.uniform_pairs(jnp.asarray(squares.points)), jnp.asarray(squares.tasks)
-    shown = np.eye(law.moment.shape[0]) - 1 / law.moment.shape[0]
-    closed = shown @ np.asarray(in_context_regression.optimum(law, tasks, LENGTH))
+    distribution, tasks = linear_mdps.uniform_pairs(jnp.asarray(squares.points)), jnp.asarray(squares.tasks)
+    shown = np.eye(distribution.moment.shape[0]) - 1 / distribution.moment.shape[0]
+    closed = shown @ np.asarray(in_context_regression.optimum(distribution, tasks, LENGTH))
     return shown @ squares.preconditioner, shown @ actions.preconditioner, closed
 
 

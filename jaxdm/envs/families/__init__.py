@@ -1,4 +1,4 @@
-"""Families, `key -> instance`: one module for each kind of world, and the laws of loss sequences.
+"""Families, `key -> instance`: one module for each kind of world, and the distributions of loss sequences.
 
 from jaxdm.envs import families
 

@@ -21,7 +21,7 @@ def around(
     """M models within total variation `radius` of a nominal one, which is the first of them.
 
     `P_m = (1 - radius) P + radius D_m` with rows of D_m from Dirichlet(1); likewise for the observations. The first
-    state and its observation have the nominal laws in all models.
+    state and its observation have the nominal distributions in all models.
 
     Args:
         key: random key.
@@ -42,9 +42,11 @@ def around(
     # The first model moves by nothing, not by an amount that happens to be small.
     weight = jnp.where(jnp.arange(models) == 0, 0, jnp.asarray(radius, dtype))[:, None, None, None]
 
-    def spread(key: jax.Array, law: jax.Array) -> jax.Array:
-        other = jax.random.exponential(key, (models, *law.shape), dtype)  # Dirichlet(1), once divided by its sum
-        return (1 - weight) * law[None] + weight * other / jnp.sum(other, axis=-1, keepdims=True)
+    def spread(key: jax.Array, distribution: jax.Array) -> jax.Array:
+        other = jax.random.exponential(
+            key, (models, *distribution.shape), dtype
+        )  # Dirichlet(1), once divided by its sum
+        return (1 - weight) * distribution[None] + weight * other / jnp.sum(other, axis=-1, keepdims=True)
 
     repeated = jax.tree.map(lambda x: jnp.broadcast_to(x, (models, *x.shape)), nominal)
     transition = spread(key_transition, nominal.transition)
@@ -66,8 +68,8 @@ def independent(
 ) -> APOMDP:
     """M models that have nothing but the reward in common, and rule out different things where `density < 1`.
 
-    Every law is Dirichlet(1) on a random support that holds each outcome with chance `density`; an outcome is drawn
-    for a support left empty. `r(s,a) ~ U[0,1]`; the first state and what is seen of it are such laws too.
+    Every distribution is Dirichlet(1) on a random support that holds each outcome with chance `density`; an outcome is drawn
+    for a support left empty. `r(s,a) ~ U[0,1]`; the first state and what is seen of it are such distributions too.
 
     Args:
         key: random key.
@@ -84,7 +86,7 @@ def independent(
     if is_concrete(density) and not 0 <= float(density) <= 1:
         raise ValueError(f"density: {density}; expected a number in [0, 1]")
     dtype = dtype or jnp.result_type(float)
-    key_reward, key_laws = jax.random.split(key)
+    key_reward, key_distributions = jax.random.split(key)
     shapes = {
         "transition": (models, states, actions, states),
         "observation": (models, actions, states, observations),
@@ -92,19 +94,19 @@ def independent(
         "initial_observation": (models, states, observations),
     }
     sizes = [prod(shape) for shape in shapes.values()]
-    weights, keeps = jax.random.uniform(key_laws, (2, sum(sizes)), dtype)  # one call: it is what takes time
+    weights, keeps = jax.random.uniform(key_distributions, (2, sum(sizes)), dtype)  # one call: it is what takes time
 
-    def law(shape: tuple[int, ...], weight: jax.Array, keep: jax.Array) -> jax.Array:
+    def distribution(shape: tuple[int, ...], weight: jax.Array, keep: jax.Array) -> jax.Array:
         weight, keep = -jnp.log1p(-weight.reshape(shape)), keep.reshape(shape)
         kept = jnp.where((keep < density) | (keep == jnp.min(keep, axis=-1, keepdims=True)), weight + 1e-6, 0)
         return kept / jnp.sum(kept, axis=-1, keepdims=True)
 
     ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
     pairs = zip(shapes.items(), jnp.split(weights, ends), jnp.split(keeps, ends), strict=True)
-    laws = {name: law(shape, weight, keep) for (name, shape), weight, keep in pairs}
+    distributions = {name: distribution(shape, weight, keep) for (name, shape), weight, keep in pairs}
     reward = jax.random.uniform(key_reward, (states, actions), dtype)
     members = POMDP(
-        **laws,
+        **distributions,
         reward=jnp.broadcast_to(reward, (models, states, actions)),
         discount=jnp.full((models,), discount, dtype),
     )

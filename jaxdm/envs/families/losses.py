@@ -1,6 +1,6 @@
-"""Laws of loss sequences, `key -> [T, d]`, for learners that see every coordinate of every loss.
+"""Distributions of loss sequences, `key -> [T, d]`, for learners that see every coordinate of every loss.
 
-Dimensions: `T` rounds, `d` coordinates (arms, on the simplex). A law draws in `dtype`, that of jax when left out.
+Dimensions: `T` rounds, `d` coordinates (arms, on the simplex). A distribution draws in `dtype`, that of jax when left out.
 Values are on no common scale; `unit_interval` and `unit_ball` bring a sequence to one.
 
 Reference: the kinds of sequence are those of Park, Liu, Ozdaglar, Zhang, Do LLM agents have regret?, ICLR 2025, and
@@ -218,8 +218,8 @@ def switching(
 
 
 LAWS: dict[str, Callable[..., jax.Array]] = {
-    law.__name__: law
-    for law in (
+    distribution.__name__: distribution
+    for distribution in (
         uniform,
         gaussian,
         bernoulli,
@@ -233,7 +233,7 @@ LAWS: dict[str, Callable[..., jax.Array]] = {
         switching,
     )
 }
-"""Every law of this module by its name, for tables and figures."""
+"""Every distribution of this module by its name, for tables and figures."""
 
 
 def unit_interval(losses: jax.Array) -> jax.Array:

@@ -26,7 +26,7 @@ def dirichlet(
         key: random key.
         states: S.
         actions: A.
-        concentration: [] or [S] parameters of the Dirichlet law; small ones make nearly deterministic moves.
+        concentration: [] or [S] parameters of the Dirichlet distribution; small ones make nearly deterministic moves.
         discount: [] in [0, 1].
         dtype: float type.
     """
@@ -168,7 +168,10 @@ def chain(*, states: int, slip: Any = 0.2, discount: Any = 0.9, dtype: Any = Non
     home = jnp.zeros((states, states), dtype).at[:, 0].set(1)
     forward_pay = jnp.zeros(states, dtype).at[-1].set(10)
     home_pay = jnp.full(states, 2, dtype)
-    mix = lambda x, y: (1 - slip) * x + slip * y
+
+    def mix(x, y):
+        return (1 - slip) * x + slip * y
+
     return checked(
         MDP(
             transition=jnp.stack([mix(right, home), mix(home, right)], axis=1),

@@ -78,8 +78,8 @@ def dense(
         states: S.
         actions: A.
         observations: O.
-        concentration: [] or [S] parameters of the law of `P(.|s,a)`.
-        sharpness: [] parameter of the law of `Z(.|a,s)`; small ones make nearly deterministic observations.
+        concentration: [] or [S] parameters of the distribution of `P(.|s,a)`.
+        sharpness: [] parameter of the distribution of `Z(.|a,s)`; small ones make nearly deterministic observations.
         discount: [] in [0, 1].
         dtype: float type.
     """
@@ -229,7 +229,7 @@ def treatment(
     stage, toxicity = jnp.arange(stages, dtype=dtype), jnp.arange(levels, dtype=dtype)
     burden = stage[:, None] / (stages - 1) + toxicity_cost * toxicity[None] / (levels - 1)
     well = 1 - burden.reshape(-1)
-    silent, told = _stage_laws(stages, levels, jnp.asarray(accuracy, dtype))
+    silent, told = _stage_distributions(stages, levels, jnp.asarray(accuracy, dtype))
     start = jnp.zeros(levels, dtype).at[0].set(1)
     return POMDP(
         transition=jnp.stack([untreated, untreated, treated], axis=1),
@@ -262,7 +262,7 @@ def random_treatment(
     )
 
 
-def _stage_laws(stages: int, levels: int, accuracy: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _stage_distributions(stages: int, levels: int, accuracy: jax.Array) -> tuple[jax.Array, jax.Array]:
     """What `treatment` shows without and with a test, two arrays [S, O]."""
     result = jnp.where(jnp.eye(stages, dtype=bool), accuracy, (1 - accuracy) / (stages - 1))
     tested = jnp.concatenate([jnp.zeros((stages, 1), accuracy.dtype), result], axis=-1)

@@ -188,8 +188,8 @@ def never_dropped(apomdp: APOMDP) -> jax.Array:
     """Which models, [M] bool, no history that some model allows can rule out, as far as zeros tell."""
     seen = jnp.sum(kernel(apomdp), axis=-1)
     allows_all = jnp.all(seen > 0, axis=(1, 2, 3)) & jnp.all(first(apomdp)[1] > 0, axis=1)
-    laws = (apomdp.transition, apomdp.observation, apomdp.initial, apomdp.initial_observation)
-    alike = jnp.stack([jnp.all((law > 0) == (law[:1] > 0)) for law in laws])
+    distributions = (apomdp.transition, apomdp.observation, apomdp.initial, apomdp.initial_observation)
+    alike = jnp.stack([jnp.all((distribution > 0) == (distribution[:1] > 0)) for distribution in distributions])
     return allows_all | jnp.all(alike)
 
 

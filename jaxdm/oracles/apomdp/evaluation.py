@@ -36,7 +36,7 @@ from jaxdm.oracles.apomdp.history_tree import (
 from jaxdm.oracles.mdp.bellman import certificate
 from jaxdm.rollout import noise_entry
 from jaxdm.types import Agent, Certificate, Transition
-from jaxdm.validation import check_law, is_concrete
+from jaxdm.validation import check_distribution, is_concrete
 
 
 class Judgement(NamedTuple):
@@ -80,7 +80,7 @@ def evaluate(apomdp: APOMDP, probabilities: jax.Array, horizon: int, memory: flo
             f"probabilities: shape {probabilities.shape}; expected {(sum(sizes), actions)} for horizon {horizon} >= 1"
         )
     if is_concrete(probabilities):
-        check_law("probabilities", probabilities)
+        check_distribution("probabilities", probabilities)
     require_memory(tree_memory(apomdp, observations, horizon), memory, "shorten the horizon, or simulate")
     belief, mass = first(apomdp)
     layers, end = grow(apomdp, belief, horizon), sum(sizes)

@@ -154,7 +154,7 @@ class _World:
         self.factor = float(self.discount) * max(float(widest), 1.0) * (1 + self._kappa(0))
 
     def step(self, belief: np.ndarray) -> np.ndarray:
-        """Joint laws of what is seen next and the state, [M, N, A, O, S]."""
+        """Joint distributions of what is seen next and the state, [M, N, A, O, S]."""
         moved = (belief @ self.moves).reshape(self.models, -1, self.branches[0], 1, self.states)
         return moved * self.likelihood
 

@@ -19,7 +19,7 @@ from jaxdm.oracles.mdp.bellman import (
     validate_discounted,
 )
 from jaxdm.types import Certificate
-from jaxdm.validation import check_law, is_concrete
+from jaxdm.validation import check_distribution, is_concrete
 
 
 class Evaluation(NamedTuple):
@@ -129,7 +129,7 @@ def action_probabilities(policy: jax.Array, mdp: MDP) -> jax.Array:
     if policy.shape[-2:] != (states, actions):
         raise ValueError(f"policy: shape {policy.shape}; expected [..., {states}, {actions}] probabilities")
     if is_concrete(policy):
-        check_law("policy", policy)
+        check_distribution("policy", policy)
     return policy.astype(mdp.reward.dtype)
 
 

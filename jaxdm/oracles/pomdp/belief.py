@@ -33,7 +33,7 @@ def posterior(prior: jax.Array, likelihood: jax.Array) -> Filtered:
     """Bayes' rule, `b(s) = l(s) p(s) / sum_x l(x) p(x)`, relative to the largest likelihood so that none underflows.
 
     Args:
-        prior: [S] law of the state.
+        prior: [S] distribution of the state.
         likelihood: [S] chance of the observation in each state.
 
     Returns:
@@ -81,7 +81,7 @@ def update(pomdp: POMDP, belief: jax.Array, action: jax.Array | int, observation
 
 
 def predict(pomdp: POMDP, belief: jax.Array, action: jax.Array | int) -> jax.Array:
-    """The law of the next state before it is observed, `sum_s b(s) P(s'|s,a)`, [S], at full precision."""
+    """The distribution of the next state before it is observed, `sum_s b(s) P(s'|s,a)`, [S], at full precision."""
     return jnp.einsum("s,st->t", belief, pomdp.transition[:, action], precision=jax.lax.Precision.HIGHEST)
 
 

@@ -158,7 +158,9 @@ def share(belief: jax.Array, point: jax.Array) -> jax.Array:
         absent = jnp.where(theirs > 0, 0, top)
         return jnp.minimum(least, mine[:, None] * scale[None] + absent[None]), None
 
-    start = jnp.ones((belief.shape[0], point.shape[0]), belief.dtype)  # no share exceeds 1: both laws sum to one
+    start = jnp.ones(
+        (belief.shape[0], point.shape[0]), belief.dtype
+    )  # no share exceeds 1: both distributions sum to one
     return jax.lax.scan(step, start, (belief.T, point.T))[0]
 
 
