@@ -17,7 +17,7 @@ from figures import report
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class FiguresConfig:
     """Where results are."""
 
     results: Path = Path("results")
@@ -26,7 +26,7 @@ class Config:
     """Whose results are shown: toy, quick, full or paper; the largest there is when left out."""
 
 
-def main(config: Config) -> int:
+def main(config: FiguresConfig) -> int:
     """Write the report, say what is missing from it, and return the exit code."""
     console = Console(soft_wrap=True, highlight=False)
     missing = report.write_report(config.results, config.preset)
@@ -38,7 +38,7 @@ def main(config: Config) -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(tyro.cli(Config, description=__doc__)))
+        sys.exit(main(tyro.cli(FiguresConfig, description=__doc__)))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -177,7 +177,7 @@ def on_policy(result: style.Plain) -> Drawn:
     axes.legend(loc="lower right")
     caption = (
         "The layer's error on contexts of state-action pairs that optimal play visits, over what L5 gives for pairs of "
-        f"the data distribution, in {len(factors)} random linear MDPs. Look at how far the step is from the dotted line: half "
+        f"the data distribution, in {len(factors)} random linear MDPs. See how far the step is from the dots: half "
         f"of the MDPs lie between {np.quantile(factors, 0.25):.2f} and {np.quantile(factors, 0.75):.2f}, the extremes "
         f"are {factors[0]:.2f} and {factors[-1]:.2f} (result {result.path.name})."
     )

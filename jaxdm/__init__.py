@@ -27,7 +27,7 @@ Families: key -> instance
     envs.families.mdp       Dirichlet, Garnet, dark room, chain, machine replacement
     envs.families.pomdp     random ones seen with quality q, tiger, maintenance, treatment
     envs.families.apomdp    around a nominal model, and clinicians who disagree about a treatment
-    envs.families.rooms     rooms whose controls have hidden moods, as a POMDP or as models that disagree
+    envs.families.rooms     rooms whose controls have hidden modes, as a POMDP or as models that disagree
     envs.families.bandit    uniform, one gap, linear; switching, wandering, seasonal
     envs.families.losses    distributions of loss sequences: iid, trends, walks, periodic, alternating, switching
 
@@ -53,7 +53,7 @@ Truth
     oracles.apomdp.lookahead     a short exact tree with those bounds at its leaves, and its agent
     oracles.apomdp.evaluation    what a given policy is worth, by the recursion and model by model
     oracles.apomdp.information_states  planning on a given graph of what is worth remembering, for any horizon
-    oracles.regret          every regret and its comparators, as a course over rounds
+    oracles.regret          every regret and its comparators, as a curve over rounds
     oracles.attack          worst losses by gradient ascent through the learner
     oracles.bandit          Gittins indices, Bayes-optimal play, regret
 

@@ -34,8 +34,9 @@ def imported_modules(path: Path) -> set[str]:
             names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
     known = {dotted(module) for module in MODULES}
     found = {name.removeprefix("jaxdm.") for name in names if name.removeprefix("jaxdm.") in known}
-    faces = {ROOT.joinpath(*name.split("."), "__init__.py") for name in names if name.startswith("jaxdm.")} - {path}
-    return found.union(*(imported_modules(face) for face in faces if face.exists()))
+    faces = {ROOT.joinpath(*name.split("."), "__init__.py") for name in names if name.startswith("jaxdm.")}
+    within = {parent / "__init__.py" for parent in path.parents}  # a package's own modules may name it
+    return found.union(*(imported_modules(face) for face in faces - within if face.exists()))
 
 
 def test_reading_order_names_every_module_once():
@@ -88,3 +89,85 @@ def test_rooms_import_only_what_they_may(path):
 
 def test_no_module_is_a_drawer():
     assert not {path.stem for path in SOURCES} & {"utils", "util", "common", "misc", "helpers"}
+
+
+STUDIES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in (ROOT / "experiments").rglob("*.py")
+}
+
+
+@functools.cache
+def floor(module: str) -> int:
+    """How many imports inside `experiments/` follow each other below a module, at most."""
+    names = set()
+    for node in ast.walk(ast.parse(STUDIES[module].read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
+    empty = {name for name in names & set(STUDIES) if STUDIES[name].name == "__init__.py"}
+    return max((1 + floor(name) for name in (names & set(STUDIES)) - empty - {module}), default=0)
+
+
+def test_studies_import_at_most_three_floors_deep():
+    assert not {name: floor(name) for name in STUDIES if floor(name) > 3}
+
+
+def test_few_functions_of_the_studies_take_a_whole_configuration():
+    configurations = {name for path in STUDIES.values() for name in classes(path) if name.endswith("Config")} | {
+        "Study"
+    }
+    whole = set()
+    for module, path in STUDIES.items():
+        if module == "experiments.cli":  # whose configurations are any command's
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.FunctionDef, ast.Lambda)):
+                arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                told = " ".join(ast.unparse(one.annotation) for one in arguments if one.annotation)
+                names = {one.arg for one in arguments}
+                if configurations & set(re.findall(r"\w+", told)) or names & {"config", "study"}:
+                    whole.add(f"{module}.{getattr(node, 'name', node.lineno)}")
+    assert len(whole) <= 15, sorted(whole)
+
+
+def test_no_two_modules_have_a_class_of_the_same_name():
+    where: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for name in classes(path):
+            where.setdefault(name, []).append(str(path.relative_to(ROOT)))
+    assert not {name: paths for name, paths in where.items() if len(paths) > 1}
+
+
+FORBIDDEN = {
+    *("rival", "rivals", "lesson", "lessons", "teacher", "teachers", "moody", "mood", "moods", "bright", "wanderer"),
+    *("contrarian", "knowing", "needy", "speck", "tally", "tallies", "sharpness", "loudness", "course", "courses"),
+    *("arena", "contest", "contests", "judged", "findings"),
+}
+"""Words that have a term of the field in their place."""
+
+
+def identifiers(path: Path) -> set[str]:
+    """Every name that a file defines or uses, of modules, functions, classes, arguments, variables and fields."""
+    names = {path.stem}
+    for node in ast.walk(ast.parse(path.read_text())):
+        found = (getattr(node, field, None) for field in ("id", "name", "arg", "attr", "asname"))
+        names |= {name for name in found if isinstance(name, str)}
+    return names
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_names_are_the_field_s_terms(path):
+    parts = {name: {part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)} for name in identifiers(path)}
+    assert not {name for name, words in parts.items() if words & FORBIDDEN or "in_pieces" in name}
+
+
+@pytest.mark.parametrize(
+    "face", list(PACKAGE.rglob("__init__.py")), ids=lambda path: str(path.parent.relative_to(ROOT))
+)
+def test_every_package_of_the_library_says_what_it_exports(face):
+    body = ast.parse(face.read_text()).body
+    assert face.parent == PACKAGE or any(
+        "__all__" in ast.unparse(node) for node in body if isinstance(node, ast.Assign)
+    )

@@ -18,14 +18,14 @@ from typing import Any
 from experiments import cli
 from experiments.rmft import ablations, bandit, decision_processes, drift, online
 from experiments.rmft.claims import claims
-from experiments.rmft.config import PARTS, PRESETS, Config
+from experiments.rmft.config import PARTS, PRESETS, RMFTConfig
 from experiments.rmft.training import setup
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import write_claims
 from jaxdm.validation import InvalidInput
 
 
-def validate(config: Config) -> None:
+def validate(config: RMFTConfig) -> None:
     """Check the sizes and names of a configuration.
 
     Raises:
@@ -42,7 +42,7 @@ def validate(config: Config) -> None:
                 raise InvalidInput(f"{field}: {name!r}; expected some of {', '.join(known)}")
 
 
-def main(config: Config, command: str) -> Path:
+def main(config: RMFTConfig, command: str) -> Path:
     """Study all parts and store what they found.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from experiments.rmft.comparison import Comparison, Worlds, evaluate_learner, evaluate_networks, join, worlds
-from experiments.rmft.config import Config
+from experiments.rmft.config import RMFTConfig
 from experiments.rmft.training import distil, initial_weights, setup, train
 from jaxdm import random
 from jaxdm.analysis import exploration
@@ -67,7 +67,7 @@ def evaluation_game(length: int) -> games.Game:
     return games.bandit_game(training_bandit, ARMS, length)._replace(instance=draw)
 
 
-def study(config: Config) -> dict[str, Any]:
+def study(config: RMFTConfig) -> dict[str, Any]:
     """Train, compare, and evaluate elsewhere; metrics are named `bandit_*`."""
     shared = setup(config.seed, config.seeds, config.results, config)
     trained_on = games.bandit_game(training_bandit, ARMS, config.train_length)

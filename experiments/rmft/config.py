@@ -43,7 +43,7 @@ PARTS = ("bandit", "simplex", "ball", "ablations", "drift", "pomdp", "mdp")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class RMFTConfig:
     """The regret-minimisation study; every default is the quick preset's."""
 
     seeds: int = 3
@@ -140,8 +140,8 @@ PAPER_DRIFT = dataclasses.replace(DRIFT, rounds=600, scenarios=256, rollouts=16,
 
 
 PRESETS = {
-    "quick": Config(),
-    "paper": Config(
+    "quick": RMFTConfig(),
+    "paper": RMFTConfig(
         seeds=5,
         runs=4096,
         train_length=100,
@@ -164,7 +164,7 @@ PRESETS = {
         baseline_steps=4000,
         reinforce_rates=(2e-4, 6e-4, 2e-3),
     ),
-    "toy": Config(
+    "toy": RMFTConfig(
         baselines=False,
         parts=("simplex", "ball"),
         seeds=2,

@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments import rooms
 from experiments.rmft.comparison import Worlds, evaluate_networks, worlds
-from experiments.rmft.config import Config
+from experiments.rmft.config import RMFTConfig
 from experiments.rmft.training import distil, initial_weights, setup, train
 from experiments.streams import Use, stream
 from jaxdm.analysis.storage import named
@@ -20,7 +20,7 @@ from jaxdm.types import Network, Tree
 METHODS = ("round 0", "RMFT from scratch", "SFT", "RMFT after SFT", "more SFT")
 
 
-def study(config: Config, kind: Literal["mdp", "pomdp"]) -> dict[str, Any]:
+def study(config: RMFTConfig, kind: Literal["mdp", "pomdp"]) -> dict[str, Any]:
     """One demonstration, then an episode of the network's own; metrics are named `<kind>_*`.
 
     MDPs are dark rooms with a hidden goal; POMDPs are hidden-mode rooms, in one of whose two modes every control does

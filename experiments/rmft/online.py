@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from experiments.rmft.comparison import Worlds, evaluate_learner, evaluate_networks, stacked, worlds
-from experiments.rmft.config import Config
+from experiments.rmft.config import RMFTConfig
 from experiments.rmft.training import Setup, distil, initial_weights, setup, train
 from experiments.streams import Use, stream
 from jaxdm import random
@@ -147,7 +147,7 @@ def guarantee(decisions: Decisions, length: int) -> float:
     return float(np.sqrt(length * np.log(USED["simplex"]) / 2) if decisions == "simplex" else np.sqrt(length))
 
 
-def study(config: Config, decisions: Decisions) -> dict[str, Any]:
+def study(config: RMFTConfig, decisions: Decisions) -> dict[str, Any]:
     """Train on one decision set, compare there and elsewhere, at the trained horizon and beyond; and attack.
 
     Metrics are named `<decisions>_*`.

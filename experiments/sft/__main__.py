@@ -22,7 +22,7 @@ from experiments import cli, rooms
 from experiments.progress import bar
 from experiments.rooms import TaskRanges
 from experiments.sft import axes, claims, imitation, methods, probe
-from experiments.sft.config import PRESETS, Config
+from experiments.sft.config import PRESETS, SFTConfig
 from experiments.sft.methods import NETWORKS
 from experiments.sft.tasks import prepare
 from experiments.sft.training import imitator, loss_curve, pretrainer
@@ -39,7 +39,7 @@ EVERY = 50
 """Steps of a chunk, a divisor of every stage's, so that a stage is one compiled program."""
 
 
-def main(config: Config, command: str) -> Path:
+def main(config: SFTConfig, command: str) -> Path:
     """Every setting, a result each; returns the folder that holds them.
 
     Args:
@@ -54,7 +54,7 @@ def main(config: Config, command: str) -> Path:
     return config.results / "sft"
 
 
-def study_setting(config: Config, command: str, kind: Kind) -> Path:
+def study_setting(config: SFTConfig, command: str, kind: Kind) -> Path:
     """Pretrain, fine-tune, evaluate and store, in one setting."""
     study = prepare(config, kind)
     setting, network = study.setting, study.network

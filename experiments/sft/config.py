@@ -31,7 +31,7 @@ class AxisPoints:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
+class SFTConfig:
     """Sizes of the study; every default is the quick preset's."""
 
     settings: tuple[Kind, ...] = ("mdp", "pomdp", "apomdp")
@@ -85,8 +85,8 @@ class Config:
 
 
 PRESETS = {
-    "quick": Config(),
-    "paper": Config(
+    "quick": SFTConfig(),
+    "paper": SFTConfig(
         side=6,
         hidden_mode_side=4,
         horizon=20,
@@ -112,7 +112,7 @@ PRESETS = {
         ),
         network=TransformerConfig(width=128, layers=4, heads=4),
     ),
-    "toy": Config(
+    "toy": SFTConfig(
         side=3,
         horizon=3,
         supports=1,

@@ -3,7 +3,7 @@
 from typing import NamedTuple, get_args
 
 from experiments import rooms
-from experiments.sft.config import Config
+from experiments.sft.config import SFTConfig
 from experiments.streams import Use, stream
 from jaxdm.models.transformer import network
 from jaxdm.sft import experts, tasks
@@ -23,7 +23,7 @@ class Study(NamedTuple):
     held_out: Task  # leading axis [test_tasks]
 
 
-def prepare(config: Config, kind: Kind) -> Study:
+def prepare(config: SFTConfig, kind: Kind) -> Study:
     """Draw and solve the tasks of one setting; training and held-out tasks have random streams of their own.
 
     Raises:

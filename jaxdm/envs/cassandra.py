@@ -95,7 +95,7 @@ class Space(NamedTuple):
     places: dict[str, int | slice]
 
 
-class Block(NamedTuple):
+class EntryBlock(NamedTuple):
     """The right-hand side of a T, O or R statement, and the indices to which it goes."""
 
     line: int
@@ -422,7 +422,7 @@ def probabilities(pieces: list[tuple[int, str]], count: int, what: str, first: i
     return np.maximum(value, 0)
 
 
-def block(statement: Statement, spaces: tuple[Space, ...], reset: np.ndarray | None = None) -> Block:
+def block(statement: Statement, spaces: tuple[Space, ...], reset: np.ndarray | None = None) -> EntryBlock:
     """What a T, O or R statement assigns.
 
     Args:
@@ -441,11 +441,11 @@ def block(statement: Statement, spaces: tuple[Space, ...], reset: np.ndarray | N
     target = tuple(locate(where, word, line) for where, (line, word) in zip(spaces, fields, strict=False))
     if len(body) == 1 and body[0][1] in ("uniform", "identity", "reset"):
         value = _named_block(body[0][1], body[0][0], keyword, shape, reset)
-        return Block(line=statement.line, target=target, value=value)
+        return EntryBlock(line=statement.line, target=target, value=value)
     read_body = numbers if keyword == "R" else probabilities
     what = f"{keyword}: " + " : ".join(_short(word, 20) for _, word in fields)
     value = read_body(body, math.prod(shape), what, statement.line)
-    return Block(line=statement.line, target=target, value=value.reshape(shape) if shape else float(value[0]))
+    return EntryBlock(line=statement.line, target=target, value=value.reshape(shape) if shape else float(value[0]))
 
 
 def _split(statement: Statement, spaces: tuple[Space, ...]) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
@@ -497,7 +497,7 @@ class Rewards:
         self.places = array("i")  # (a, s, s', o) of each number, -1 for all
         self.values = array("d")
 
-    def add(self, block: Block) -> None:
+    def add(self, block: EntryBlock) -> None:
         """Append the numbers of a block.
 
         Raises:

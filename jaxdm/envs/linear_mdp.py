@@ -3,7 +3,8 @@
 Dimensions: `S` states, `A` actions, `H` steps, `d` features.
 
 `r_h(s,a) = <phi(s,a), theta_h>` and `P_h(s'|s,a) = <phi(s,a), mu_h(s')>`. Features lie on the simplex and each of the d
-rows of `mu_h` is a distribution over states, so that every kernel is a mixture of d distributions and every such record is an MDP.
+rows of `mu_h` is a distribution over states, so that every kernel is a mixture of d distributions and every such
+record is an MDP.
 
 Reference: Jin, Yang, Wang, Jordan, Provably efficient reinforcement learning with linear function approximation, 2020.
 """
@@ -37,7 +38,7 @@ def random(
     horizon: int,
     dtype: Any = None,
 ) -> LinearMDP:
-    """A random linear MDP: `phi(s,a)` and the rows of `mu_h` uniform distributions, `theta_h ~ U[0,1]^d`, so rewards in [0, 1].
+    """A random linear MDP: `phi(s,a)` and the rows of `mu_h` uniform on the simplex, `theta_h ~ U[0,1]^d`.
 
     Args:
         key: random key.

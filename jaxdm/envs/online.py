@@ -1,7 +1,7 @@
 """Full-information online learning: decision sets, the world that answers with a loss vector, and a direct way to play.
 
-Dimensions: `T` rounds, `d` coordinates (arms, on the simplex). A decision is a point of a set, on the simplex a distribution
-over arms; the learner then sees the whole loss vector and pays its inner product with the decision.
+Dimensions: `T` rounds, `d` coordinates (arms, on the simplex). A decision is a point of a set, on the simplex a
+distribution over arms; the learner then sees the whole loss vector and pays its inner product with the decision.
 """
 
 from collections.abc import Callable

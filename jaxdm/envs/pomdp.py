@@ -19,9 +19,9 @@ from jaxdm.validation import check_distribution, is_concrete
 class POMDP(NamedTuple):
     """A finite POMDP: an MDP whose state is hidden, and `Z[a, s', o]`, the chance to see o when a led to s'.
 
-    The first observation, seen before any action, has the distribution `Z_0[s, o]` given the first state. A problem that has
-    none is one where it says nothing: `Z_0` has equal rows (`make` puts all mass on observation 0), so that the
-    belief stays `rho` and no value changes.
+    The first observation, seen before any action, has the distribution `Z_0[s, o]` given the first state. A problem
+    that has none is one where it says nothing: `Z_0` has equal rows (`make` puts all mass on observation 0), so that
+    the belief stays `rho` and no value changes.
 
     Reference: Kaelbling, Littman, Cassandra, Planning and acting in partially observable stochastic domains, 1998.
     """

@@ -1,1 +1,5 @@
-"""Rivals: classical learners that do not know the world."""
+"""Classical learners, each an `Agent` with its parameters: what trained networks are compared with."""
+
+from jaxdm.learners import bandit, exp3, online, tabular, thompson
+
+__all__ = ["bandit", "exp3", "online", "tabular", "thompson"]

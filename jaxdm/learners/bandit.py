@@ -1,4 +1,4 @@
-"""Bandit players that keep a tally: UCB and its forgetful variants, KL-UCB, epsilon-greedy, successive elimination.
+"""Bandit players that keep statistics of arms: UCB, forgetful UCB, KL-UCB, epsilon-greedy, successive elimination.
 
 Dimensions: `K` arms, `T` rounds, `W` rounds of the longest window. The observation is `available` [K], as in
 `jaxdm.envs.bandit`; rewards are scaled so that those in [0, 1] fit the theory. Arms tie to the lowest index.
@@ -43,9 +43,9 @@ class WindowParams(NamedTuple):
 
 
 class WindowMemory(NamedTuple):
-    """The tally of a window and the rounds in it."""
+    """The statistics of a window and the rounds in it."""
 
-    tally: ArmStatistics
+    statistics: ArmStatistics
     arms: jax.Array  # [W] int32, of round t at t mod W
     rewards: jax.Array  # [W]
     time: jax.Array  # [] int32
@@ -78,9 +78,9 @@ class EliminationParams(NamedTuple):
 
 
 class EliminationMemory(NamedTuple):
-    """The tally, and the arms still in play."""
+    """The statistics, and the arms still in play."""
 
-    tally: ArmStatistics
+    statistics: ArmStatistics
     active: jax.Array  # [K] bool
 
 
@@ -104,7 +104,7 @@ def ucb(arms: int) -> Agent:
             total=params.discount * memory.total + gained.total,
         )
 
-    return _index_player(arms, lambda tally, params: ucb_index(tally, params.exploration), observe)
+    return _index_player(arms, lambda statistics, params: ucb_index(statistics, params.exploration), observe)
 
 
 def sliding_window_ucb(arms: int, longest: int) -> Agent:
@@ -118,25 +118,25 @@ def sliding_window_ucb(arms: int, longest: int) -> Agent:
     """
 
     def init(key: jax.Array, params: WindowParams) -> WindowMemory:
-        tally = empty_statistics(arms, params)
-        ring = jnp.zeros(longest, tally.total.dtype)
-        return WindowMemory(tally=tally, arms=ring.astype(jnp.int32), rewards=ring, time=jnp.int32(0))
+        statistics = empty_statistics(arms, params)
+        ring = jnp.zeros(longest, statistics.total.dtype)
+        return WindowMemory(statistics=statistics, arms=ring.astype(jnp.int32), rewards=ring, time=jnp.int32(0))
 
     def act(key: jax.Array, memory: WindowMemory, observation: jax.Array, params: WindowParams) -> tuple:
-        return best_available(ucb_index(memory.tally, params.exploration), observation), memory
+        return best_available(ucb_index(memory.statistics, params.exploration), observation), memory
 
     def observe(memory: WindowMemory, transition: Transition, params: WindowParams) -> WindowMemory:
         window = jnp.clip(jnp.asarray(params.window, jnp.int32), 1, longest)
         new, old = memory.time % longest, (memory.time - window) % longest
         expires = (memory.time >= window).astype(memory.rewards.dtype)
         lost = expires * jax.nn.one_hot(memory.arms[old], arms, dtype=expires.dtype)
-        gained = _play(memory.tally, transition)
-        tally = ArmStatistics(
-            plays=memory.tally.plays + gained.plays - lost,
-            total=memory.tally.total + gained.total - lost * memory.rewards[old],
+        gained = _play(memory.statistics, transition)
+        statistics = ArmStatistics(
+            plays=memory.statistics.plays + gained.plays - lost,
+            total=memory.statistics.total + gained.total - lost * memory.rewards[old],
         )
         return WindowMemory(
-            tally=tally,
+            statistics=statistics,
             arms=memory.arms.at[new].set(transition.action.astype(jnp.int32)),
             rewards=memory.rewards.at[new].set(transition.reward.astype(memory.rewards.dtype)),
             time=memory.time + 1,
@@ -154,11 +154,11 @@ def kl_ucb(arms: int) -> Agent:
     Reference: Garivier, Cappe, The KL-UCB algorithm for bounded stochastic bandits and beyond, 2011.
     """
 
-    def index(tally: ArmStatistics, params: KLUCBParams) -> jax.Array:
-        log_time = jnp.log(jnp.maximum(jnp.sum(tally.plays), 1))
+    def index(statistics: ArmStatistics, params: KLUCBParams) -> jax.Array:
+        log_time = jnp.log(jnp.maximum(jnp.sum(statistics.plays), 1))
         level = log_time + params.patience * jnp.log(jnp.maximum(log_time, 1))
-        mean = tally.total / jnp.maximum(tally.plays, 1)
-        return jnp.where(tally.plays > 0, kl_upper(mean, level / jnp.maximum(tally.plays, 1)), jnp.inf)
+        mean = statistics.total / jnp.maximum(statistics.plays, 1)
+        return jnp.where(statistics.plays > 0, kl_upper(mean, level / jnp.maximum(statistics.plays, 1)), jnp.inf)
 
     return _index_player(arms, index, add_play)
 
@@ -208,28 +208,28 @@ def successive_elimination(arms: int) -> Agent:
     """
 
     def init(key: jax.Array, params: EliminationParams) -> EliminationMemory:
-        return EliminationMemory(tally=empty_statistics(arms, params), active=jnp.ones(arms, bool))
+        return EliminationMemory(statistics=empty_statistics(arms, params), active=jnp.ones(arms, bool))
 
     def act(key: jax.Array, memory: EliminationMemory, observation: jax.Array, params: EliminationParams) -> tuple:
-        return best_available(-memory.tally.plays, observation & memory.active), memory
+        return best_available(-memory.statistics.plays, observation & memory.active), memory
 
     def observe(memory: EliminationMemory, transition: Transition, params: EliminationParams) -> EliminationMemory:
-        tally = add_play(memory.tally, transition, params)
-        plays = jnp.maximum(tally.plays, 1)
+        statistics = add_play(memory.statistics, transition, params)
+        plays = jnp.maximum(statistics.plays, 1)
         radius = jnp.sqrt(jnp.log(4 * arms * plays**2 / params.failure) / (2 * plays))
-        radius = jnp.where(tally.plays > 0, radius, jnp.inf)
-        active = memory.active & (tally.total / plays + radius >= jnp.max(tally.total / plays - radius))
-        return EliminationMemory(tally=tally, active=active)
+        radius = jnp.where(statistics.plays > 0, radius, jnp.inf)
+        active = memory.active & (statistics.total / plays + radius >= jnp.max(statistics.total / plays - radius))
+        return EliminationMemory(statistics=statistics, active=active)
 
     return Agent(init=init, act=act, observe=observe)
 
 
-def ucb_index(tally: ArmStatistics, exploration: Scalar) -> jax.Array:
+def ucb_index(statistics: ArmStatistics, exploration: Scalar) -> jax.Array:
     """`mean_a + sqrt(exploration ln(sum n) / n_a)`, [K]; infinite for an untried arm."""
-    tried = tally.plays > 0
-    plays = jnp.where(tried, tally.plays, 1)
-    bonus = jnp.sqrt(exploration * jnp.log(jnp.maximum(jnp.sum(tally.plays), 1)) / plays)
-    return jnp.where(tried, tally.total / plays + bonus, jnp.inf)
+    tried = statistics.plays > 0
+    plays = jnp.where(tried, statistics.plays, 1)
+    bonus = jnp.sqrt(exploration * jnp.log(jnp.maximum(jnp.sum(statistics.plays), 1)) / plays)
+    return jnp.where(tried, statistics.total / plays + bonus, jnp.inf)
 
 
 def kl_upper(mean: jax.Array, level: jax.Array) -> jax.Array:
@@ -278,7 +278,7 @@ def empty_statistics(arms: int, params: Any) -> ArmStatistics:
 
 
 def add_play(memory: ArmStatistics, transition: Transition, params: Any) -> ArmStatistics:
-    """The tally with one play more."""
+    """The statistics with one play more."""
     gained = _play(memory, transition)
     return ArmStatistics(plays=memory.plays + gained.plays, total=memory.total + gained.total)
 

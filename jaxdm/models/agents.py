@@ -107,7 +107,7 @@ the decision and imitates the noisy output behind it, by least squares."""
 
 
 INVERSE_TEMPERATURE = 4.0
-"""Scale of outputs on the simplex: a probabilities near a vertex needs large ones, and training moves them little by little."""
+"""Scale of outputs on the simplex: a policy near a vertex needs large ones, and training moves them slowly."""
 
 
 Decisions = Literal["simplex", "ball"]

@@ -56,7 +56,7 @@ def imitation_loss(
 
 
 def regret_training_loss(
-    game: Game, network: Network, batch: int, sharpness: float = 0.0
+    game: Game, network: Network, batch: int, weighting: float = 0.0
 ) -> Callable[[Tree, jax.Array, Tree], jax.Array]:
     """The loss `(params, key, data) -> []` that is `regret_loss` of the network's own rollouts.
 
@@ -66,7 +66,7 @@ def regret_training_loss(
         game: what is played.
         network: what is trained.
         batch: rollouts of a gradient step.
-        sharpness: k of `regret_loss`.
+        weighting: k of `regret_loss`.
 
     Raises:
         ValueError: batch < 1.
@@ -82,23 +82,23 @@ def regret_training_loss(
             agent_params = game.deploy(params, jnp.zeros((), jnp.result_type(float)), instance)
             return game.play(key_play, instance, agent, agent_params).cumulative_regret[-1]
 
-        return regret_loss(jax.vmap(one)(random.split(key, batch)), sharpness)
+        return regret_loss(jax.vmap(one)(random.split(key, batch)), weighting)
 
     return loss
 
 
-def regret_loss(regret: jax.Array, sharpness: jax.Array | float = 0.0) -> jax.Array:
+def regret_loss(regret: jax.Array, weighting: jax.Array | float = 0.0) -> jax.Array:
     """`sum_j h(R_j) f(R_j, k) / sum_j f(R_j, k)` with `h(x) = max(x, 0)^2` and `f(x, k) = exp(k x)`.
 
     It needs no labels, and goes from the mean of h to its maximum as k grows.
 
     Args:
         regret: [N] of sampled rollouts, differentiable in the network's weights.
-        sharpness: [] k >= 0.
+        weighting: [] k >= 0.
 
     Returns:
         [] in squared units of reward.
 
     Reference: Park, Liu, Ozdaglar, Zhang, Do LLM agents have regret?, ICLR 2025, section 5; this h and f are ours.
     """
-    return jnp.sum(jax.nn.softmax(sharpness * regret) * jnp.maximum(regret, 0) ** 2)
+    return jnp.sum(jax.nn.softmax(weighting * regret) * jnp.maximum(regret, 0) ** 2)

@@ -18,7 +18,7 @@ EPS = float(np.finfo(np.float32).eps)
 FAMILIES = {
     "dirichlet": lambda key: families.pomdp.dirichlet(key, states=4, actions=3, quality=0.6),
     "garnet": lambda key: families.pomdp.garnet(key, states=4, actions=3, branching=2, quality=0.6),
-    "dense": lambda key: families.pomdp.dense(key, states=4, actions=3, observations=2, sharpness=0.5),
+    "dense": lambda key: families.pomdp.dense(key, states=4, actions=3, observations=2, observation_concentration=0.5),
     "tiger": lambda key: families.pomdp.tiger(accuracy=jax.random.uniform(key)),
     "maintenance": lambda key: families.pomdp.machine_maintenance(wear=jax.random.uniform(key)),
     "treatment": lambda key: families.pomdp.treatment(accuracy=jax.random.uniform(key), levels=3),

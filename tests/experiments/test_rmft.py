@@ -66,7 +66,7 @@ def test_no_random_stream_meets_another(tmp_path, monkeypatch):
         used[part, "weights"] = training.initial_weights(setup, part, drawing)
         training.distil(setup, part, {"RMFT": (TOY.ball, weights)}, game, net)
         for stage in ("SFT", "more SFT"):
-            training.train(setup, part, stage, lambda params, key, data: 0.0, weights, 0.1, 2)
+            training.train(setup, part, stage, lambda params, key, data: jnp.zeros(()), weights, 0.1, 2)
     for seed in (0, 1):
         where = comparison.worlds(seed, seeds, 4)
         used |= {(seed, name): keys for name, keys in where._asdict().items()}

@@ -192,7 +192,7 @@ def test_nothing_is_missing_from_full_results_but_other_experiments(written):
 
 
 def test_an_empty_folder_gives_a_report_that_says_what_to_run(tmp_path, capsys):
-    assert runner.main(runner.Config(results=tmp_path)) == 0
+    assert runner.main(runner.FiguresConfig(results=tmp_path)) == 0
     page = Page((tmp_path / "report.html").read_text())
     for command in ("python -m theory", "make reproduce", "python -m experiments.speed", "python -m experiments.sft"):
         assert command in page.cells
@@ -263,7 +263,7 @@ def test_a_figure_that_breaks_is_named_and_the_rest_is_drawn(tmp_path, monkeypat
         raise KeyError("gap")
 
     monkeypatch.setattr(sft, "draw", broken)
-    assert runner.main(runner.Config(results=tmp_path)) == 1
+    assert runner.main(runner.FiguresConfig(results=tmp_path)) == 1
     text = (tmp_path / "report.html").read_text()
     assert "could not be drawn: KeyError" in text
     assert "&lt;L2&gt; is so" in text

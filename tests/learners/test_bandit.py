@@ -59,9 +59,9 @@ def test_kl_upper_solves_its_equation(double):
 
 def test_kl_ucb_explores_less_than_ucb():
     """By Pinsker its index is below `mean + sqrt(ln t / (2 n))`, UCB with exploration 1/2."""
-    tally = learners.ArmStatistics(plays=jnp.asarray([3.0, 8.0, 40.0]), total=jnp.asarray([0.0, 5.0, 39.0]))
-    level = jnp.log(51.0) / tally.plays
-    assert jnp.all(learners.kl_upper(tally.total / tally.plays, level) <= learners.ucb_index(tally, 0.5))
+    counts = learners.ArmStatistics(plays=jnp.asarray([3.0, 8.0, 40.0]), total=jnp.asarray([0.0, 5.0, 39.0]))
+    level = jnp.log(51.0) / counts.plays
+    assert jnp.all(learners.kl_upper(counts.total / counts.plays, level) <= learners.ucb_index(counts, 0.5))
 
 
 def test_epsilon_greedy_explores_as_often_as_it_says():
@@ -130,8 +130,8 @@ def test_thompson_plays_an_arm_with_the_chance_that_it_is_best(double):
     assert np.all(np.abs(found - expected) <= 5 * np.sqrt(expected * (1 - expected) * (1 / runs + 1e-6)))
 
     normal, prior = thompson.normal_thompson(2), thompson.NormalPrior(mean=0.5, deviation=2.0, noise=3.0)
-    tally = learners.ArmStatistics(plays=jnp.asarray([4.0, 1.0]), total=jnp.asarray([3.0, 2.0]))
-    choice = jax.vmap(lambda key: normal.act(key, tally, jnp.ones(2, bool), prior)[0])
+    counts = learners.ArmStatistics(plays=jnp.asarray([4.0, 1.0]), total=jnp.asarray([3.0, 2.0]))
+    choice = jax.vmap(lambda key: normal.act(key, counts, jnp.ones(2, bool), prior)[0])
     weight = 0.25 + np.asarray([4.0, 1.0]) / 9
     centre = (0.125 + np.asarray([3.0, 2.0]) / 9) / weight
     second = scipy.stats.norm.cdf((centre[1] - centre[0]) / np.sqrt(np.sum(1 / weight)))

@@ -96,7 +96,7 @@ def extended(transition, reward, discount, horizon=None):
     wide = np.longdouble
     transition, reward, discount = transition.astype(wide), reward.astype(wide), wide(discount)
     if horizon is not None:
-        value = np.zeros(len(reward), wide)
+        value, q = np.zeros(len(reward), wide), reward
         for _ in range(horizon):
             q = reward + discount * (transition @ value)
             value = q.max(axis=1)

@@ -5,13 +5,13 @@ moment of a context, the layer's risk is
 `E |L^(1/2) (A L_N - I) w|^2 = tr L (A G A^T - A L W - W L A^T + W)`, `G = E[L_N W L_N]`,
 since `E L_N = L`. Of the N^2 products in G, N repeat a feature and the others are independent:
 `G = (1 - 1/N) L W L + (1/N) E[x x^T W x x^T]`. The risk is convex in A, and its gradient `2 L (A G - W L)` vanishes at
-`A = W L G^-1`, whatever the distribution beyond these moments. With normal x and `W = I` it is Gamma^-1 (L3). Features of a
-linear MDP are bounded and not centred, and this is the version that applies to them: W is then the second moment of the
-w of the MDPs' Q-functions.
+`A = W L G^-1`, whatever the distribution beyond these moments. With normal x and `W = I` it is Gamma^-1 (L3).
+Features of a linear MDP are bounded and not centred, and this is the version that applies to them: W is then the
+second moment of the w of the MDPs' Q-functions.
 
-Checked by summing the squared error of the library's attention layer over every context and query of a finite distribution, for
-tasks with second moment W, and minimising that sum over A by one Newton step, exact for a quadratic. The
-refutation claims the normal features' Gamma^-1 for features on a simplex.
+Checked by summing the squared error of the library's attention layer over every context and query of a finite
+distribution, for tasks with second moment W, and minimising that sum over A by one Newton step, exact for a
+quadratic. The refutation claims the normal features' Gamma^-1 for features on a simplex.
 
 Source: ours.
 """
@@ -96,7 +96,7 @@ def check(key: jax.Array, samples: int = 30, form: PreconditionerForm = STATED) 
 
 @draws.once
 def minimisers(key: jax.Array, samples: int) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
-    """Random distributions (points, chances, W), the A of least enumerated risk and its condition number, [samples, ...]."""
+    """Random distributions (points, chances, W), the A of least enumerated risk and its condition, [samples, ...]."""
 
     def measure(key: jax.Array, count: int) -> tuple:
         key_distribution, key_tasks = draws.keys(key)

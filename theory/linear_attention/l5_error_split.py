@@ -131,7 +131,7 @@ def _squared_errors(task: jax.Array, x: jax.Array, root: jax.Array, trained: jax
 
 
 def enumerated(key: jax.Array, form: ErrorSplitForm) -> tuple[jax.Array, jax.Array]:
-    """`E e^2` summed over all contexts and queries of a simplex distribution, for any A and one task; and the stated form."""
+    """`E e^2` summed over all contexts and queries of simplex features, for any A and one task; and the stated form."""
     key_distribution, key_other = draws.keys(key)
     return _enumerated(
         *in_context_regression.simplex(key_distribution, POINTS, 3), draws.normal(key_other, (4, 3)), form

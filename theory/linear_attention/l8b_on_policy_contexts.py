@@ -1,14 +1,15 @@
 """L8b. Contexts from someone's play, rather than from the data distribution, break L5's equality.
 
-Let queries have second moment L, and contexts be drawn from another distribution rho, with second moment R and fourth moments
+Let queries have second moment L, and contexts be drawn from another distribution rho, with second moment R and fourth
+moments
 `F(W) = E[x x^T W x x^T]`. Since `E R_M = R`, the layer's error `e = x^T (A R_M - I) w` has exactly
 `E e^2 = tr A^T L A (F(w w^T) - R w w^T R) / M + |L^(1/2) (A R - I) w|^2`.
 Proof: as for L5; `E R_M w w^T R_M = (1 - 1/M) R w w^T R + F / M`, whatever distribution the query has.
 The second term does not vanish for long training contexts: a layer trained for L multiplies by the wrong matrix.
 
 Checked by summing over every context and query through the library's attention layer; the refutation is L5's equality
-for the data distribution. Also measured: by what factor the error on pairs that optimal play visits, in random linear MDPs,
-exceeds what L5 promises.
+for the data distribution. Also measured: by what factor the error on pairs that optimal play visits, in random linear
+MDPs, exceeds what L5 promises.
 
 Source: ours.
 """
@@ -124,7 +125,7 @@ def _deviations(
 
 @draws.once
 def factors(key: jax.Array, samples: int) -> np.ndarray:
-    """In random linear MDPs, `E e^2` on contexts of optimal play over what L5 gives for the data distribution, [samples]."""
+    """In random linear MDPs, `E e^2` on contexts of optimal play over what L5 gives for data, [samples]."""
 
     def measure(key: jax.Array, count: int) -> jax.Array:
         return _factors(linear_mdps.instances(key, SIZE, TRAINED, count))

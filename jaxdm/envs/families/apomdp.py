@@ -68,8 +68,9 @@ def independent(
 ) -> APOMDP:
     """M models that have nothing but the reward in common, and rule out different things where `density < 1`.
 
-    Every distribution is Dirichlet(1) on a random support that holds each outcome with chance `density`; an outcome is drawn
-    for a support left empty. `r(s,a) ~ U[0,1]`; the first state and what is seen of it are such distributions too.
+    Every distribution is Dirichlet(1) on a random support that holds each outcome with chance `density`; an outcome
+    is drawn for a support left empty. `r(s,a) ~ U[0,1]`; the first state and what is seen of it are such
+    distributions too.
 
     Args:
         key: random key.

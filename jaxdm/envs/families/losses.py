@@ -1,7 +1,7 @@
 """Distributions of loss sequences, `key -> [T, d]`, for learners that see every coordinate of every loss.
 
-Dimensions: `T` rounds, `d` coordinates (arms, on the simplex). A distribution draws in `dtype`, that of jax when left out.
-Values are on no common scale; `unit_interval` and `unit_ball` bring a sequence to one.
+Dimensions: `T` rounds, `d` coordinates (arms, on the simplex). A distribution draws in `dtype`, that of jax when left
+out. Values are on no common scale; `unit_interval` and `unit_ball` bring a sequence to one.
 
 Reference: the kinds of sequence are those of Park, Liu, Ozdaglar, Zhang, Do LLM agents have regret?, ICLR 2025, and
     of Cesa-Bianchi, Lugosi, Prediction, Learning, and Games, 2006; defaults are ours.

@@ -65,11 +65,11 @@ def dense(
     actions: int,
     observations: int,
     concentration: Any = 1.0,
-    sharpness: Any = 1.0,
+    observation_concentration: Any = 1.0,
     discount: Any = 1.0,
     dtype: Any = None,
 ) -> POMDP:
-    """Dense random POMDP: dynamics of `jaxdm.envs.families.mdp.dirichlet`, and `Z(.|a,s) ~ Dirichlet(sharpness)`.
+    """Dense random POMDP: dynamics of `jaxdm.envs.families.mdp.dirichlet`, and `Z(.|a,s)` of a Dirichlet distribution.
 
     There is no first observation.
 
@@ -79,7 +79,8 @@ def dense(
         actions: A.
         observations: O.
         concentration: [] or [S] parameters of the distribution of `P(.|s,a)`.
-        sharpness: [] parameter of the distribution of `Z(.|a,s)`; small ones make nearly deterministic observations.
+        observation_concentration: [] parameter of the distribution of `Z(.|a,s)`; small ones make observations nearly
+            deterministic.
         discount: [] in [0, 1].
         dtype: float type.
     """
@@ -87,7 +88,7 @@ def dense(
     hidden = dirichlet_mdp(
         key_hidden, states=states, actions=actions, concentration=concentration, discount=discount, dtype=dtype
     )
-    alpha = jnp.broadcast_to(jnp.asarray(sharpness, hidden.reward.dtype), (observations,))
+    alpha = jnp.broadcast_to(jnp.asarray(observation_concentration, hidden.reward.dtype), (observations,))
     return POMDP(
         **hidden._asdict(),
         observation=jax.random.dirichlet(key_observation, alpha, (actions, states), hidden.reward.dtype),

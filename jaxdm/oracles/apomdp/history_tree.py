@@ -43,7 +43,7 @@ def kernel(apomdp: APOMDP) -> jax.Array:
 
 
 def condition(joint: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Joint distributions [..., S] of observation and state as beliefs [..., S] and chances of the observation [...]."""
+    """Joint distributions [..., S] of observation and state, as beliefs [..., S] and chances of the former [...]."""
     mass = jnp.sum(joint, axis=-1)
     return joint / jnp.where(mass > 0, mass, 1)[..., None], mass
 

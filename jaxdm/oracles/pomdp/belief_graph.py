@@ -97,7 +97,7 @@ class _Beliefs:
         self._multiplier = np.multiply.accumulate(np.full(states, HASH_BASE))
 
     def merge(self, joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Normalise joint distributions [..., S], add those that are new; the index [...] and the mass [...] of each."""
+        """Normalise joint distributions [..., S], add what is new; the index [...] and the mass [...] of each."""
         mass = joint.sum(axis=-1)
         possible = mass > 0
         posterior = joint[possible] / mass[possible][:, None]
