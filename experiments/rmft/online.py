@@ -48,7 +48,7 @@ OTHER_SIZES = {"simplex": (2, 5), "ball": (3, 4)}
 """Coordinates that count where the last distribution of training is evaluated in other dimensions."""
 
 
-CLASSICAL = {"simplex": "Hedge, tuned", "ball": "FTRL, tuned"}
+CLASSICAL: dict[Decisions, str] = {"simplex": "Hedge, tuned", "ball": "FTRL, tuned"}
 
 
 OTHER_NETWORKS: dict[str, Any] = {"linear attention": {"attention": "linear"}, "two layers": {"layers": 2}}
