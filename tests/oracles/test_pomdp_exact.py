@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxdm.envs import families, pomdp
+from jaxdm.oracles.apomdp import history_graph
 from jaxdm.oracles.graph_policy import nodes_along
 from jaxdm.oracles.mdp.planning import backward_induction
 from jaxdm.oracles.pomdp import belief, belief_graph, history_tree
@@ -241,3 +242,43 @@ def test_merged_beliefs_are_close_and_equal_histories_are_one(double):
     np.testing.assert_array_equal(graph.within, 2 * np.arange(7) + 1)
     assert graph.distance <= 4 * belief_graph.RESOLUTION
     assert not graph.closed
+
+
+@pytest.mark.parametrize(("discount", "value"), [(0.95, 19.3713707), (0.9999, 10833.8156), (0.99999, 108229.6357)])
+def test_endless_planning_of_float32_stops_at_the_rounding_of_float64(discount, value):
+    """The values are those of the stored float32 numbers, found in float64."""
+    tiger = families.pomdp.tiger()._replace(discount=jnp.float32(discount))
+    plan = exact_planning.plan_endless(tiger)
+    assert plan.root_value == pytest.approx(value, rel=1e-7)
+    assert plan.certificate.iterations < 1000
+    assert plan.certificate.bound > 1e-6 * value, "the rounding of the stored parameters is in the bound"
+
+
+def test_endless_planning_gives_up_and_says_so(double):
+    plan = exact_planning.plan_endless(families.pomdp.tiger(), max_iterations=3)
+    assert plan.certificate.iterations == 3
+    assert abs(plan.root_value - 19.3713683746) <= plan.certificate.bound
+
+
+def test_rows_above_one_that_undo_the_discount_bound_nothing(double):
+    tiger = families.pomdp.tiger()
+    world = tiger._replace(transition=tiger.transition * (1 + 2e-7), discount=jnp.float64(1 - 1e-7))
+    plan = exact_planning.plan_endless(world, max_iterations=50)
+    assert np.isinf(plan.certificate.bound)
+
+
+@pytest.mark.parametrize("resolution", [1e-20, float("nan"), 0, -1, 2])
+def test_cells_that_floats_cannot_number_are_refused(resolution, double):
+    tiger = families.pomdp.tiger()
+    with pytest.raises(ValueError, match=r"resolution: .*; expected a number in"):
+        exact_planning.plan(tiger, 5, resolution=resolution)
+    with pytest.raises(ValueError, match=r"resolution: .*; expected a number in"):
+        exact_planning.plan_endless(tiger, resolution=resolution)
+    doubtful = families.apomdp.around(jax.random.key(0), tiger, models=2, radius=0.1, attitude=0.5)
+    with pytest.raises(ValueError, match=r"resolution: .*; expected a number in"):
+        history_graph.plan(doubtful, 3, resolution=resolution)
+
+
+def test_tables_of_many_steps_count_as_memory(double):
+    with pytest.raises(ValueError, match=r"memory: the tables of 3000 steps and \d+ beliefs need"):
+        exact_planning.plan(families.pomdp.tiger(), 3000, memory=2**20)

@@ -27,6 +27,9 @@ from jaxdm.oracles.mdp.bellman import certificate
 RESOLUTION = 1e-11
 """Side of the cells of log-beliefs that are merged: above float64 rounding, below what a value can show."""
 
+FINEST = 1e-12
+"""Finest cells: the logarithm of a belief reaches -745, and cells are numbered within 53 bits."""
+
 
 def plan(apomdp: APOMDP, horizon: int, memory: float = MEMORY, resolution: float = RESOLUTION) -> AmbiguityPlan:
     """Optimal values of H steps, as `jaxdm.oracles.apomdp.history_tree.plan` gives, with equal histories in one row.
@@ -101,6 +104,8 @@ def _reached(apomdp: APOMDP, horizon: int, memory: float, resolution: float) -> 
     """The world in float64 and its kinds of history, after all checks."""
     if horizon < 1:
         raise ValueError(f"horizon: {horizon}; expected at least 1")
+    if not FINEST <= resolution <= 1:
+        raise ValueError(f"resolution: {resolution}; expected a number in [{FINEST:g}, 1]")
     validate_one(apomdp)
     world = _World(apomdp)
     return world, _reach(world, horizon, memory, resolution)

@@ -16,6 +16,8 @@ from jaxdm.oracles.graph_policy import HistoryGraph
 RESOLUTION = 1e-13
 """Side of the cells in which beliefs are merged: above float64 rounding, below what a value can show."""
 
+FINEST = 1e-15
+"""Finest cells: finer than float64 rounds a belief, and their numbers would not fit 53 bits."""
 
 HASH_BASE = np.int64(-7046029254386353131)
 """2^64 divided by the golden ratio, an odd number."""
@@ -58,6 +60,8 @@ def reachable(
         ValueError: a bad POMDP, or a layer that would take more than `memory`, known before it is made.
     """
     validate(pomdp)
+    if not FINEST <= resolution <= 1:
+        raise ValueError(f"resolution: {resolution}; expected a number in [{FINEST:g}, 1]")
     if pomdp.transition.ndim != 3:
         raise ValueError(f"transition: shape {pomdp.transition.shape}; expected [S, A, S], one POMDP at a time")
     fields = {name: np.asarray(value, np.float64) for name, value in pomdp._asdict().items()}

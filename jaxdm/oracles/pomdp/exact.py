@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxdm.envs.pomdp import POMDP
 from jaxdm.oracles.graph_policy import HistoryGraph
-from jaxdm.oracles.mdp.bellman import certificate
+from jaxdm.oracles.mdp.bellman import certificate, require_range
 from jaxdm.oracles.pomdp.belief import horizon_errors, relative_error
 from jaxdm.oracles.pomdp.belief_graph import MEMORY, RESOLUTION, ReachableBeliefs, reachable
 from jaxdm.types import Certificate
@@ -46,27 +46,33 @@ def plan(pomdp: POMDP, horizon: int, memory: float = MEMORY, resolution: float =
     Args:
         pomdp: the world.
         horizon: H >= 1.
-        memory: bytes that the belief graph may take.
+        memory: bytes that the belief graph, and then the tables of all steps, may take.
         resolution: see `jaxdm.oracles.pomdp.belief_graph.reachable`.
 
     Returns:
         BeliefPlan of H steps; the bound covers every row.
 
     Raises:
-        ValueError: horizon < 1, a bad POMDP, or a graph that needs more than `memory`.
+        ValueError: horizon < 1, a bad POMDP, rewards whose sum would overflow, or more than `memory`.
 
     Reference: Smallwood, Sondik, Operations Research 21, 1973.
     """
     if horizon < 1:
         raise ValueError(f"horizon: {horizon}; expected at least 1")
     beliefs = reachable(pomdp, horizon - 1, memory, resolution)
+    require_range(pomdp, horizon)
+    _require_tables(horizon, beliefs.reward.shape, memory)
     q = _induce(beliefs, float(pomdp.discount), horizon, lambda t, q: q.max(axis=-1))
     rounding, error = horizon_errors(*_error_terms(pomdp), horizon, beliefs.distance)
     return _belief_plan(q, np.asarray(rounding)[:, None], np.asarray(error)[:, None], beliefs, horizon)
 
 
 def plan_endless(
-    pomdp: POMDP, tolerance: float = 1e-9, memory: float = MEMORY, resolution: float = RESOLUTION
+    pomdp: POMDP,
+    tolerance: float = 1e-9,
+    memory: float = MEMORY,
+    resolution: float = RESOLUTION,
+    max_iterations: int = 100_000,
 ) -> BeliefPlan:
     """Discounted optimal values of a POMDP with finitely many reachable beliefs, by value iteration on them.
 
@@ -75,32 +81,41 @@ def plan_endless(
         tolerance: wanted bound on the value of any belief; where float64 cannot give it, the certificate says so.
         memory: bytes that the belief graph may take.
         resolution: see `jaxdm.oracles.pomdp.belief_graph.reachable`.
+        max_iterations: backups after which to give up; the certificate says how far it got.
 
     Returns:
-        BeliefPlan without the axis of steps.
+        BeliefPlan without the axis of steps. The bound is infinite where rows above one undo the discount.
 
     Raises:
-        ValueError: discount 1, tolerance <= 0, a bad POMDP, or a graph that does not close within `memory`.
+        ValueError: discount 1, tolerance <= 0, max_iterations < 1, a bad POMDP, rewards whose sum would overflow, or a
+            graph that does not close within `memory`.
     """
     discount = float(pomdp.discount)
     if not tolerance > 0:
         raise ValueError(f"tolerance: {tolerance}; expected a positive number")
+    if max_iterations < 1:
+        raise ValueError(f"max_iterations: {max_iterations}; expected at least 1")
     beliefs = reachable(pomdp, None, memory, resolution)
     if not discount < 1:
         raise ValueError(f"discount: {discount}; expected a number below 1 for an endless horizon")
+    require_range(pomdp, 1 / (1 - discount))
     reward, factor, kappa = _error_terms(pomdp)
-    rounding = (kappa + factor * beliefs.distance) * reward / (1 - factor)
-    error = rounding / (1 - factor)
+    horizon = 1 / (1 - factor) if factor < 1 else np.inf
+    # Stops at the rounding of the iteration, in float64; that of the stored parameters is in the bound alone.
+    work = kappa - 4 * float(np.finfo(pomdp.reward.dtype).eps)
+    floor = (work + factor * beliefs.distance) * reward / (1 - discount)
+    rounding = (kappa + factor * beliefs.distance) * reward * horizon
+    pull = discount * min(float(beliefs.probability.sum(axis=-1).min()), 1.0)
     value, iterations = beliefs.reward.max(axis=-1), 0
     while True:
         q = beliefs.reward + discount * (beliefs.probability * value[beliefs.graph.child]).sum(axis=-1)
         change = q.max(axis=-1) - value
         residual, iterations = np.abs(change).max(), iterations + 1
-        if residual * factor <= max(tolerance * (1 - factor) - rounding, rounding):
+        if residual <= max(tolerance / (2 * horizon), floor) or iterations == max_iterations:
             break
-        value = value + change + factor / (1 - factor) * (change.max() + change.min()) / 2
-    bound = residual * factor / (1 - factor) + error
-    return _belief_plan(q, np.asarray([rounding]), np.asarray([bound]), beliefs, iterations, residual)
+        value = value + change + pull / (1 - pull) * (change.max() + change.min()) / 2
+    bound = (residual * factor + rounding) * horizon
+    return _belief_plan(q, np.asarray([floor]), np.asarray([bound]), beliefs, iterations, residual)
 
 
 def policy_value(pomdp: POMDP, solved: BeliefPlan, probabilities: np.ndarray) -> np.ndarray:
@@ -147,6 +162,17 @@ def _induce(
             q[t, :n] += discount * (beliefs.probability[:n] * ahead[beliefs.graph.child[:n]]).sum(axis=-1)
         ahead = value(t, q[t, :n])
     return q
+
+
+def _require_tables(horizon: int, shape: tuple[int, ...], memory: float) -> None:
+    """Refuse tables [H, N, A] of values, losses and ties that would not fit."""
+    count, actions = shape
+    needed = horizon * count * (26 * actions + 20)
+    if needed > memory:
+        raise ValueError(
+            f"memory: the tables of {horizon} steps and {count} beliefs need {needed / 2**20:.4g} MiB; expected at "
+            f"most {memory / 2**20:.4g} MiB (shorten the horizon, raise the limit, or use jaxdm.oracles.pomdp.point_based)"
+        )
 
 
 def _error_terms(pomdp: POMDP) -> tuple[float, float, float]:
