@@ -171,7 +171,7 @@ def _require_tables(horizon: int, shape: tuple[int, ...], memory: float) -> None
     if needed > memory:
         raise ValueError(
             f"memory: the tables of {horizon} steps and {count} beliefs need {needed / 2**20:.4g} MiB; expected at "
-            f"most {memory / 2**20:.4g} MiB (shorten the horizon, raise the limit, or use jaxdm.oracles.pomdp.point_based)"
+            f"most {memory / 2**20:.4g} MiB (shorten the horizon, raise the limit, or use point_based)"
         )
 
 
