@@ -28,8 +28,8 @@ from jaxdm.analysis.storage import Result
 SPEED_FIELDS = ("work", "ours", "peer", "peer_name", "units", "ratio")
 
 
-MUTATIONS = "mutations.json"
-"""Beside the theorems' claims: their wrong versions."""
+MUTATIONS = "mutations"
+"""Name of the files beside the theorems' claims that hold their wrong versions."""
 
 
 NOT_FIGURES = ("__main__", "report", "selection", "style")
@@ -86,15 +86,38 @@ def collect_claims(results: Path, shown: Sequence[Result]) -> dict[str, tuple[Cl
     Raises:
         ValueError: a stored claim is damaged.
     """
-    theory = sorted((results / "theory").glob("*.json"), key=lambda path: _natural(path.stem))
-    found = [(path, None) for path in theory if path.name != MUTATIONS]
+    theorems = collect_theorems(results)
+    found: list[tuple[Path, str | None]] = []
+    for id in sorted(theorems, key=_natural):
+        changes = theorems[id]
+        found.append((results / "theory" / _file(id, changes), "changed" if changes else None))
     found += [(result.path / "claims.json", preset_of(result)) for result in shown]
     return {claim.id: (claim, preset) for path, preset in found if path.exists() for claim in read_claims(path)}
 
 
+def collect_theorems(results: Path) -> dict[str, str]:
+    """For every theorem how the run that is shown was changed, as its file says: `L1.samples-10.json`.
+
+    A run with the default samples and seed, `L1.json`, comes before changed ones, whenever it was made; of those the
+    newest counts.
+    """
+    paths = [path for path in (results / "theory").glob("*.json") if path.name.partition(".")[0] != MUTATIONS]
+    shown = {}
+    for path in sorted(paths, key=lambda path: ("." not in path.stem, path.stat().st_mtime)):
+        id, _, changes = path.stem.partition(".")
+        shown[id] = changes
+    return shown
+
+
+def _file(name: str, changes: str) -> str:
+    """Where a run of theorem checks stores something."""
+    return f"{name}.{changes}.json" if changes else f"{name}.json"
+
+
 def preset_of(result: Result) -> str | None:
     """The preset of a run as the report names it."""
-    return f"{result.run.preset}, changed" if result.run.preset and result.run.changed else result.run.preset
+    words = [result.run.preset or "", "changed" if result.run.changed else ""]
+    return ", ".join(word for word in words if word) or None
 
 
 def collect_runs(shown: Sequence[Result]) -> list[Row]:
@@ -109,19 +132,25 @@ def collect_runs(shown: Sequence[Result]) -> list[Row]:
 
 
 def collect_mutations(results: Path) -> list[Row]:
-    """For every claim its wrong versions that its check rejected, and those that passed; none where not stored.
+    """For every claim its wrong versions that its check rejected, and those that passed, in the run that is shown.
 
     Raises:
         ValueError: the file is damaged.
     """
-    path = results / "theory" / MUTATIONS
+    theorems = collect_theorems(results)
     table: dict[str, Row] = {}
-    try:
-        for row in json.loads(path.read_text()) if path.exists() else []:
-            entry = table.setdefault(row["id"], {"id": row["id"], "rejected": [], "passed": []})
-            entry["rejected" if row["rejected"] else "passed"].append(row["wrong"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"path: {path} is no table of mutations ({error}); expected id, wrong, rejected") from error
+    for path in (results / "theory").glob(f"{MUTATIONS}*.json"):
+        changes = path.stem.partition(".")[2]
+        try:
+            for row in json.loads(path.read_text()):
+                entry = {"id": row["id"], "rejected": [], "passed": []}
+                if theorems.get(row["id"]) == changes:
+                    entry = table.setdefault(row["id"], entry)
+                entry["rejected" if row["rejected"] else "passed"].append(row["wrong"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"path: {path} is no table of mutations ({error}); expected id, wrong, rejected"
+            ) from error
     return sorted(table.values(), key=lambda row: _natural(row["id"]))
 
 

@@ -1,7 +1,6 @@
 """One look for all figures: sizes of a paper's column, colours that colour-blind readers tell apart, vector fonts."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jaxdm.analysis.statistics import mean_interval
-from jaxdm.analysis.storage import Result
 
 
 class Drawn(NamedTuple):
@@ -18,20 +16,6 @@ class Drawn(NamedTuple):
     name: str
     figure: Figure
     caption: str
-
-
-class Plain(NamedTuple):
-    """A result whose arrays have lost the names of their axes."""
-
-    path: Path
-    config: dict[str, Any]
-    metrics: dict[str, np.ndarray]
-
-
-def plain(result: Result) -> Plain:
-    """A result without the names of its axes."""
-    metrics = {name: array.values for name, array in result.metrics.items()}
-    return Plain(path=result.path, config=result.config, metrics=metrics)
 
 
 COLUMN, PAGE = 3.4, 6.9

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
 
 from figures import style
@@ -19,8 +20,7 @@ WIDTH = 5.0
 
 def draw(shown: Sequence[Result]) -> list[Drawn]:
     """The figures whose curves are stored."""
-    every = [style.plain(result) for result in shown]
-    stored = {str(result.config.get("id")): result for result in every}
+    stored = {str(result.config.get("id")): result for result in shown}
     drawn = []
     if {"L5-M", "L5-N"} <= stored.keys():
         drawn.append(rates(stored["L5-M"], stored["L5-N"]))
@@ -29,18 +29,21 @@ def draw(shown: Sequence[Result]) -> list[Drawn]:
     return drawn + [make(stored[id]) for id, make in makers.items() if id in stored]
 
 
-def rates(context: style.Plain, length: style.Plain) -> Drawn:
+def rates(context: Result, length: Result) -> Drawn:
     """The error's two parts against M and N, in log-log scale, with fitted exponents.
 
-    Metrics `lengths [X]`, `errors [X, curves]`, `exact [X]`.
+    Metrics `errors [context or length, run]`, `exact [context or length]`.
     """
     figure, panels = style.panels(2, width=style.PAGE, height=2.6)
     fits = []
-    for order, (axes, result, name) in enumerate(zip(panels, (context, length), "MN", strict=True)):
-        x, errors, exact = (result.metrics[field] for field in ("lengths", "errors", "exact"))
-        mean, error, (low, high) = fitted(x, errors)
+    kinds = (("context", "M", context), ("length", "N", length))
+    for order, (axes, (axis, name, result)) in enumerate(zip(panels, kinds, strict=True)):
+        errors, exact = result.metrics["errors"], result.metrics["exact"]
+        x = errors[axis]
+        mean, error, (low, high) = fitted(errors, axis)
         fits.append(f"{mean:.3f} [{low:.3f}, {high:.3f}] in {name}")
-        style.line(axes, x, errors, f"measured, exponent {mean:.3f} $\\pm$ {WIDTH * error:.3f}", order)
+        label = f"measured, exponent {mean:.3f} $\\pm$ {WIDTH * error:.3f}"
+        style.line(axes, x, errors.transpose(axis, "run"), label, order)
         axes.plot(x, exact, color="black", linestyle=":", linewidth=1, label="exact")
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
@@ -56,14 +59,15 @@ def rates(context: style.Plain, length: style.Plain) -> Drawn:
     return Drawn(name="theory_rates", figure=figure, caption=caption)
 
 
-def fitted(x: np.ndarray, errors: np.ndarray) -> tuple[float, float, tuple[float, float]]:
-    """Slope of log error in log x, mean over curves [X, curves], its standard error, and an interval."""
-    slopes = np.asarray([exponent_fit(x, curve).exponent for curve in errors.T])
+def fitted(errors: xr.DataArray, axis: str) -> tuple[float, float, tuple[float, float]]:
+    """Slope of log error in the log of an axis, mean over runs, its standard error, and an interval."""
+    x, curves = errors[axis].values, errors.transpose("run", axis).values
+    slopes = np.asarray([exponent_fit(x, curve).exponent for curve in curves])
     mean, error = float(slopes.mean()), float(slopes.std(ddof=1) / len(slopes) ** 0.5)
     return mean, error, (mean - WIDTH * error, mean + WIDTH * error)
 
 
-def two_terms(result: style.Plain) -> Drawn:
+def two_terms(result: Result) -> Drawn:
     """Closed-form layers in random linear MDPs."""
     caption = (
         "Loss of greedy play on the layer's estimates in random linear MDPs, and the two terms that bound it, against "
@@ -73,7 +77,7 @@ def two_terms(result: style.Plain) -> Drawn:
     return _terms(result, "theory_two_terms", caption)
 
 
-def deployed(result: style.Plain) -> Drawn:
+def deployed(result: Result) -> Drawn:
     """Trained layers in new linear MDPs, beside least squares."""
     caption = (
         "The same for layers trained by gradient steps on contexts of N pairs, in new linear MDPs with the features of "
@@ -83,20 +87,19 @@ def deployed(result: style.Plain) -> Drawn:
     return _terms(result, "theory_trained_play", caption)
 
 
-def _terms(result: style.Plain, name: str, caption: str) -> Drawn:
-    """Metrics `lengths [N]`, `contexts [M]`, `gap` and `estimation [N, M, runs]`, `bias [N, runs]`, `squares`."""
+def _terms(result: Result, name: str, caption: str) -> Drawn:
+    """Metrics `gap` and `estimation [length, context, run]`, `bias [length, run]`, maybe `squares [context, run]`."""
     metrics = result.metrics
-    x, lengths = metrics["contexts"], metrics["lengths"]
+    gap, estimation, bias = metrics["gap"], metrics["estimation"], metrics["bias"]
+    lines = {"measured loss": gap, "context term": estimation, "bias term": bias, "bound": estimation + bias}
+    if "squares" in metrics:
+        lines["least squares"] = metrics["squares"].where(metrics["squares"] > 0)
+    lines = {label: values.broadcast_like(gap) for label, values in lines.items()}
+    x, lengths = gap["context"], gap["length"].values
     figure, panels = style.panels(len(lengths), width=style.PAGE, height=2.9)
-    for index, (axes, length) in enumerate(zip(panels, lengths, strict=True)):
-        gap, estimation, bias = (metrics[field][index] for field in ("gap", "estimation", "bias"))
-        bias = np.broadcast_to(bias[None], estimation.shape)
-        lines = {"measured loss": gap, "context term": estimation, "bias term": bias, "bound": estimation + bias}
-        if "squares" in metrics:
-            squares = metrics["squares"]
-            lines["least squares"] = np.where(squares > 0, squares, np.nan)
+    for axes, length in zip(panels, lengths, strict=True):
         for order, (label, values) in enumerate(lines.items()):
-            style.line(axes, x, values, label, order)
+            style.line(axes, x, values.sel(length=length).transpose("context", "run"), label, order)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set(title=f"N = {length:g}", xlabel="demonstrations M")
@@ -105,70 +108,70 @@ def _terms(result: style.Plain, name: str, caption: str) -> Drawn:
         axes.set_ylim(low, high)
     panels[0].set_ylabel("loss against V*")
     style.legend_above(figure, panels[0], columns=5)
-    bound = metrics["estimation"] + metrics["bias"][:, None]
-    share = metrics["gap"].mean(axis=-1) / bound.mean(axis=-1)
+    times = lines["bound"].mean("run") / gap.mean("run")
     caption += (
-        f"The bound is between {1 / share.max():.1f} and {1 / share.min():.0f} times the loss. Bands are 95 % "
-        f"intervals over {metrics['gap'].shape[-1]} runs (result {result.path.name})."
+        f"The bound is between {float(times.min()):.1f} and {float(times.max()):.0f} times the loss. Bands are 95 % "
+        f"intervals over {gap.sizes['run']} runs (result {result.path.name})."
     )
     return Drawn(name=name, figure=figure, caption=caption)
 
 
-def preconditioner(result: style.Plain) -> Drawn:
+def preconditioner(result: Result) -> Drawn:
     """Trained and closed-form matrices, and the excess risk over training.
 
-    Metrics `pools [P]`, `steps [X]`, `excess [P, seeds, X]`, `trained [P, seeds, d, d]`, `closed [P, d, d]`.
+    Metrics `excess [features, seed, step]`, `trained [features, seed, row, column]`, `closed [features, row, column]`.
     """
-    metrics = result.metrics
-    names, trained, closed = (
-        [str(name) for name in metrics["pools"]],
-        metrics["trained"].mean(axis=1),
-        metrics["closed"],
-    )
+    excess, closed = result.metrics["excess"], result.metrics["closed"]
+    trained = result.metrics["trained"].mean("seed")
+    names = [str(name) for name in excess["features"].values]
     figure, panels = style.panels(2 * len(names) + 1, width=style.PAGE, height=2.4)
     for index, name in enumerate(names):
-        for axes, matrix, kind in zip(
-            panels[2 * index :], (trained[index], closed[index]), ("trained", "exact"), strict=False
-        ):
-            _matrix(axes, matrix, np.abs(closed[index]).max(), f"{kind},\n{name}")
+        exact = closed.sel(features=name)
+        scale = float(abs(exact).max())
+        _matrix(panels[2 * index], trained.sel(features=name), scale, f"trained,\n{name}")
+        _matrix(panels[2 * index + 1], exact, scale, f"exact,\n{name}")
         label = name.removesuffix(" features")  # the panel is narrow
-        style.line(panels[-1], metrics["steps"], metrics["excess"][index].T, label, index, marked=False)
+        values = excess.sel(features=name).transpose("step", "seed")
+        style.line(panels[-1], excess["step"], values, label, index, marked=False)
     panels[-1].set_yscale("log")
-    panels[-1].set_ylim(bottom=metrics["excess"].mean(axis=1).min() / 3)
+    panels[-1].set_ylim(bottom=float(excess.mean("seed").min()) / 3)
     panels[-1].set(xlabel="gradient step", title="excess risk, share")
     panels[-1].legend()
-    ends = metrics["excess"][:, :, -1].max(axis=1)
+    ends = excess.sel(step=excess["step"].max()).max("seed").values
     caption = (
         "The preconditioner A of layers trained by gradient steps, mean over seeds, beside the closed form W L G^-1; "
         "right, the excess risk over that form as a share of the least risk. Look at entry by entry agreement, and at "
         f"how far the risk falls: at the end {style.listed([f'{end:.1e}' for end in ends])} in the worst of "
-        f"{metrics['excess'].shape[1]} seeds. Bands are 95 % intervals (result {result.path.name})."
+        f"{excess.sizes['seed']} seeds. Bands are 95 % intervals (result {result.path.name})."
     )
     return Drawn(name="theory_preconditioner", figure=figure, caption=caption)
 
 
-def shift(result: style.Plain) -> Drawn:
-    """Error against the scale of the test features. Metrics `scales [X]`, `errors [X, methods]`, `methods`."""
-    scales, errors, names = (result.metrics[field] for field in ("scales", "errors", "methods"))
+def shift(result: Result) -> Drawn:
+    """Error against the scale of the test features. Metric `errors [scale, estimator]`."""
+    errors = result.metrics["errors"]
+    scales = errors["scale"].values
     figure, (axes,) = style.panels(1)
-    for order, name in enumerate(names):
-        axes.plot(scales, errors[:, order], color=style.PALETTE[order], marker=style.MARKERS[order], label=str(name))
+    for order, name in enumerate(errors["estimator"].values):
+        colour, marker = style.PALETTE[order], style.MARKERS[order]
+        axes.plot(scales, errors.sel(estimator=name), color=colour, marker=marker, label=str(name))
     axes.axhline(1, color="#8c8c8c", linestyle=":", linewidth=1, label="answering 0")
     axes.set_yscale("symlog", linthresh=0.1)
     axes.set_ylim(bottom=-0.005)
     axes.set(xlabel="scale of test features", ylabel="squared error, relative")
     axes.legend()
+    largest = float(errors.sel(estimator="layer", scale=scales.max()))
     caption = (
         "Squared error as a share of that of answering 0, when test features are c times those of training. Look at "
-        f"the left end and the right: the layer multiplies answers by c^2, {errors[-1, 0]:.3g} at c = {scales[-1]:g}; "
+        f"the left end and the right: the layer multiplies answers by c^2, {largest:.3g} at c = {scales.max():g}; "
         f"least squares does not notice (result {result.path.name})."
     )
     return Drawn(name="theory_shift", figure=figure, caption=caption)
 
 
-def on_policy(result: style.Plain) -> Drawn:
-    """By how much the error on contexts of optimal play differs from L5's. Metrics `factors [MDPs]`."""
-    factors = np.sort(result.metrics["factors"])
+def on_policy(result: Result) -> Drawn:
+    """By how much the error on contexts of optimal play differs from L5's. Metric `factors [mdp]`."""
+    factors = np.sort(result.metrics["factors"].values)
     figure, (axes,) = style.panels(1)
     axes.step(factors, np.arange(1, len(factors) + 1) / len(factors), where="post", color=style.PALETTE[0])
     axes.axvline(1, color="#8c8c8c", linestyle=":", linewidth=1, label="as L5 gives")
@@ -184,77 +187,81 @@ def on_policy(result: style.Plain) -> Drawn:
     return Drawn(name="theory_on_policy", figure=figure, caption=caption)
 
 
-def softmax(result: style.Plain) -> Drawn:
+def softmax(result: Result) -> Drawn:
     """Softmax layers beside linear ones, against M and against the scale of test features.
 
-    Metrics `lengths [N]`, `contexts [M]`, `softmax [N, M, seeds]`, `linear [N, M]`, `softmax_limit [N, seeds]`,
-    `scales [C]`, `softmax_scaled [C, seeds]`, `linear_scaled [C]`.
+    Metrics `softmax [length, context, seed]`, `linear [length, context]`, `softmax_limit [length, seed]`,
+    `softmax_scaled [scale, seed]`, `linear_scaled [scale]`.
     """
     metrics = result.metrics
-    lengths, x, scales = metrics["lengths"], metrics["contexts"], metrics["scales"]
+    trained, linear, limits = metrics["softmax"], metrics["linear"], metrics["softmax_limit"].mean("seed")
+    scaled, linear_scaled = metrics["softmax_scaled"].transpose("scale", "seed"), metrics["linear_scaled"]
+    lengths, x = trained["length"].values, trained["context"]
     figure, panels = style.panels(2, width=style.PAGE, height=2.6)
     for order, length in enumerate(lengths):
         label, colour = f"N = {length:g}", style.PALETTE[order]
-        style.line(panels[0], x, metrics["softmax"][order], f"softmax, {label}", order)
-        panels[0].plot(x, metrics["linear"][order], color=colour, linestyle="--", label=f"linear, {label}")
-        panels[0].axhline(metrics["softmax_limit"][order].mean(), color=colour, linestyle=":", linewidth=1)
+        values = trained.sel(length=length).transpose("context", "seed")
+        style.line(panels[0], x, values, f"softmax, {label}", order)
+        panels[0].plot(x, linear.sel(length=length), color=colour, linestyle="--", label=f"linear, {label}")
+        panels[0].axhline(float(limits.sel(length=length)), color=colour, linestyle=":", linewidth=1)
     panels[0].set_xscale("log", base=2)
-    style.line(panels[1], scales, metrics["softmax_scaled"], f"softmax, N = {lengths[-1]:g}", len(lengths) - 1)
+    scales = scaled["scale"]
+    style.line(panels[1], scales, scaled, f"softmax, N = {lengths[-1]:g}", len(lengths) - 1)
     colour = style.PALETTE[len(lengths) - 1]
-    panels[1].plot(scales, metrics["linear_scaled"], color=colour, linestyle="--", label=f"linear, N = {lengths[-1]:g}")
+    panels[1].plot(scales, linear_scaled, color=colour, linestyle="--", label=f"linear, N = {lengths[-1]:g}")
     panels[1].axhline(1, color="#8c8c8c", linestyle=":", linewidth=1, label="answering 0")
     panels[0].set(xlabel="context length M at test", ylabel="mean squared error")
     panels[1].set(xlabel="scale of test features", ylabel="squared error, relative")
     for axes in panels:
         axes.set_yscale("log")
         axes.legend()
-    limit, least = (style.listed([f"{x:.2g}" for x in values]) for values in _ends(metrics))
+    least = style.listed([f"{error:.2g}" for error in trained.mean("seed").min("context").values])
+    limit = style.listed([f"{error:.2g}" for error in limits.values])
     caption = (
         "Softmax attention trained on N pairs of linear MDPs, beside the best linear layer. Left, look at the turn: "
         f"past M = N the error of softmax layers rises, to the dotted lines, {limit} where it was {least}; that of "
         "linear ones only falls. Right, with test features c times those of training the linear layer's answers grow "
         "by c^2 beyond the truth's, those of softmax attention are averages of labels: look at both ends. Bands are "
-        f"95 % intervals over {metrics['softmax'].shape[-1]} training seeds (result {result.path.name})."
+        f"95 % intervals over {trained.sizes['seed']} training seeds (result {result.path.name})."
     )
     return Drawn(name="theory_softmax", figure=figure, caption=caption)
 
 
-def _ends(metrics: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Errors for M to infinity and the least on the way, one a training length."""
-    return metrics["softmax_limit"].mean(axis=1), metrics["softmax"].mean(axis=2).min(axis=1)
-
-
-def actions(result: style.Plain) -> Drawn:
+def actions(result: Result) -> Drawn:
     """What training on actions makes of the preconditioner.
 
-    Metrics `steps [X]`, `labels [2]`, `norms [2, seeds, X]`, `trained [2, seeds, d, d]`, `closed [d, d]`.
+    Metrics `norms [label, seed, step]`, `trained [label, seed, row, column]`, `closed [row, column]`.
     """
-    metrics = result.metrics
-    names, closed = [str(name) for name in metrics["labels"]], metrics["closed"]
+    norms, trained = result.metrics["norms"], result.metrics["trained"].mean("seed")
+    names = [str(name) for name in norms["label"].values]
     figure, panels = style.panels(4, width=style.PAGE, height=2.4)
-    shown = {"exact, W L G^-1": closed, **dict(zip(names, metrics["trained"].mean(axis=1), strict=True))}
-    for axes, (name, matrix) in zip(panels, shown.items(), strict=False):
-        _matrix(axes, matrix, np.abs(matrix).max(), name if matrix is closed else f"trained on\n{name}")
+    shown = {"exact, W L G^-1": result.metrics["closed"]}
+    shown |= {f"trained on\n{name}": trained.sel(label=name) for name in names}
+    for axes, (title, matrix) in zip(panels, shown.items(), strict=False):
+        _matrix(axes, matrix, float(abs(matrix).max()), title)
     for order, name in enumerate(names):
-        style.line(panels[-1], metrics["steps"], metrics["norms"][order].T, f"on {name}", order, marked=False)
+        values = norms.sel(label=name).transpose("step", "seed")
+        style.line(panels[-1], norms["step"], values, f"on {name}", order, marked=False)
     panels[-1].axhline(1, color="#8c8c8c", linestyle=":", linewidth=1)
     panels[-1].set_ylim(bottom=0)
     panels[-1].set(xlabel="gradient step", title="norm / exact norm")
     panels[-1].legend()
-    end = metrics["norms"][:, :, -1].mean(axis=1)
+    end = norms.sel(step=norms["step"].max()).mean("seed")
+    on_actions, on_values = (float(end.sel(label=label)) for label in ("optimal actions", "Q*"))
     caption = (
         "What actions show of the preconditioner (its rows less their mean) after training on Q* and on the best "
         "action, mean over seeds, each matrix on a colour scale of its own. Look at the numbers: the pattern is the "
-        f"same, the size {end[1]:.1f} times that of the exact form against {end[0]:.1f} for training on Q*. Bands are "
-        f"95 % intervals over {metrics['norms'].shape[1]} seeds (result {result.path.name})."
+        f"same, the size {on_actions:.1f} times that of the exact form against {on_values:.1f} for training on Q*. "
+        f"Bands are 95 % intervals over {norms.sizes['seed']} seeds (result {result.path.name})."
     )
     return Drawn(name="theory_actions", figure=figure, caption=caption)
 
 
-def _matrix(axes: Axes, matrix: np.ndarray, scale: float, title: str) -> None:
+def _matrix(axes: Axes, matrix: xr.DataArray, scale: float, title: str) -> None:
     """A small matrix with its entries."""
-    axes.imshow(matrix, cmap="RdBu", vmin=-scale, vmax=scale)
-    for (row, column), value in np.ndenumerate(matrix):
+    entries = matrix.transpose("row", "column").values
+    axes.imshow(entries, cmap="RdBu", vmin=-scale, vmax=scale)
+    for (row, column), value in np.ndenumerate(entries):
         colour = "white" if abs(value) > 0.6 * scale else "black"
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6, color=colour)
     axes.set(title=title, xticks=[], yticks=[])

@@ -33,13 +33,21 @@ class TheoryConfig:
 def command(id: str, config: TheoryConfig) -> str:
     """The command line that runs this claim alone, with everything else as it was given."""
     words = ["python", "-m", "theory", id]
-    if config.samples is not None:
-        words += ["--samples", str(int(config.samples))]
-    if config.seed != TheoryConfig.seed:
-        words += ["--seed", str(config.seed)]
+    for name, value in changes(config).items():
+        words += [f"--{name}", str(value)]
     if config.results != TheoryConfig.results:
         words += ["--results", str(config.results)]
     return shlex.join(words)
+
+
+def changes(config: TheoryConfig) -> dict[str, int]:
+    """The options that change what is drawn, by name; none for a run with the defaults."""
+    changed = {}
+    if config.samples is not None:
+        changed["samples"] = int(config.samples)
+    if config.seed != TheoryConfig.seed:
+        changed["seed"] = config.seed
+    return changed
 
 
 def run(id: str, config: TheoryConfig, wrong: int | None = None) -> harness.Checked:
@@ -56,12 +64,14 @@ def main(config: TheoryConfig) -> int:
     """Check the claims, print a line each, store them, and return the exit code."""
     console, good = Console(soft_wrap=True, highlight=False), True
     ids = config.ids or tuple(CLAIMS)
+    key = jax.random.key(config.seed)
+    changed = "-".join(f"{name}-{value}" for name, value in changes(config).items())
     for id in ids:
         _options(id, config)
     for id in ids:
         start = time.perf_counter()
         checked = run(id, config)
-        harness.store_checked(config.results, checked, CLAIMS[id], jax.random.key(config.seed), **_options(id, config))
+        harness.store_checked(config.results, checked, CLAIMS[id], key, changes=changed, **_options(id, config))
         sound = checked.claim.verdict == HOLDS and all(row.rejected for row in checked.mutations)
         good &= sound
         console.print(_line(checked, time.perf_counter() - start))

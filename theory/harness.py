@@ -4,7 +4,7 @@ A module that states a theorem has
 
     check(key, samples, form=STATED) -> Claim   measures the statement `form`, which holds when it is as stated
     WRONG                                       wrong statements by name; the first is the refutation
-    curves(key, samples)                        maybe: the arrays behind the claim, for figures
+    curves(key, samples)                        maybe: the arrays behind the claim, for figures, their axes named
 
 A check that cannot fail proves nothing: every entry of `WRONG` is put to the same draws, and must be rejected.
 """
@@ -12,60 +12,14 @@ A check that cannot fail proves nothing: every entry of `WRONG` is put to the sa
 import inspect
 import itertools
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import HOLDS, Claim, write_rows
-
-AXES: dict[str, tuple[str, ...]] = {
-    "errors": ("length", "run"),
-    "exact": ("length",),
-    "gap": ("length", "context", "run"),
-    "estimation": ("length", "context", "run"),
-    "bias": ("length", "run"),
-    "squares": ("context", "run"),
-    "excess": ("features", "seed", "step"),
-    "factors": ("instance",),
-    "softmax": ("length", "context", "seed"),
-    "linear": ("length", "context"),
-    "softmax_limit": ("length", "seed"),
-    "linear_limit": ("length",),
-    "softmax_scaled": ("scale", "seed"),
-    "linear_scaled": ("scale",),
-    "norms": ("label", "seed", "step"),
-    "L7 trained": ("features", "seed", "row", "column"),
-    "L7 closed": ("features", "row", "column"),
-    "L8a errors": ("scale", "estimator"),
-    "L8d trained": ("label", "seed", "row", "column"),
-    "L8d closed": ("row", "column"),
-}
-"""Of the arrays of `curves`, some of one claim alone."""
-
-
-COORDINATES = {
-    "lengths": "length",
-    "contexts": "context",
-    "pools": "features",
-    "labels": "label",
-    "steps": "step",
-    "scales": "scale",
-    "methods": "estimator",
-}
-"""Arrays of `curves` that hold the coordinates of an axis."""
-
-
-def named_curves(id: str, curves: Mapping[str, Any]) -> dict[str, Any]:
-    """Curves with names and coordinates of every axis, as stored."""
-    known = {axis: curves[name] for name, axis in COORDINATES.items() if name in curves}
-    axes = {name: {axis: None} for name, axis in COORDINATES.items()}
-    for name in curves.keys() - axes.keys():
-        axes[name] = {axis: known.get(axis) for axis in AXES.get(f"{id} {name}", AXES.get(name, ()))}
-    return {name: storage.named(value, **axes[name]) for name, value in curves.items()}
 
 
 class Mutation(NamedTuple):
@@ -123,25 +77,30 @@ def options(id: str, module: ModuleType, samples: float | None) -> dict[str, int
     return {"samples": int(samples)}
 
 
-def store_checked(results: Path, checked: Checked, module: ModuleType, key: jax.Array, **options: int) -> None:
+def store_checked(
+    results: Path, checked: Checked, module: ModuleType, key: jax.Array, *, changes: str = "", **options: int
+) -> None:
     """Write a claim, its wrong versions and its curves, all from the draws of this key.
+
+    What a changed command found, `L1.samples-10.json`, lies beside `L1.json` and does not replace it.
 
     Args:
         results: the results folder.
         checked: what `check_claim` returned.
         module: that of the theorem; what its `curves` returns is stored, if it has one.
         key: what `check` was given.
+        changes: what the command says of samples and seed, a part of file names without a dot; empty for the defaults.
         options: `samples`.
     """
-    id = checked.claim.id
-    write_rows(results / "theory" / f"{id}.json", [checked.claim])
-    store_mutations(results / "theory" / "mutations.json", checked.mutations)
+    id, ending = checked.claim.id, f".{changes}.json" if changes else ".json"
+    write_rows(results / "theory" / f"{id}{ending}", [checked.claim])
+    store_mutations(results / "theory" / f"mutations{ending}", checked.mutations)
     if hasattr(module, "curves"):
         with jax.enable_x64(True):
             curves = module.curves(key, **options)
         words = jax.random.key_data(key).tolist()
         config = {"id": id, "key": words, **options}
-        storage.write_result(results, "theory", config, named_curves(id, curves), checked.claim.command)
+        storage.write_result(results, "theory", config, curves, checked.claim.command)
 
 
 def store_mutations(path: Path, table: list[Mutation]) -> Path:

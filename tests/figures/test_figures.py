@@ -39,11 +39,8 @@ def claim(id, verdict="holds", **changes):
     return Claim(**record | changes)
 
 
-def store(root, experiment, config, metrics):
-    made = {}
-    for name, value in metrics.items():
-        made[name] = named(value, **{f"{name}_{axis}": None for axis in range(np.ndim(value))})
-    return storage.write_result(root, experiment, config, made, COMMAND)
+def store_curves(root, id, **metrics):
+    storage.write_result(root, "theory", {"id": id}, metrics, f"python -m theory {id}")
 
 
 def synthetic_sft(root, seeds=4, setting="pomdp", axes=()):
@@ -256,6 +253,27 @@ def test_a_changed_run_is_shown_as_such_where_there_is_no_other(tmp_path):
     assert page.cells[page.cells.index("bandit") + 1] == "quick, changed"
 
 
+def theorem_run(root, ending, command, measured):
+    """A stored run of one theorem's check."""
+    write_rows(root / "theory" / f"L1{ending}", [claim("L1", measured=measured, command=command)])
+    storage.write_json(root / "theory" / f"mutations{ending}", [{"id": "L1", "wrong": command, "rejected": True}])
+
+
+def test_a_theorem_checked_with_other_samples_changes_nothing_of_the_report(tmp_path):
+    whole, changed = "python -m theory L1", "python -m theory L1 --samples 10"
+    theorem_run(tmp_path, ".samples-10.json", changed, 3.0)
+    assert report.collect_claims(tmp_path, [])["L1"] == (claim("L1", measured=3.0, command=changed), "changed")
+    assert report.collect_mutations(tmp_path) == [{"id": "L1", "rejected": [changed], "passed": []}]
+    theorem_run(tmp_path, ".json", whole, 1.0)
+    report.write_report(tmp_path)
+    before = (tmp_path / "report.html").read_bytes()
+    theorem_run(tmp_path, ".samples-10.json", changed, 2.0)
+    report.write_report(tmp_path)
+    assert (tmp_path / "report.html").read_bytes() == before
+    assert report.collect_claims(tmp_path, [])["L1"] == (claim("L1", measured=1.0, command=whole), None)
+    assert report.collect_mutations(tmp_path) == [{"id": "L1", "rejected": [whole], "passed": []}]
+
+
 def test_a_figure_that_breaks_is_named_and_the_rest_is_drawn(tmp_path, monkeypatch):
     full_results(tmp_path)
 
@@ -315,28 +333,41 @@ def test_sft_figure_shows_what_is_stored(tmp_path):
 
 def synthetic_theory(root):
     rng, x, runs = np.random.default_rng(0), 2.0 ** np.arange(3, 8), 40
-    for id, power in (("L5-M", -1), ("L5-N", -2)):
+    for id, axis, power in (("L5-M", "context", -1), ("L5-N", "length", -2)):
         errors = 3 * x[:, None] ** power * np.exp(0.05 * rng.normal(size=(5, runs)))
-        store(root, "theory", {"id": id}, {"lengths": x, "errors": errors, "exact": 3 * x**power})
-    terms = {"lengths": np.array([1, 8]), "contexts": x, "bias": np.ones((2, 5)), "gap": np.full((2, 5, 5), 0.25)}
-    terms["estimation"] = np.broadcast_to(1 / np.sqrt(x)[:, None], (2, 5, 5))
-    for id, more in (("L6b", {}), ("L7b", {"squares": np.zeros((5, 5))})):
-        store(root, "theory", {"id": id}, terms | more)
-    matrices = np.stack([np.eye(3), 2 * np.eye(3)])
-    excess = np.full((2, 5, 4), 1e-3)
-    metrics = {"pools": np.array(["a", "b"]), "steps": np.arange(1, 5), "excess": excess, "closed": matrices}
-    store(root, "theory", {"id": "L7"}, metrics | {"trained": np.stack([matrices] * 5, axis=1)})
-    errors = np.array([[1.0, 0.0], [4.0, 0.0]])
-    metrics = {"scales": np.array([1.0, 2.0]), "errors": errors, "methods": np.array(["layer", "least squares"])}
-    store(root, "theory", {"id": "L8a"}, metrics)
-    store(root, "theory", {"id": "L8b"}, {"factors": np.array([2.0, 0.5, 1.0])})
-    metrics = {"lengths": np.array([4, 16]), "contexts": x, "softmax": np.full((2, 5, 5), 0.5)}
-    metrics |= {"linear": np.full((2, 5), 0.25), "softmax_limit": np.stack([np.full(5, 0.75), np.ones(5)])}
-    metrics |= {"scales": np.array([1.0, 2.0]), "softmax_scaled": np.ones((2, 5)), "linear_scaled": np.ones(2)}
-    store(root, "theory", {"id": "L8c"}, metrics)
-    metrics = {"labels": np.array(["a", "b"]), "steps": np.arange(1, 5), "closed": np.eye(3)}
-    metrics |= {"norms": np.stack([np.ones((5, 4)), np.full((5, 4), 6.0)]), "trained": np.ones((2, 5, 3, 3))}
-    store(root, "theory", {"id": "L8d"}, metrics)
+        exact = named(3 * x**power, **{axis: x})
+        store_curves(root, id, errors=named(errors, **{axis: x, "run": None}), exact=exact)
+    terms = {"length": [1, 8], "context": x, "run": None}
+    estimation = named(np.broadcast_to(1 / np.sqrt(x)[:, None], (2, 5, 5)), **terms)
+    bounded = {"gap": named(np.full((2, 5, 5), 0.25), **terms), "estimation": estimation}
+    bounded["bias"] = named(np.ones((2, 5)), length=[1, 8], run=None)
+    store_curves(root, "L6b", **bounded)
+    store_curves(root, "L7b", **bounded, squares=named(np.zeros((5, 5)), context=x, run=None))
+    matrices, features = np.stack([np.eye(3), 2 * np.eye(3)]), {"features": ["a", "b"]}
+    excess = named(np.full((2, 5, 4), 1e-3), **features, seed=None, step=range(1, 5))
+    trained = named(np.stack([matrices] * 5, axis=1), **features, seed=None, row=None, column=None)
+    store_curves(root, "L7", excess=excess, trained=trained, closed=named(matrices, **features, row=None, column=None))
+    errors = [[1.0, 0.0], [4.0, 0.0]]
+    store_curves(root, "L8a", errors=named(errors, scale=[1.0, 2.0], estimator=["layer", "least squares"]))
+    store_curves(root, "L8b", factors=named([2.0, 0.5, 1.0], mdp=None))
+    lengths, scales = [4, 16], [1.0, 2.0]
+    store_curves(
+        root,
+        "L8c",
+        softmax=named(np.full((2, 5, 5), 0.5), length=lengths, context=x, seed=None),
+        linear=named(np.full((2, 5), 0.25), length=lengths, context=x),
+        softmax_limit=named(np.stack([np.full(5, 0.75), np.ones(5)]), length=lengths, seed=None),
+        softmax_scaled=named(np.ones((2, 5)), scale=scales, seed=None),
+        linear_scaled=named(np.ones(2), scale=scales),
+    )
+    norms, labels = np.stack([np.ones((5, 4)), np.full((5, 4), 6.0)]), ["Q*", "optimal actions"]
+    store_curves(
+        root,
+        "L8d",
+        norms=named(norms, label=labels, seed=None, step=range(1, 5)),
+        trained=named(np.ones((2, 5, 3, 3)), label=labels, seed=None, row=None, column=None),
+        closed=named(np.eye(3), row=None, column=None),
+    )
 
 
 def test_theory_figures_show_what_is_stored(tmp_path):
@@ -346,7 +377,8 @@ def test_theory_figures_show_what_is_stored(tmp_path):
     assert list(drawn) == [f"theory_{name}" for name in names]
     for id, slope in (("L5-M", -1), ("L5-N", -2)):
         result = by_id(tmp_path)[id]
-        mean, error, (low, high) = theory.fitted(result.metrics["lengths"], result.metrics["errors"])
+        errors = result.metrics["errors"]
+        mean, error, (low, high) = theory.fitted(errors, str(errors.dims[0]))
         assert low < slope < high
         assert abs(mean - slope) <= 5 * error
         np.testing.assert_allclose(high - low, 10 * error)
@@ -364,7 +396,7 @@ def test_theory_figures_show_what_is_stored(tmp_path):
 
 
 def by_id(root):
-    return {result.config["id"]: style.plain(result) for result in storage.read_results(root, "theory")}
+    return {result.config["id"]: result for result in storage.read_results(root, "theory")}
 
 
 def test_settings_stand_side_by_side_and_axes_where_they_apply(tmp_path):

@@ -96,7 +96,7 @@ def test_the_stored_command_runs_that_claim_alone_on_the_same_draws(arguments, c
     if config.samples:
         monkeypatch.chdir(tmp_path)
         runner.main(again)
-        (path,) = (path for path in (tmp_path / "results/theory").glob("*.json") if path.name != "mutations.json")
+        (path,) = (tmp_path / "results/theory").glob("L2*.json")
         (stored,) = read_claims(path)
         assert stored == runner.run("L2", config, wrong=1).claim
         assert stored.command == command
@@ -222,6 +222,18 @@ def test_the_exit_code_is_1_when_anything_fails(tmp_path, monkeypatch, capsys, v
     assert stored.refuted == (refuted_verdict != HOLDS)
 
 
+def test_a_run_with_other_samples_or_another_seed_is_stored_beside_the_whole_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "CLAIMS", {"X": constant(HOLDS, FAILS)})
+    for changes in ({}, {"samples": 10}, {"seed": 2}, {"samples": 10, "seed": 2}):
+        runner.main(runner.TheoryConfig(results=tmp_path, **changes))
+    endings = ("", ".samples-10", ".seed-2", ".samples-10-seed-2")
+    assert {path.name for path in (tmp_path / "theory").iterdir()} == {
+        f"{name}{ending}.json" for name in ("X", "mutations") for ending in endings
+    }
+    (whole,) = read_claims(tmp_path / "theory" / "X.json")
+    assert whole.command == f"python -m theory X --results {tmp_path}"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [(["L0"], "error: ids: 'L0' is no claim; expected some of L1"), (["L1", "--samples", "0"], "error: samples: 0")],
@@ -255,8 +267,9 @@ def test_curves_are_stored_beside_their_claim(tmp_path):
     (stored,) = storage.read_results(tmp_path, "theory")
     assert stored.config["id"] == "L5-N"
     errors, exact = stored.metrics["errors"], stored.metrics["exact"]
-    deviation = np.abs(errors.mean(axis=1) / exact - 1)
-    assert np.all(deviation <= 5 * errors.std(axis=1) / errors.mean(axis=1) / errors.shape[1] ** 0.5)
+    deviation = abs(errors.mean("run") / exact - 1)
+    assert np.all(deviation <= 5 * errors.std("run") / errors.mean("run") / errors.sizes["run"] ** 0.5)
+    np.testing.assert_array_equal(errors["length"], CLAIMS["L5-N"].__dict__["LENGTHS"])
 
 
 def test_verdicts_of_each_kind_of_claim():

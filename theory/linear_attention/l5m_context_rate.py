@@ -15,9 +15,11 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
 from jaxdm.analysis import statistics
 from jaxdm.analysis.claims import FAILS, Claim
+from jaxdm.analysis.storage import named
 from theory import draws
 from theory.linear_attention import in_context_regression
 from theory.verdicts import covers
@@ -64,16 +66,15 @@ def check(key: jax.Array, samples: int = 120, form: float = -1.0) -> Claim:
     return fitted("The context's part of E e^2 falls like M^-1", CONTEXTS, means(key, samples), form)
 
 
-def curves(key: jax.Array, samples: int = 120) -> dict[str, np.ndarray]:
+def curves(key: jax.Array, samples: int = 120) -> dict[str, xr.DataArray]:
     """The curves behind the exponent, and what they are in mean."""
     distribution = in_context_regression.gaussian(jnp.diag(jnp.asarray(SPECTRUM)))
     parts = in_context_regression.split(
         distribution, in_context_regression.gaussian_optimum(distribution.moment, LENGTH), jnp.eye(len(SPECTRUM))
     )
     return {
-        "lengths": np.asarray(CONTEXTS),
-        "errors": means(key, samples).T,  # [M, BATCHES]
-        "exact": float(parts.estimation) / np.asarray(CONTEXTS),  # [M]
+        "errors": named(means(key, samples).T, context=CONTEXTS, run=None),
+        "exact": named(float(parts.estimation) / np.asarray(CONTEXTS), context=CONTEXTS),
     }
 
 

@@ -15,8 +15,10 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
 from jaxdm.analysis.claims import Claim
+from jaxdm.analysis.storage import named
 from theory import draws
 from theory.linear_attention import in_context_regression, l5m_context_rate
 
@@ -44,7 +46,7 @@ def check(key: jax.Array, samples: int = 1000, form: float = -2.0) -> Claim:
     return l5m_context_rate.fitted(statement, LENGTHS, values, form)
 
 
-def curves(key: jax.Array, samples: int = 1000) -> dict[str, np.ndarray]:
+def curves(key: jax.Array, samples: int = 1000) -> dict[str, xr.DataArray]:
     """The curves behind the exponent, and what they are in mean."""
     distribution = in_context_regression.gaussian(jnp.diag(jnp.asarray(l5m_context_rate.SPECTRUM)))
 
@@ -53,9 +55,8 @@ def curves(key: jax.Array, samples: int = 1000) -> dict[str, np.ndarray]:
         return in_context_regression.split(distribution, trained, jnp.eye(3)).bias
 
     return {
-        "lengths": np.asarray(LENGTHS),
-        "errors": means(key, samples).T,  # [N, BATCHES]
-        "exact": np.asarray(jax.vmap(bias)(jnp.asarray(LENGTHS, distribution.moment.dtype))),  # [N]
+        "errors": named(means(key, samples).T, length=LENGTHS, run=None),
+        "exact": named(jax.vmap(bias)(jnp.asarray(LENGTHS, distribution.moment.dtype)), length=LENGTHS),
     }
 
 

@@ -18,8 +18,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
 from jaxdm.analysis.claims import Claim
+from jaxdm.analysis.storage import named
 from theory import draws
 from theory.linear_attention import greedy_play, in_context_regression, linear_mdps
 from theory.verdicts import at_most
@@ -96,7 +98,7 @@ def check(key: jax.Array, samples: int = 60, form: SuboptimalityForm = STATED) -
     return at_most(statement, SOURCE, largest, 1.0, largest - worst)
 
 
-def curves(key: jax.Array, samples: int = 60) -> dict[str, np.ndarray]:
+def curves(key: jax.Array, samples: int = 60) -> dict[str, xr.DataArray]:
     """Mean losses, and both terms of the bound, in `RUNS` groups of MDPs."""
     found = [
         [measure(jax.random.fold_in(key, 10 + n), context, length, RUNS * -(-samples // RUNS)) for context in CURVE_M]
@@ -109,11 +111,9 @@ def curves(key: jax.Array, samples: int = 60) -> dict[str, np.ndarray]:
 
     root = np.sqrt(np.asarray(CURVE_M))[:, None]
     return {
-        "lengths": np.asarray(CURVE_N),
-        "contexts": np.asarray(CURVE_M),
-        "gap": by_run("gap"),  # [N, M, RUNS]
-        "estimation": 2 * by_run("estimation") / root,  # [N, M, RUNS]
-        "bias": 2 * by_run("bias")[:, 0],  # [N, RUNS]
+        "gap": named(by_run("gap"), length=CURVE_N, context=CURVE_M, run=None),
+        "estimation": named(2 * by_run("estimation") / root, length=CURVE_N, context=CURVE_M, run=None),
+        "bias": named(2 * by_run("bias")[:, 0], length=CURVE_N, run=None),
     }
 
 

@@ -15,8 +15,10 @@ Source: that training ends there is paper 1's for normal features, and ours for 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
 from jaxdm.analysis.claims import Claim
+from jaxdm.analysis.storage import named
 from theory.linear_attention import in_context_regression, l4_any_features, linear_mdps, training
 from theory.linear_attention.l4_any_features import PreconditionerForm
 from theory.verdicts import at_most
@@ -51,7 +53,7 @@ def check(key: jax.Array, samples: int = 64, form: PreconditionerForm = l4_any_f
     return at_most(statement, "paper 1 (normal); ours", float(max(shares)), LEFT)
 
 
-def curves(key: jax.Array, samples: int = 64) -> dict[str, np.ndarray]:
+def curves(key: jax.Array, samples: int = 64) -> dict[str, xr.DataArray]:
     """What training ends at beside the closed form, and the excess risk on the way."""
     trained = layers(key, samples)
     closed = [
@@ -63,12 +65,13 @@ def curves(key: jax.Array, samples: int = 64) -> dict[str, np.ndarray]:
         )
         for each in trained
     ]
+    steps = np.arange(1, training.SHOWN + 1) * (training.STEPS // training.SHOWN)
+    ends = np.stack([each.preconditioner[:, -1] for each in trained])
+    features = ("normal features", "linear-MDP features")
     return {
-        "steps": np.arange(1, training.SHOWN + 1) * (training.STEPS // training.SHOWN),
-        "pools": np.asarray(["normal features", "linear-MDP features"]),
-        "excess": np.stack([excess(each) for each in trained]),  # [pools, SEEDS, steps]
-        "trained": np.stack([each.preconditioner[:, -1] for each in trained]),  # [pools, SEEDS, d, d]
-        "closed": np.stack(closed),  # [pools, d, d]
+        "excess": named(np.stack([excess(each) for each in trained]), features=features, seed=None, step=steps),
+        "trained": named(ends, features=features, seed=None, row=None, column=None),
+        "closed": named(np.stack(closed), features=features, row=None, column=None),
     }
 
 

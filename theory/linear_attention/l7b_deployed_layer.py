@@ -16,8 +16,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
 from jaxdm.analysis.claims import FAILS, Claim
+from jaxdm.analysis.storage import named
 from jaxdm.envs.linear_mdp import LinearMDP
 from theory import draws
 from theory.linear_attention import greedy_play, l6b_suboptimality, linear_mdps, training
@@ -78,7 +80,7 @@ def total(found: DeployedLosses, form: SuboptimalityForm = STATED) -> np.ndarray
     return form.context * estimation + form.length * found.bias[:, None]
 
 
-def curves(key: jax.Array, samples: int = 20) -> dict[str, np.ndarray]:
+def curves(key: jax.Array, samples: int = 20) -> dict[str, xr.DataArray]:
     """For each seed the mean loss of the layer and of least squares, and both terms of the bound."""
     found = measure(key, samples)
 
@@ -86,13 +88,12 @@ def curves(key: jax.Array, samples: int = 20) -> dict[str, np.ndarray]:
         return values.reshape(*values.shape[:-1], training.SEEDS, samples).mean(axis=-1)
 
     root = np.sqrt(np.asarray(CONTEXTS, float))[:, None]
+    estimation = 2 * by_seed(found.estimation)[:, None] / root
     return {
-        "lengths": np.asarray(LENGTHS),
-        "contexts": np.asarray(CONTEXTS),
-        "gap": by_seed(found.gap),  # [N, M, SEEDS]
-        "estimation": 2 * by_seed(found.estimation)[:, None] / root,  # [N, M, SEEDS]
-        "bias": 2 * by_seed(found.bias),  # [N, SEEDS]
-        "squares": by_seed(found.squares),  # [M, SEEDS]
+        "gap": named(by_seed(found.gap), length=LENGTHS, context=CONTEXTS, run=None),
+        "estimation": named(estimation, length=LENGTHS, context=CONTEXTS, run=None),
+        "bias": named(2 * by_seed(found.bias), length=LENGTHS, run=None),
+        "squares": named(by_seed(found.squares), context=CONTEXTS, run=None),
     }
 
 

@@ -17,8 +17,10 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
 from jaxdm.analysis.claims import Claim
+from jaxdm.analysis.storage import named
 from theory import draws
 from theory.linear_attention import in_context_regression
 from theory.verdicts import exactly
@@ -29,7 +31,7 @@ DIMENSION, CONTEXT = 4, 30
 SCALES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 
 
-METHODS = ("layer", "least squares")
+ESTIMATORS = ("layer", "least squares")
 
 
 CHUNK = 10_000
@@ -59,7 +61,7 @@ def check(key: jax.Array, samples: int = 200, form: float = 2.0) -> Claim:
     return exactly(statement, "ours, after Zhang, Frei, Bartlett 2024", error, rounding)
 
 
-def curves(key: jax.Array, samples: int = 200) -> dict[str, np.ndarray]:
+def curves(key: jax.Array, samples: int = 200) -> dict[str, xr.DataArray]:
     """Mean squared errors, as a share of those of answering 0, of the layer and of least squares against the scale.
 
     No more than `CHUNK` instances: a curve needs no more, and least squares fits one after the other.
@@ -74,7 +76,7 @@ def curves(key: jax.Array, samples: int = 200) -> dict[str, np.ndarray]:
         layer = np.asarray(_answers(trained, scale * x, truth[:, :-1])) - truth[:, -1]
         squares = np.sum(fitted * scale * x[:, -1], axis=1) - truth[:, -1]
         errors.append([np.mean(error**2) / np.mean(truth[:, -1] ** 2) for error in (layer, squares)])
-    return {"scales": np.asarray(SCALES), "errors": np.asarray(errors), "methods": np.asarray(METHODS)}
+    return {"errors": named(errors, scale=SCALES, estimator=ESTIMATORS)}
 
 
 @jax.jit

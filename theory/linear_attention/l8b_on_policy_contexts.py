@@ -19,8 +19,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
 from jaxdm.analysis.claims import Claim
+from jaxdm.analysis.storage import named
 from theory import draws
 from theory.linear_attention import in_context_regression, linear_mdps
 from theory.verdicts import exactly
@@ -85,9 +87,9 @@ def check(key: jax.Array, samples: int = 50, form: ContextErrorForm = STATED) ->
     return exactly(statement, "ours", error, ROUNDING * float(jnp.finfo(jnp.float64).eps))
 
 
-def curves(key: jax.Array, samples: int = 50) -> dict[str, np.ndarray]:
-    """How many times the error that L5 gives is met on contexts of optimal play, [samples]."""
-    return {"factors": factors(key, samples)}
+def curves(key: jax.Array, samples: int = 50) -> dict[str, xr.DataArray]:
+    """How many times the error that L5 gives is met on contexts of optimal play, an MDP each."""
+    return {"factors": named(factors(key, samples), mdp=None)}
 
 
 def _drawn(key: jax.Array, count: int) -> tuple[jax.Array, ...]:

@@ -22,9 +22,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
 from jaxdm.analysis import statistics
 from jaxdm.analysis.claims import DIFFERS, FAILS, HOLDS, Claim
+from jaxdm.analysis.storage import named
 from jaxdm.models import constructions
 from jaxdm.types import Tree
 from theory import draws
@@ -200,7 +202,7 @@ def check(key: jax.Array, samples: int = 2000, form: SoftmaxForm = STATED) -> Cl
     return claim._replace(low=float(found.low), high=float(found.high), target=f"> {LEAST:g}", verdict=verdict)
 
 
-def curves(key: jax.Array, samples: int = 2000) -> dict[str, np.ndarray]:
+def curves(key: jax.Array, samples: int = 2000) -> dict[str, xr.DataArray]:
     """Errors against M, and against the scale of test features for M = N, the largest; softmax layers and linear ones.
 
     The latter are shares of the error of answering 0.
@@ -215,14 +217,15 @@ def curves(key: jax.Array, samples: int = 2000) -> dict[str, np.ndarray]:
         return linear_error(last, length, context, scale)
 
     nothing = np.asarray([null_error(last, scale) for scale in SCALES])
+    measured = np.stack([[softmax(layer, m, 1.0) for m in CONTEXTS] for layer in trained])
+    exact = np.asarray([[linear(n, m, 1.0) for m in CONTEXTS] for n in LENGTHS])
+    softmax_scaled = np.stack([softmax(last, end, c) for c in SCALES]) / nothing[:, None]
+    linear_scaled = np.asarray([linear(end, end, c) for c in SCALES]) / nothing
     return {
-        "lengths": np.asarray(LENGTHS),
-        "contexts": np.asarray(CONTEXTS),
-        "softmax": np.stack([[softmax(layer, m, 1.0) for m in CONTEXTS] for layer in trained]),  # [N, M, SEEDS]
-        "linear": np.asarray([[linear(n, m, 1.0) for m in CONTEXTS] for n in LENGTHS]),  # [N, M]
-        "softmax_limit": np.stack([limits(layer) for layer in trained]),  # [N, SEEDS]
-        "linear_limit": np.asarray([linear(n, np.inf, 1.0) for n in LENGTHS]),  # [N]
-        "scales": np.asarray(SCALES),
-        "softmax_scaled": np.stack([softmax(last, end, c) for c in SCALES]) / nothing[:, None],  # [C, SEEDS]
-        "linear_scaled": np.asarray([linear(end, end, c) for c in SCALES]) / nothing,  # [C]
+        "softmax": named(measured, length=LENGTHS, context=CONTEXTS, seed=None),
+        "linear": named(exact, length=LENGTHS, context=CONTEXTS),
+        "softmax_limit": named(np.stack([limits(layer) for layer in trained]), length=LENGTHS, seed=None),
+        "linear_limit": named([linear(n, np.inf, 1.0) for n in LENGTHS], length=LENGTHS),
+        "softmax_scaled": named(softmax_scaled, scale=SCALES, seed=None),
+        "linear_scaled": named(linear_scaled, scale=SCALES),
     }

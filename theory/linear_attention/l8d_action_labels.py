@@ -18,10 +18,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
 from jaxdm import random
 from jaxdm.analysis import statistics
 from jaxdm.analysis.claims import DIFFERS, HOLDS, Claim
+from jaxdm.analysis.storage import named
 from jaxdm.types import Tree
 from theory import draws
 from theory.linear_attention import in_context_regression, linear_mdps, training
@@ -71,19 +73,19 @@ def check(key: jax.Array, samples: int = 32, form: ActionLabelForm = STATED) -> 
     return claim._replace(low=float(ratio.low), high=float(ratio.high), target=f"> {form.least:g}", verdict=verdict)
 
 
-def curves(key: jax.Array, samples: int = 32) -> dict[str, np.ndarray]:
+def curves(key: jax.Array, samples: int = 32) -> dict[str, xr.DataArray]:
     """What training on Q* and on actions shows of A, at the end and by its norm on the way, and the closed form."""
     squares, actions, closed = layers(key, samples)
 
     def norm(found: np.ndarray) -> np.ndarray:
         return np.linalg.norm(found, axis=(2, 3)) / np.linalg.norm(closed)
 
+    steps = np.arange(1, training.SHOWN + 1) * (training.STEPS // training.SHOWN)
+    labels = ("Q*", "optimal actions")
     return {
-        "steps": np.arange(1, training.SHOWN + 1) * (training.STEPS // training.SHOWN),
-        "labels": np.asarray(["Q*", "optimal actions"]),
-        "norms": np.stack([norm(squares), norm(actions)]),  # [labels, SEEDS, steps]
-        "trained": np.stack([squares[:, -1], actions[:, -1]]),  # [labels, SEEDS, d, d]
-        "closed": closed,  # [d, d]
+        "norms": named(np.stack([norm(squares), norm(actions)]), label=labels, seed=None, step=steps),
+        "trained": named(np.stack([squares[:, -1], actions[:, -1]]), label=labels, seed=None, row=None, column=None),
+        "closed": named(closed, row=None, column=None),
     }
 
 
