@@ -224,8 +224,8 @@ def test_the_exit_code_is_1_when_anything_fails(tmp_path, monkeypatch, capsys, v
 
 def test_a_run_with_other_samples_or_another_seed_is_stored_beside_the_whole_one(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "CLAIMS", {"X": constant(HOLDS, FAILS)})
-    for changes in ({}, {"samples": 10}, {"seed": 2}, {"samples": 10, "seed": 2}):
-        runner.main(runner.TheoryConfig(results=tmp_path, **changes))
+    for samples, seed in ((None, 0), (10, 0), (None, 2), (10, 2)):
+        runner.main(runner.TheoryConfig(samples=samples, seed=seed, results=tmp_path))
     endings = ("", ".samples-10", ".seed-2", ".samples-10-seed-2")
     assert {path.name for path in (tmp_path / "theory").iterdir()} == {
         f"{name}{ending}.json" for name in ("X", "mutations") for ending in endings
