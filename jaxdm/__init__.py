@@ -9,7 +9,7 @@ Ground
 
 After a run (numpy, scipy and xarray only)
     analysis.storage        results on disk, whole or not at all
-    analysis.statistics     intervals over seeds, exponents, the trend test, anytime-valid intervals
+    analysis.statistics     intervals over seeds, exponents
     analysis.claims         the record of a claim, and every way it can hold
     analysis.exploration    how a bandit player explored: SuffFailFreq, MinFrac, GreedyFrac
 

@@ -76,7 +76,7 @@ def markov_agent(horizon: int | None = None) -> Agent:
     """The agent that plays a given Markov policy: `a_t ~ pi_{min(t, H-1)}(. | o_t)`.
 
     With the policy of a plan it is the oracle, with a uniform one the random agent, with a mixture an epsilon-soft
-    teacher.
+    expert.
 
     Args:
         horizon: H when agent parameters are probabilities [H, S, A]; left out, they are [S, A].

@@ -42,18 +42,18 @@ class Target(NamedTuple):
 
 def learners(decision_set: str, dimension: int) -> dict[str, tuple[Agent, Rate]]:
     """The learners of the regret curves, all with rates that need not know T."""
-    region = ATTACK_SPACES[decision_set].region
+    feasible = ATTACK_SPACES[decision_set].decision_set
     step = ftrl_rate() if decision_set == "ball" else rate(1 / math.sqrt(dimension), 0.5)
     shared = {
-        "FTRL": (ftrl(region, dimension), step),
-        "lazy descent": (lazy_descent(region, dimension), step),
-        "greedy descent": (greedy_descent(region, dimension), step),
-        "perturbed leader": (perturbed_leader(region, dimension), rate(1.0, 0.5)),
-        "follow the leader": (follow_leader(region, dimension), step),
+        "FTRL": (ftrl(feasible, dimension), step),
+        "lazy descent": (lazy_descent(feasible, dimension), step),
+        "greedy descent": (greedy_descent(feasible, dimension), step),
+        "perturbed leader": (perturbed_leader(feasible, dimension), rate(1.0, 0.5)),
+        "follow the leader": (follow_leader(feasible, dimension), step),
     }
     if decision_set == "ball":
         return shared
-    gumbel = perturbed_leader(region, dimension, jax.random.gumbel)
+    gumbel = perturbed_leader(feasible, dimension, jax.random.gumbel)
     return {
         "Hedge": (hedge(dimension), hedge_rate(dimension)),
         **shared,
@@ -80,7 +80,7 @@ def targets(dimension: int) -> dict[str, Target]:
     def target(decision_set: str, agent: Agent, rate: Callable[[jax.Array], Rate], bound: float) -> Target:
         return Target(decision_set=decision_set, agent=agent, rate=rate, bound=bound)
 
-    leader = {name: follow_leader(space.region, dimension) for name, space in ATTACK_SPACES.items()}
+    leader = {name: follow_leader(space.decision_set, dimension) for name, space in ATTACK_SPACES.items()}
     return {
         "Hedge": target("simplex", hedge(dimension), tuned(math.sqrt(8 * entropy)), math.sqrt(entropy / 2)),
         "Hedge, any T": target("simplex", hedge(dimension), any_time, math.sqrt(entropy)),
@@ -96,7 +96,7 @@ def regret_curve(decision_set: str, agent: Agent, rate: Rate, respond: online.Re
 
     def regret(key: jax.Array, plan: jax.Array) -> jax.Array:
         episode = rollout(key, online.env(respond), plan, agent, rate, plan.shape[0])
-        return external(ATTACK_SPACES[decision_set].region, episode.next_observation, episode.action)
+        return external(ATTACK_SPACES[decision_set].decision_set, episode.next_observation, episode.action)
 
     return regret
 
@@ -125,6 +125,6 @@ def attacked(
         return jnp.where(played, space.project(losses), 0)
 
     def regret(losses: jax.Array) -> jax.Array:
-        return external(space.region, losses, online.play(key_play, losses, target.agent, rate))[-1]
+        return external(space.decision_set, losses, online.play(key_play, losses, target.agent, rate))[-1]
 
     return attack.ascend(regret, allowed, jnp.where(reacting, answered, plan), steps)

@@ -292,7 +292,7 @@ def attacked(
             plan = space.scale(families.losses.gaussian(key_plan, length=length, dimension=size))
 
             def regret(plan: jax.Array) -> jax.Array:
-                return external(space.region, plan, online.play(key_play, plan, agent, params))[-1]
+                return external(space.decision_set, plan, online.play(key_play, plan, agent, params))[-1]
 
             return attack.ascend(regret, allowed, plan, steps).value
 

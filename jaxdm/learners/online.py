@@ -131,19 +131,19 @@ def _add(point: jax.Array, loss: jax.Array, eta: jax.Array, size: jax.Array) -> 
     return point + loss
 
 
-def follow_leader(region: DecisionSet, dimension: int) -> Agent:
+def follow_leader(decision_set: DecisionSet, dimension: int) -> Agent:
     """The best decision so far; no rate enters. Its regret can be linear (see `jaxdm.envs.losses.alternating`)."""
-    return _learner(dimension, lambda noise, total, eta, size: region.minimise(total, size), _add)
+    return _learner(dimension, lambda noise, total, eta, size: decision_set.minimise(total, size), _add)
 
 
-def ftrl(region: DecisionSet, dimension: int) -> Agent:
+def ftrl(decision_set: DecisionSet, dimension: int) -> Agent:
     """Follow the leader with the regulariser `|x|^2 / (2 eta_t)`.
 
     With a fixed rate its regret is at most `R^2 / (2 eta) + (eta / 2) sum_t |l_t|^2` on the ball of radius R.
 
     Reference: Shalev-Shwartz 2012, theorem 2.11; Zinkevich, Online convex programming, ICML 2003.
     """
-    return _learner(dimension, lambda noise, total, eta, size: region.project(-eta * total, size), _add)
+    return _learner(dimension, lambda noise, total, eta, size: decision_set.project(-eta * total, size), _add)
 
 
 def hedge(dimension: int) -> Agent:
@@ -155,7 +155,7 @@ def hedge(dimension: int) -> Agent:
 
 
 def perturbed_leader(
-    region: DecisionSet, dimension: int, noise: Callable[..., jax.Array] = jax.random.normal, samples: int = 1
+    decision_set: DecisionSet, dimension: int, noise: Callable[..., jax.Array] = jax.random.normal, samples: int = 1
 ) -> Agent:
     """The leader after fresh noise; the mean over `samples` draws, which goes to the mean decision as they grow.
 
@@ -164,7 +164,7 @@ def perturbed_leader(
     an adversary that sees each draw costs it linear regret.
 
     Args:
-        region: set of decisions.
+        decision_set: set of decisions.
         dimension: d.
         noise: `(key, shape) -> numbers`.
         samples: draws averaged in each round, >= 1.
@@ -179,7 +179,7 @@ def perturbed_leader(
 
     def decide(drawn: jax.Array, total: jax.Array, eta: jax.Array, size: jax.Array) -> jax.Array:
         perturbed = total[None] - drawn.astype(total.dtype) / eta
-        return jnp.mean(jax.vmap(region.minimise, (0, None))(perturbed, size), axis=0)
+        return jnp.mean(jax.vmap(decision_set.minimise, (0, None))(perturbed, size), axis=0)
 
     def draw(key: jax.Array, length: int) -> jax.Array:
         return noise(key, (length * samples * dimension,)).reshape(length, samples, dimension)  # flat compiles faster
@@ -187,19 +187,19 @@ def perturbed_leader(
     return _learner(dimension, decide, _add, draw)
 
 
-def lazy_descent(region: DecisionSet, dimension: int) -> Agent:
+def lazy_descent(decision_set: DecisionSet, dimension: int) -> Agent:
     """Online gradient descent that never projects its running point; with a fixed rate it is `ftrl`.
 
     Reference: Zinkevich 2003; Hazan, Introduction to Online Convex Optimization, 2016, section 5.4.
     """
     return _learner(
         dimension,
-        lambda noise, point, eta, size: region.project(point, size),
+        lambda noise, point, eta, size: decision_set.project(point, size),
         lambda point, loss, eta, size: point - eta * loss,
     )
 
 
-def greedy_descent(region: DecisionSet, dimension: int) -> Agent:
+def greedy_descent(decision_set: DecisionSet, dimension: int) -> Agent:
     """Online gradient descent that projects after every step; its first decision is the projection of zero.
 
     With a fixed rate its regret is at most `R^2 / (2 eta) + (eta / 2) sum_t |l_t|^2` on the ball of radius R.
@@ -208,6 +208,6 @@ def greedy_descent(region: DecisionSet, dimension: int) -> Agent:
     """
     return _learner(
         dimension,
-        lambda noise, point, eta, size: region.project(point, size),
-        lambda point, loss, eta, size: region.project(point - eta * loss, size),
+        lambda noise, point, eta, size: decision_set.project(point, size),
+        lambda point, loss, eta, size: decision_set.project(point - eta * loss, size),
     )

@@ -81,7 +81,7 @@ def _better(best: tuple, losses: jax.Array, value: jax.Array) -> tuple:
 class AttackSpace(NamedTuple):
     """A decision set, with what an adversary may do there."""
 
-    region: DecisionSet
+    decision_set: DecisionSet
     respond: Response
     scale: Callable[[jax.Array], jax.Array]  # a sequence of any size into what is allowed
     project: Callable[[jax.Array], jax.Array]  # the nearest allowed sequence
@@ -89,12 +89,12 @@ class AttackSpace(NamedTuple):
 
 ATTACK_SPACES = {
     "simplex": AttackSpace(
-        region=SIMPLEX,
+        decision_set=SIMPLEX,
         respond=online.against_simplex,
         scale=families.losses.unit_interval,
         project=to_unit_interval,
     ),
     "ball": AttackSpace(
-        region=BALL, respond=online.against_ball, scale=families.losses.unit_ball, project=to_unit_ball
+        decision_set=BALL, respond=online.against_ball, scale=families.losses.unit_ball, project=to_unit_ball
     ),
 }

@@ -1,4 +1,4 @@
-"""Every definition of regret, as a pure function that returns its course: entry t - 1 is the regret of rounds 1..t.
+"""Every definition of regret, as a pure function that returns its curve: entry t - 1 is the regret of rounds 1..t.
 
 Dimensions: `T` rounds, `d` coordinates (arms, on the simplex), `K` arms, `C` constant plays. Full information counts
 losses of decisions `x_t`; bandits count mean rewards of arms `a_t`. Averages over runs are the caller's.
@@ -40,11 +40,11 @@ class ArmSequence(NamedTuple):
     loss: jax.Array  # [] loss units
 
 
-def best_fixed(region: DecisionSet, losses: jax.Array, size: jax.Array | float = 1.0) -> Comparator:
+def best_fixed(decision_set: DecisionSet, losses: jax.Array, size: jax.Array | float = 1.0) -> Comparator:
     """`argmin_x <S_T, x>` over the set: on the ball the loss is `-R |S_T|`, on the simplex that of the best arm.
 
     Args:
-        region: `BALL` or `SIMPLEX`.
+        decision_set: `BALL` or `SIMPLEX`.
         losses: [T, d].
         size: radius of the ball, sum on the simplex.
 
@@ -53,15 +53,15 @@ def best_fixed(region: DecisionSet, losses: jax.Array, size: jax.Array | float =
     """
     validate(losses)
     total = jnp.sum(losses, axis=0)
-    decision = region.minimise(total, size)
+    decision = decision_set.minimise(total, size)
     return Comparator(decision=decision, loss=jnp.dot(total, decision))
 
 
-def best_so_far(region: DecisionSet, losses: jax.Array, size: jax.Array | float = 1.0) -> jax.Array:
+def best_so_far(decision_set: DecisionSet, losses: jax.Array, size: jax.Array | float = 1.0) -> jax.Array:
     """`min_x <S_t, x>` for every t, [T]: what `best_fixed` costs on each prefix.
 
     Args:
-        region: `BALL` or `SIMPLEX`.
+        decision_set: `BALL` or `SIMPLEX`.
         losses: [T, d].
         size: radius of the ball, sum on the simplex.
 
@@ -70,18 +70,18 @@ def best_so_far(region: DecisionSet, losses: jax.Array, size: jax.Array | float 
     """
     validate(losses)
     totals = jnp.cumsum(losses, axis=0)
-    decisions = jax.vmap(region.minimise, (0, None))(totals, size)
+    decisions = jax.vmap(decision_set.minimise, (0, None))(totals, size)
     return jnp.sum(totals * decisions, axis=-1)
 
 
-def best_each_round(region: DecisionSet, losses: jax.Array, size: jax.Array | float = 1.0) -> jax.Array:
+def best_each_round(decision_set: DecisionSet, losses: jax.Array, size: jax.Array | float = 1.0) -> jax.Array:
     """`argmin_x <l_t, x>` for every t, [T, d]: the comparators of the strictest dynamic regret.
 
     Raises:
         ValueError: bad losses (see `jaxdm.envs.online.validate`).
     """
     validate(losses)
-    return jax.vmap(region.minimise, (0, None))(losses, size)
+    return jax.vmap(decision_set.minimise, (0, None))(losses, size)
 
 
 def best_arm(losses: jax.Array) -> jax.Array:
@@ -137,11 +137,13 @@ def best_switching(losses: jax.Array, switches: int) -> ArmSequence:
     return ArmSequence(arms=jnp.concatenate([start[None], arms]).astype(jnp.int32), loss=cost[-1, end])
 
 
-def external(region: DecisionSet, losses: jax.Array, decisions: jax.Array, size: jax.Array | float = 1.0) -> jax.Array:
+def external(
+    decision_set: DecisionSet, losses: jax.Array, decisions: jax.Array, size: jax.Array | float = 1.0
+) -> jax.Array:
     """Against the best fixed decision: `sum_{i<=t} <l_i, x_i> - min_x <S_t, x>`, [T].
 
     Args:
-        region: `BALL` or `SIMPLEX`.
+        decision_set: `BALL` or `SIMPLEX`.
         losses: [T, d].
         decisions: [T, d].
         size: radius of the ball, sum on the simplex.
@@ -150,7 +152,7 @@ def external(region: DecisionSet, losses: jax.Array, decisions: jax.Array, size:
         ValueError: bad losses, or decisions of another shape.
     """
     _validate_pair(losses, decisions)
-    return jnp.cumsum(jnp.sum(losses * decisions, axis=-1)) - best_so_far(region, losses, size)
+    return jnp.cumsum(jnp.sum(losses * decisions, axis=-1)) - best_so_far(decision_set, losses, size)
 
 
 def dynamic(losses: jax.Array, decisions: jax.Array, comparators: jax.Array) -> jax.Array:

@@ -206,7 +206,7 @@ def _online_play(draw: list[Callable[..., jax.Array]], decisions: Decisions, adv
     Unused arms of the simplex lose one in every round, so that they are never best; unused coordinates of the ball are
     zero.
     """
-    region = BALL if decisions == "ball" else SIMPLEX
+    decision_set = BALL if decisions == "ball" else SIMPLEX
     unused = 0.0 if decisions == "ball" else 1.0
     against = online.against_ball if decisions == "ball" else online.against_simplex
 
@@ -224,10 +224,10 @@ def _online_play(draw: list[Callable[..., jax.Array]], decisions: Decisions, adv
         return Rollout(
             tokens=online_tokens(losses, instance.available),
             label=episode.action,
-            best=jnp.broadcast_to(region.minimise(jnp.sum(losses, axis=0)), losses.shape),
+            best=jnp.broadcast_to(decision_set.minimise(jnp.sum(losses, axis=0)), losses.shape),
             available=jnp.broadcast_to(instance.available, losses.shape),
             mask=episode.mask,
-            cumulative_regret=external(region, losses, episode.action),
+            cumulative_regret=external(decision_set, losses, episode.action),
             reward=-jnp.cumsum(jnp.sum(losses * episode.action, axis=-1))[-1],
         )
 

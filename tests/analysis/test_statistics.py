@@ -42,58 +42,6 @@ def test_pairing_removes_what_both_runs_share():
     assert np.mean(paired.high - paired.low) < 0.05 * np.mean(np.ptp(statistics.mean_interval(ours)[1:], axis=0))
 
 
-@pytest.mark.parametrize(
-    ("ours", "method"), [(statistics.bca_interval, "BCa"), (statistics.percentile_interval, "percentile")]
-)
-@pytest.mark.parametrize("statistic", [np.mean, np.median])
-def test_bootstrap_is_scipys(ours, method, statistic):
-    values = RNG.exponential(size=15)
-    interval = ours(values, 0.9, statistic=statistic, resamples=500, seed=3)
-    rng = np.random.default_rng(3)
-    theirs = scipy.stats.bootstrap(
-        (values,), statistic, confidence_level=0.9, n_resamples=500, method=method, rng=rng, axis=0
-    ).confidence_interval
-    np.testing.assert_allclose([interval.low, interval.high], [theirs.low, theirs.high], rtol=1e-10)
-    assert interval.estimate == statistic(values)
-
-
-def test_bca_works_column_by_column_and_is_a_point_where_nothing_varies():
-    values = np.stack([RNG.exponential(size=9), np.full(9, 2.0)], axis=1)
-    both = statistics.bca_interval(values, resamples=300)
-    alone = statistics.bca_interval(values[:, 0], resamples=300)
-    np.testing.assert_allclose([both.low[0], both.high[0]], [alone.low, alone.high], rtol=1e-12)
-    assert both.low[1] == both.high[1] == 2.0
-
-
-@pytest.mark.parametrize("law", ["bernoulli", "beta"])
-def test_confidence_sequence_holds_at_all_times(law):
-    mean = 0.3
-    draw = {"bernoulli": lambda size: RNG.random(size) < mean, "beta": lambda size: RNG.beta(3, 7, size)}[law]
-    values = draw((1000, 2000)).astype(float) * 4 - 1
-    stream = statistics.confidence_sequence(values, 0.9, low=-1, high=3)
-    always = contains(stream, 4 * mean - 1).all(axis=0)
-    assert always.mean() >= 0.9 - 5 * np.sqrt(0.09 / always.size)
-    assert np.all(np.diff(stream.high - stream.low, axis=0) <= 0)
-    assert np.mean(stream.high[-1] - stream.low[-1]) < 4 * 0.15
-
-
-def test_confidence_sequence_is_its_formula():
-    values, alpha = [1.0, 0.0, 1.0, 1.0], 0.05
-    ours = statistics.confidence_sequence(values, 1 - alpha)
-    mean, variance, seen, squares, bets, gains, penalty = 0.5, 0.25, 0.5, 0.25, 0.0, 0.0, 0.0
-    low, high = 0.0, 1.0
-    for t, x in enumerate(values, start=1):
-        bet = min(0.5, (2 * np.log(2 / alpha) / (variance * t * np.log(1 + t))) ** 0.5)
-        penalty += 4 * (x - mean) ** 2 * (-np.log(1 - bet) - bet) / 4
-        bets, gains, seen = bets + bet, gains + bet * x, seen + x
-        mean = seen / (t + 1)
-        squares += (x - mean) ** 2
-        variance = squares / (t + 1)
-        half = (np.log(2 / alpha) + penalty) / bets
-        low, high = max(low, gains / bets - half), min(high, gains / bets + half)
-        np.testing.assert_allclose([ours.low[t - 1], ours.high[t - 1]], [low, high], rtol=1e-12)
-
-
 def test_exponent_fit_is_linear_regression():
     times = np.arange(1.0, 30)
     curve = 2 * times**0.5 * np.exp(0.1 * RNG.normal(size=29))
@@ -130,19 +78,6 @@ def test_exponent_interval_is_the_jackknife():
     np.testing.assert_allclose(ours[:3], [fit(runs), fit(runs) - half, fit(runs) + half], rtol=1e-9)
 
 
-def test_trend_test_is_a_binomial_tail():
-    sublinear = statistics.trend_test(np.sqrt(np.arange(1, 12)))
-    assert sublinear.decreases == 10
-    np.testing.assert_allclose(sublinear.p_value, 2.0**-10, rtol=1e-12)
-    superlinear = statistics.trend_test(np.arange(1, 12) ** 2.0)
-    assert (superlinear.decreases, superlinear.p_value) == (0, 1)
-    noise = RNG.normal(size=(50, 6)).cumsum(axis=-1)
-    ours = statistics.trend_test(noise)
-    falls = [sum(run[t] / (t + 1) < run[t - 1] / t for t in range(1, 6)) for run in noise]
-    np.testing.assert_array_equal(ours.decreases, falls)
-    np.testing.assert_allclose(ours.p_value, scipy.stats.binom.sf(np.subtract(falls, 1), 5, 0.5), rtol=1e-12)
-
-
 def test_exploration_is_counted_as_by_hand():
     actions, rewards = RNG.integers(0, 3, (20, 12)), RNG.integers(0, 2, (20, 12)).astype(float)
     best = RNG.integers(0, 3, 20)
@@ -167,10 +102,8 @@ def test_exploration_is_counted_as_by_hand():
         (lambda: statistics.mean_interval([1.0, np.nan]), "values: 1 entries are not finite"),
         (lambda: statistics.mean_interval([1.0, 2.0], 95), r"confidence: 95; expected a number in \(0, 1\)"),
         (lambda: statistics.paired_interval([1.0, 2.0], [1.0, 2.0, 3.0]), r"theirs: shape \(3,\)"),
-        (lambda: statistics.confidence_sequence([0.5, 2.0]), "values: in .0.5, 2.; expected in .0, 1."),
         (lambda: statistics.exponent_fit([1, 2, 3], [1.0, -1.0, 2.0]), "values: -1 is smallest; expected positive"),
         (lambda: statistics.exponent_fit([1, 2], [1.0, 1.0]), "values: shape"),
-        (lambda: statistics.trend_test([1.0]), "regret: shape"),
         (lambda: exploration.suffix_failure([0, 1], 0, 2), "start: 2; expected 0 <= start < T = 2"),
         (lambda: exploration.min_fraction([0, 3], 3), r"actions: in 0..3; expected 0..2"),
     ],
