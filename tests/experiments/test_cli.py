@@ -1,5 +1,6 @@
 """The command line of every study: what is stored of a run runs it again."""
 
+import importlib.util
 import shlex
 import sys
 
@@ -11,8 +12,9 @@ from jaxdm.analysis import storage
 
 
 @pytest.fixture(autouse=True)
-def unchanged_compiler(monkeypatch):
-    """These tests run in the process of all others, whose compiler must stay as it is."""
+def started_as_a_module(monkeypatch):
+    """As `python -m experiments.bandit` starts it; the compiler of the other tests in this process stays as it is."""
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", importlib.util.find_spec("experiments.bandit"))
     monkeypatch.setattr(cli, "compile_quicker", lambda: None)
 
 
@@ -25,6 +27,7 @@ def test_the_stored_command_runs_the_same_configuration_again(tmp_path, monkeypa
     cli.command_line(PRESETS, store, None)
     (first,) = storage.read_results(tmp_path / "a folder", "bandit")
     words = shlex.split(first.run.command)
+    assert words[:3] == ["python", "-m", "experiments.bandit"]
     assert (first.run.preset, first.run.changed, first.run.seed) == ("toy", True, 3)
     monkeypatch.setattr(sys, "argv", words[words.index("toy") - 1 :])
     cli.command_line(PRESETS, store, None)

@@ -131,23 +131,23 @@ def validate_discounted(mdp: MDP) -> None:
     if is_concrete(mdp.discount) and not bool(jnp.all(mdp.discount < 1)):
         raise ValueError(f"discount: {mdp.discount}; expected a number below 1 for an endless horizon")
     if is_concrete(mdp):
-        require_range(mdp, 1 / (1 - np.asarray(mdp.discount, np.float64)))
+        require_range(mdp.reward, 1 / (1 - np.asarray(mdp.discount, np.float64)))
 
 
-def require_range(mdp: MDP, steps: float | np.ndarray) -> None:
+def require_range(reward: jax.Array, steps: float | np.ndarray) -> None:
     """Check, where values are concrete, that the sum of rewards over so many steps is far from overflow.
 
     Raises:
         ValueError: names the largest reward and what the float type can hold.
     """
-    if not is_concrete(mdp):
+    if not is_concrete(reward):
         return
-    largest = np.abs(np.asarray(mdp.reward, np.float64)).max(axis=(-2, -1))
-    limit = float(jnp.finfo(mdp.reward.dtype).max) / (8 * np.asarray(steps, np.float64))
+    largest = np.abs(np.asarray(reward, np.float64)).max(axis=(-2, -1))
+    limit = float(jnp.finfo(reward.dtype).max) / (8 * np.asarray(steps, np.float64))
     if not np.all(largest <= limit):
         raise ValueError(
             f"reward: {np.max(largest):.4g} in modulus; expected at most {np.min(limit):.4g}, so that its sum over the "
-            f"horizon stays within {mdp.reward.dtype}"
+            f"horizon stays within {reward.dtype}"
         )
 
 

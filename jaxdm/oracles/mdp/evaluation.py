@@ -68,7 +68,7 @@ def finite_policy_evaluation(mdp: MDP, policy: jax.Array, horizon: int) -> Evalu
     if horizon < 1:
         raise ValueError(f"horizon: {horizon}; expected at least 1")
     validate(mdp)
-    require_range(mdp, horizon)
+    require_range(mdp.reward, horizon)
     states, actions = mdp.reward.shape
     stationary = policy.shape in ((states,), (states, actions))
     by_step = action_probabilities(policy, mdp)

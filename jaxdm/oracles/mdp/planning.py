@@ -66,7 +66,7 @@ def backward_induction(mdp: MDP, horizon: int, terminal: jax.Array | None = None
     if horizon < 1:
         raise ValueError(f"horizon: {horizon}; expected at least 1")
     validate(mdp)
-    require_range(mdp, horizon)
+    require_range(mdp.reward, horizon)
     return _induce(mdp, None, horizon, terminal)
 
 
@@ -79,7 +79,7 @@ def backward_induction_staged(stages: MDP, terminal: jax.Array | None = None) ->
     if stages.transition.ndim != 4:
         raise ValueError(f"transition: shape {stages.transition.shape}; expected [H, S, A, S]")
     validate(stages)
-    require_range(stages, stages.transition.shape[0])
+    require_range(stages.reward, stages.transition.shape[0])
     first = jax.tree.map(lambda x: x[0], stages)
     return _induce(first, stages, stages.transition.shape[0], terminal)
 

@@ -60,7 +60,7 @@ def plan(pomdp: POMDP, horizon: int, memory: float = MEMORY, resolution: float =
     if horizon < 1:
         raise ValueError(f"horizon: {horizon}; expected at least 1")
     beliefs = reachable(pomdp, horizon - 1, memory, resolution)
-    require_range(pomdp, horizon)
+    require_range(pomdp.reward, horizon)
     _require_tables(horizon, beliefs.reward.shape, memory)
     q = _induce(beliefs, float(pomdp.discount), horizon, lambda t, q: q.max(axis=-1))
     rounding, error = horizon_errors(*_error_terms(pomdp), horizon, beliefs.distance)
@@ -98,7 +98,7 @@ def plan_endless(
     beliefs = reachable(pomdp, None, memory, resolution)
     if not discount < 1:
         raise ValueError(f"discount: {discount}; expected a number below 1 for an endless horizon")
-    require_range(pomdp, 1 / (1 - discount))
+    require_range(pomdp.reward, 1 / (1 - discount))
     reward, factor, kappa = _error_terms(pomdp)
     horizon = 1 / (1 - factor) if factor < 1 else np.inf
     # Stops at the rounding of the iteration, in float64; that of the stored parameters is in the bound alone.
