@@ -16,7 +16,7 @@ Tree = Any
 class Predrawn(NamedTuple):
     """A second entry to `Env.step` or `Agent.act`, for the rollout alone: an episode's noise is drawn at once.
 
-    Hashing a key for every step is slow on a CPU: 256 episodes of 200 steps run 3 to 9 times faster without
+    Hashing a key for every step is slow on a CPU: 256 episodes of 200 steps run 1.5 to 8 times faster without
     (`python -m experiments.speed`, rows "noise drawn at once").
 
     Fields:
