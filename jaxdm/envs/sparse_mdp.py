@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 
-from jaxdm.envs.mdp import MDP, MDPState
+from jaxdm.envs.mdp import MDP, MDPState, reset
 from jaxdm.envs.mdp import make as make_dense
-from jaxdm.random import inverse_cdf, sample_index, uniform
+from jaxdm.random import inverse_cdf, sample_index
 from jaxdm.rollout import uniform_noise
 from jaxdm.types import Env, Predrawn
 from jaxdm.validation import check_distribution, is_concrete, require
@@ -243,12 +243,6 @@ def padded_rows(matrix: Any) -> tuple[np.ndarray, np.ndarray]:
     indices[count > 0] = matrix.indices[matrix.indptr[:-1][count > 0]][:, None]
     indices[row, place], values[row, place] = matrix.indices, matrix.data
     return indices, values
-
-
-def reset(key: jax.Array, params: SparseMDP) -> tuple[jax.Array, MDPState]:
-    """Draw the first state from `rho`; the observation is the state's index."""
-    index = sample_index(inverse_cdf(params.initial), uniform(key, (), params.initial.dtype))
-    return index, MDPState(state=index, time=jnp.int32(0))
 
 
 def env(horizon: int | None = None) -> Env:

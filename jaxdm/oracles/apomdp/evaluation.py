@@ -34,7 +34,7 @@ from jaxdm.oracles.apomdp.history_tree import (
     weigh,
 )
 from jaxdm.oracles.mdp.bellman import certificate
-from jaxdm.rollout import noise_entry
+from jaxdm.rollout import noise_entry, rollout
 from jaxdm.types import Agent, Certificate, Transition
 from jaxdm.validation import check_distribution, is_concrete
 
@@ -188,30 +188,10 @@ def simulate(key: jax.Array, apomdp: APOMDP, agent: Agent, params: Any, *, horiz
         raise ValueError(f"episodes: {episodes}; expected at least 2")
     validate_one(apomdp)
     world, models = apomdps.env(horizon), apomdp.nature.shape[0]
-    stepped, player = noise_entry(world.step, world.predrawn), noise_entry(agent.act, agent.predrawn)
+    weight = apomdp.discount ** jnp.arange(horizon)
 
     def episode(key: jax.Array, nature: jax.Array) -> jax.Array:
-        key_reset, key_steps, key_init, key_acts = jax.random.split(key, 4)
-        here = apomdp._replace(nature=nature)
-
-        def step(carry: tuple, noise: tuple) -> tuple:
-            seen, state, memory, weight = carry
-            action, memory = player.apply(noise[1], memory, seen, params)
-            after, state, reward, terminated, truncated, _ = stepped.apply(noise[0], state, action, here)
-            transition = Transition(
-                observation=seen,
-                action=action,
-                reward=reward,
-                next_observation=after,
-                terminated=terminated,
-                truncated=truncated,
-            )
-            memory = agent.observe(memory, transition, params)
-            return (after, state, memory, weight * apomdp.discount), weight * reward
-
-        start = (*world.reset(key_reset, here), agent.init(key_init, params), jnp.ones_like(apomdp.discount))
-        noise = (stepped.draw(key_steps, horizon), player.draw(key_acts, horizon))
-        return jnp.sum(jax.lax.scan(step, start, noise)[1])
+        return jnp.sum(weight * rollout(key, world, apomdp._replace(nature=nature), agent, params, horizon).reward)
 
     keys, natures = jax.random.split(key, episodes), jnp.eye(models, dtype=apomdp.nature.dtype)
     returns = jax.vmap(lambda nature: jax.vmap(lambda key: episode(key, nature))(keys))(natures)
