@@ -107,19 +107,25 @@ def uniform_noise(key: jax.Array, length: int) -> jax.Array:
     return random.uniform(key, (length,))
 
 
-def epsilon_soft(policy: jax.Array, actions: int, exploration: Any = 0.0) -> jax.Array:
+def epsilon_soft(
+    policy: jax.Array, actions: int, exploration: Any = 0.0, available: jax.Array | None = None
+) -> jax.Array:
     """The epsilon-soft probabilities of a deterministic policy: `(1 - eps) 1{a = pi(s)} + eps / A`.
 
     Args:
         policy: [...] action indices.
         actions: A.
         exploration: [] eps in [0, 1].
+        available: [..., A] bool, the actions among which exploration is uniform; all when left out.
 
     Returns:
         [..., A] probabilities.
     """
     chosen = jax.nn.one_hot(policy, actions)
-    return (1 - exploration) * chosen + exploration / actions
+    if available is None:
+        return (1 - exploration) * chosen + exploration / actions
+    allowed = available.astype(chosen.dtype)
+    return (1 - exploration) * chosen + exploration * allowed / jnp.sum(allowed, axis=-1, keepdims=True)
 
 
 def take(episodes: Episode, count: int) -> Episode:

@@ -201,3 +201,28 @@ def test_the_counted_model_approaches_the_truth():
 def test_an_episode_needs_a_step():
     with pytest.raises(ValueError, match=r"^length: 0; expected at least 1"):
         rollout(jax.random.key(0), ENV, WORLD, tabular.random(SPACES), (), 0)
+
+
+def test_nobody_takes_an_action_that_is_not_available():
+    """Every player of MDPs, where a forbidden action is seen as a reward of -inf."""
+    shut = jnp.arange(6)[:, None] % 2 == jnp.arange(3)[None] - 1
+    drawn = families.mdp.dirichlet(jax.random.key(3), states=6, actions=3)
+    world = mdp.make(drawn.transition, drawn.reward, available=~shut)
+    spaces, steps = Spaces(observations=6, actions=3), 40
+    task = jax.jit(tasks.solve_mdp, static_argnums=1)(world, 5)
+    shown = rollouts(jax.random.key(0), mdp.env(), world, markov_agent(), mdp.uniform_play(world), 20, 3)
+    open_ = mdp.available(world)
+    players = {
+        "uniform policy": (markov_agent(), mdp.uniform_play(world)),
+        "random": (tabular.random(spaces, open_), ()),
+        "vote": (tabular.vote(spaces, open_), tabular.first(shown, jnp.int32(0))),
+        "plan": (tabular.certainty_equivalent(spaces, 5, available=open_), shown),
+        "soft oracle": (graph_policy.graph_agent(), experts.as_graph_policy(task, task.expert, 0.9)),
+        "adversary": (graph_policy.graph_agent(), experts.as_graph_policy(task, experts.adversarial(task))),
+    }
+    for name, (player, params) in players.items():
+        played = rollout(jax.random.key(1), mdp.env(), world, player, params, steps)
+        assert jnp.all(jnp.isfinite(played.reward)), name
+    label = tasks.label_probabilities(experts.soft_oracle(0.5)(task))
+    assert jnp.all((label > 0) == open_[None])
+    assert jnp.isfinite(task.random_value[0])

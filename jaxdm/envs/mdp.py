@@ -1,6 +1,12 @@
 """Finite Markov decision processes: the record, its simulator, and its check.
 
 Dimensions: `S` states, `A` actions, `H` steps of a horizon. Families of instances are in `jaxdm.envs.families`.
+
+**Available actions.** A reward of -inf says that the action is not available in the state; every state has one that is.
+`available` tells which, and `make` takes such a table. An optimal Q-value is -inf exactly there, with error 0; planners
+never choose or tie such an action, uniform play is uniform over the others, a policy that takes one with a positive
+chance is worth -inf, and the simulator pays -inf for it. The transitions of an unavailable action are probabilities all
+the same, of no meaning.
 """
 
 from typing import Any, NamedTuple
@@ -22,7 +28,7 @@ class MDP(NamedTuple):
     """
 
     transition: jax.Array  # [S, A, S]
-    reward: jax.Array  # [S, A]
+    reward: jax.Array  # [S, A], -inf where the action is not available
     initial: jax.Array  # [S]
     discount: jax.Array  # []
 
@@ -34,15 +40,23 @@ class MDPState(NamedTuple):
     time: jax.Array  # [] int32
 
 
-def make(transition: Any, reward: Any, initial: Any = None, discount: Any = 1.0, dtype: Any = None) -> MDP:
+def make(
+    transition: Any,
+    reward: Any,
+    initial: Any = None,
+    discount: Any = 1.0,
+    dtype: Any = None,
+    available: Any = None,
+) -> MDP:
     """An MDP from anything array-like, checked.
 
     Args:
         transition: [S, A, S], rows sum to one.
-        reward: [S, A].
+        reward: [S, A]; -inf where the action is not available.
         initial: [S]; uniform when left out.
         discount: [] in [0, 1].
         dtype: float type; that of jax when left out (float64 under `jax.enable_x64`).
+        available: [S, A] bool, which actions can be taken in a state; all of finite reward when left out.
 
     Returns:
         The MDP.
@@ -56,8 +70,56 @@ def make(transition: Any, reward: Any, initial: Any = None, discount: Any = 1.0,
     states = transition.shape[-1]
     if initial is None:
         initial = jnp.full((*transition.shape[:-3], states), 1 / max(states, 1))
+    reward = jnp.asarray(reward, transition.dtype)
+    if available is not None:
+        reward = masked_reward(reward, available)
     fields = {"reward": reward, "initial": initial, "discount": discount}
     return checked(MDP(transition=transition, **{name: jnp.asarray(x, transition.dtype) for name, x in fields.items()}))
+
+
+def masked_reward(reward: jax.Array, available: Any) -> jax.Array:
+    """The reward [S, A] with -inf where `available` [S, A] is false.
+
+    Raises:
+        ValueError: a table that is not one of booleans, or of another shape.
+    """
+    available = jnp.asarray(available)
+    if available.dtype != bool:
+        raise ValueError(f"available: {available.dtype} numbers; expected booleans")
+    if available.shape != reward.shape:
+        raise ValueError(f"available: shape {available.shape}; expected {reward.shape} as the reward's")
+    return jnp.where(available, reward, -jnp.inf)
+
+
+def available(mdp: Any) -> jax.Array:
+    """Which actions can be taken in a state, [S, A] bool: those of a reward other than -inf.
+
+    Args:
+        mdp: any record with a field `reward` [..., S, A].
+    """
+    return mdp.reward != -jnp.inf
+
+
+def uniform_play(mdp: Any) -> jax.Array:
+    """The policy that is uniform over the available actions, [S, A] probabilities.
+
+    Args:
+        mdp: any record with a field `reward` [..., S, A].
+    """
+    allowed = available(mdp).astype(mdp.reward.dtype)
+    return allowed / jnp.sum(allowed, axis=-1, keepdims=True)
+
+
+def check_reward(reward: Any) -> None:
+    """Check a concrete reward [..., S, A]: finite, or -inf for an action that is not available, in no state for all.
+
+    Raises:
+        ValueError: names the entry and what was expected.
+    """
+    reward = np.asarray(reward)
+    require("reward", np.isfinite(reward) | (reward == -np.inf), reward, "finite numbers, or -inf where not available")
+    best = reward.max(axis=-1)
+    require("reward", best > -np.inf, best, "an available action in every state")
 
 
 def validate(mdp: MDP) -> None:
@@ -67,8 +129,8 @@ def validate(mdp: MDP) -> None:
 
     Raises:
         ValueError: names the field, the value found and what was expected: wrong shapes, no state or action, a
-            number that is not finite, a negative probability, a row that does not sum to one, a discount outside
-            [0, 1].
+            number that is not finite (but rewards of -inf), a state without an available action, a negative
+            probability, a row that does not sum to one, a discount outside [0, 1].
     """
     shape = mdp.transition.shape
     batch = shape[:-3]
@@ -86,8 +148,9 @@ def validate(mdp: MDP) -> None:
             raise ValueError(f"{name}: shape {found}; expected {batch + tail} beside transition {shape}")
     if not is_concrete(mdp):
         return
-    for name, value in mdp._asdict().items():
-        require(name, np.isfinite(value), value, "finite numbers")
+    check_reward(mdp.reward)
+    for name in ("transition", "initial", "discount"):
+        require(name, np.isfinite(getattr(mdp, name)), getattr(mdp, name), "finite numbers")
     check_distribution("transition", mdp.transition)
     check_distribution("initial", mdp.initial)
     discount = np.asarray(mdp.discount)

@@ -3,7 +3,8 @@
 Dimensions: `S` states, `A` actions, `K` successors of a state and an action, `L` pairs of a state and an action.
 
 A dense MDP stores `S A S` probabilities; this one stores `S A K` with the index of each. Rows with fewer than K
-successors are padded with probability zero. A reward of -inf marks an action that is not available in a state.
+successors are padded with probability zero. A reward of -inf marks an action that is not available in a state, as in
+`jaxdm.envs.mdp`.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 
-from jaxdm.envs.mdp import MDP, MDPState, reset
+from jaxdm.envs.mdp import MDP, MDPState, check_reward, reset
 from jaxdm.envs.mdp import make as make_dense
 from jaxdm.random import inverse_cdf, sample_index
 from jaxdm.rollout import uniform_noise
@@ -98,10 +99,8 @@ def validate(mdp: SparseMDP) -> None:
     if not is_concrete(mdp):
         return
     _check_indices(np.asarray(mdp.successor), states)
-    reward, discount = np.asarray(mdp.reward), np.asarray(mdp.discount)
-    require("reward", np.isfinite(reward) | (reward == -np.inf), reward, "finite numbers, or -inf")
-    best = reward.max(axis=-1)
-    require("reward", best > -np.inf, best, "an available action in every state")
+    check_reward(mdp.reward)
+    discount = np.asarray(mdp.discount)
     for name in ("probability", "initial"):
         require(name, np.isfinite(getattr(mdp, name)), getattr(mdp, name), "finite numbers")
         check_distribution(name, getattr(mdp, name))
@@ -211,11 +210,7 @@ def from_dense(mdp: MDP) -> SparseMDP:
 
 
 def to_dense(mdp: SparseMDP) -> MDP:
-    """The dense form, with `S A S` probabilities.
-
-    Raises:
-        ValueError: a reward of -inf, which a dense MDP has no sign for.
-    """
+    """The dense form, with `S A S` probabilities."""
     states, actions = mdp.reward.shape
     row = np.arange(states)[:, None, None], np.arange(actions)[:, None], np.asarray(mdp.successor)
     transition = np.zeros((states, actions, states), np.asarray(mdp.probability).dtype)

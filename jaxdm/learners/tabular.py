@@ -10,8 +10,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm.envs.mdp import MDP
+from jaxdm.envs.mdp import MDP, masked_reward
 from jaxdm.oracles.mdp.planning import backward_induction
+from jaxdm.random import inverse_cdf, sample_index
 from jaxdm.rollout import markov_agent, noise_entry, uniform_noise
 from jaxdm.tokens import Spaces
 from jaxdm.types import Agent, Episode, Predrawn, Transition
@@ -23,11 +24,18 @@ class VoteMemory(NamedTuple):
     probabilities: jax.Array  # [S, A]
 
 
-def random(spaces: Spaces) -> Agent:
-    """Uniform play; its parameters are ignored."""
+def random(spaces: Spaces, available: jax.Array | None = None) -> Agent:
+    """Uniform play; its parameters are ignored.
+
+    Args:
+        spaces: sizes.
+        available: [S, A] bool, the actions that can be taken at an observation; all when left out.
+    """
 
     def act(uniform: jax.Array, memory: tuple, observation: jax.Array, params: object) -> tuple:
-        return jnp.floor(uniform * spaces.actions).astype(jnp.int32), memory
+        if available is None:
+            return jnp.floor(uniform * spaces.actions).astype(jnp.int32), memory
+        return sample_index(inverse_cdf(_uniform(available))[observation], uniform), memory
 
     predrawn = Predrawn(draw=uniform_noise, apply=act)
     return Agent(
@@ -38,6 +46,12 @@ def random(spaces: Spaces) -> Agent:
     )
 
 
+def _uniform(allowed: jax.Array) -> jax.Array:
+    """The probabilities that are uniform where `allowed` [S, A] is true, which is somewhere in every row."""
+    weight = allowed.astype(jnp.float32)
+    return weight / jnp.sum(weight, axis=-1, keepdims=True)
+
+
 def count_actions(demonstrations: Episode, spaces: Spaces) -> jax.Array:
     """How often each action was taken at each observation, [S, A]."""
     weight = demonstrations.mask.astype(jnp.float32)
@@ -45,15 +59,26 @@ def count_actions(demonstrations: Episode, spaces: Spaces) -> jax.Array:
     return counts.at[demonstrations.observation, demonstrations.action].add(weight)
 
 
-def vote_probabilities(demonstrations: Episode, spaces: Spaces) -> jax.Array:
-    """Uniform over the actions demonstrated most often at an observation; over all where none was, [S, A]."""
+def vote_probabilities(demonstrations: Episode, spaces: Spaces, available: jax.Array | None = None) -> jax.Array:
+    """Uniform over the actions demonstrated most often at an observation; over all where none was, [S, A].
+
+    Args:
+        demonstrations: leading axes [K, T].
+        spaces: sizes.
+        available: [S, A] bool, the actions that have a vote; all when left out.
+    """
     counts = count_actions(demonstrations, spaces)
-    best = (counts == jnp.max(counts, axis=-1, keepdims=True)).astype(counts.dtype)
-    return best / jnp.sum(best, axis=-1, keepdims=True)
+    if available is not None:
+        counts = jnp.where(available, counts, -1)
+    return _uniform(counts == jnp.max(counts, axis=-1, keepdims=True))
 
 
-def vote(spaces: Spaces) -> Agent:
+def vote(spaces: Spaces, available: jax.Array | None = None) -> Agent:
     """Majority vote of the demonstrations at each observation.
+
+    Args:
+        spaces: sizes.
+        available: [S, A] bool, the actions that have a vote; all when left out.
 
     Raises:
         ValueError: no demonstrations.
@@ -63,7 +88,7 @@ def vote(spaces: Spaces) -> Agent:
 
     def init(key: jax.Array, params: Episode) -> VoteMemory:
         _require_demonstrations(params)
-        return VoteMemory(probabilities=vote_probabilities(params, spaces))
+        return VoteMemory(probabilities=vote_probabilities(params, spaces, available))
 
     def act(uniform: jax.Array, memory: VoteMemory, observation: jax.Array, params: Episode) -> tuple:
         action, _ = follow.apply(uniform, memory, observation, memory.probabilities)
@@ -86,7 +111,7 @@ class CertaintyMemory(NamedTuple):
     time: jax.Array  # [] int32
 
 
-def counted_mdp(demonstrations: Episode, spaces: Spaces, prior: float = 0.1) -> MDP:
+def counted_mdp(demonstrations: Episode, spaces: Spaces, prior: float = 0.1, available: jax.Array | None = None) -> MDP:
     """The posterior-mean MDP of the demonstrated transitions under symmetric Dirichlet priors.
 
     `P(s'|s,a) = (n(s,a,s') + prior/S) / (n(s,a) + prior)`; the mean reward at (s, a) is shrunk by `prior` observations
@@ -96,6 +121,7 @@ def counted_mdp(demonstrations: Episode, spaces: Spaces, prior: float = 0.1) -> 
         demonstrations: leading axes [K, T].
         spaces: sizes; observations are states.
         prior: pseudo-observations per (s, a), > 0.
+        available: [S, A] bool, the actions that can be taken; all when left out.
     """
     weight = demonstrations.mask.astype(jnp.float32)
     state, action, after = demonstrations.observation, demonstrations.action, demonstrations.next_observation
@@ -105,20 +131,27 @@ def counted_mdp(demonstrations: Episode, spaces: Spaces, prior: float = 0.1) -> 
     visits = jnp.sum(moves, axis=-1)
     average = jnp.sum(paid) / jnp.maximum(jnp.sum(visits), 1)
     start = jnp.full((spaces.observations,), 1 / spaces.observations)
+    reward = (paid + prior * average) / (visits + prior)
     return MDP(
         transition=(moves + prior / spaces.observations) / (visits + prior)[..., None],
-        reward=(paid + prior * average) / (visits + prior),
+        reward=reward if available is None else masked_reward(reward, available),
         initial=start,
         discount=jnp.float32(1),
     )
 
 
-def planned(demonstrations: Episode, spaces: Spaces, horizon: int, prior: float = 0.1) -> jax.Array:
+def planned(
+    demonstrations: Episode,
+    spaces: Spaces,
+    horizon: int,
+    prior: float = 0.1,
+    available: jax.Array | None = None,
+) -> jax.Array:
     """What is optimal over `horizon` steps of `counted_mdp`, [H, S] int32."""
-    return backward_induction(counted_mdp(demonstrations, spaces, prior), horizon).policy
+    return backward_induction(counted_mdp(demonstrations, spaces, prior, available), horizon).policy
 
 
-def certainty_equivalent(spaces: Spaces, horizon: int, prior: float = 0.1) -> Agent:
+def certainty_equivalent(spaces: Spaces, horizon: int, prior: float = 0.1, available: jax.Array | None = None) -> Agent:
     """Plan on `counted_mdp` as if it were the truth, by backward induction over `horizon` steps.
 
     Raises:
@@ -127,7 +160,7 @@ def certainty_equivalent(spaces: Spaces, horizon: int, prior: float = 0.1) -> Ag
 
     def init(key: jax.Array, params: Episode) -> CertaintyMemory:
         _require_demonstrations(params)
-        return CertaintyMemory(policy=planned(params, spaces, horizon, prior), time=jnp.int32(0))
+        return CertaintyMemory(policy=planned(params, spaces, horizon, prior, available), time=jnp.int32(0))
 
     def act(key: jax.Array, memory: CertaintyMemory, observation: jax.Array, params: Episode) -> tuple:
         return memory.policy[jnp.minimum(memory.time, horizon - 1), observation], memory

@@ -45,6 +45,7 @@ class GraphPolicy(NamedTuple):
     graph: HistoryGraph
     policy: Table  # [N] or [H, N] int32; after the last step its last row goes on
     exploration: jax.Array | float = 0.0  # []
+    available: Table | None = None  # [N, A] or [H, N, A] bool, what exploration may take; all when left out
 
 
 class GraphMemory(NamedTuple):
@@ -63,8 +64,11 @@ def graph_agent() -> Agent:
     def act(uniform: jax.Array, memory: GraphMemory, observation: jax.Array, params: GraphPolicy) -> tuple:
         node = jnp.where(memory.time == 0, jnp.asarray(params.graph.root)[observation], memory.node)
         policy = jnp.atleast_2d(jnp.asarray(params.policy))
-        planned = policy[jnp.minimum(memory.time, policy.shape[0] - 1), node]
-        probabilities = epsilon_soft(planned, params.graph.child.shape[1], params.exploration)
+        planned = _row(policy, memory.time)[node]
+        allowed = params.available
+        if allowed is not None:
+            allowed = _row(jnp.asarray(allowed).reshape(-1, *allowed.shape[-2:]), memory.time)[node]
+        probabilities = epsilon_soft(planned, params.graph.child.shape[1], params.exploration, allowed)
         action = sample_index(inverse_cdf(probabilities), uniform)
         return action, memory._replace(node=node)
 
@@ -74,6 +78,11 @@ def graph_agent() -> Agent:
 
     predrawn = Predrawn(draw=uniform_noise, apply=act)
     return Agent(init=init, act=predrawn.keyed, observe=observe, predrawn=predrawn)
+
+
+def _row(table: jax.Array, time: jax.Array) -> jax.Array:
+    """The row [N, ...] of a table [H, N, ...] at a time; the last one goes on."""
+    return table[jnp.minimum(time, table.shape[0] - 1)]
 
 
 def nodes_along(graph: HistoryGraph, episode: Episode) -> jax.Array:

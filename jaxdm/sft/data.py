@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm import random
+from jaxdm.envs.mdp import MDP, available
 from jaxdm.oracles.graph_policy import graph_agent, nodes_along
 from jaxdm.rollout import markov_agent, rollouts
 from jaxdm.sft.experts import as_graph_policy
@@ -99,7 +100,10 @@ def behaviour_episodes(key: jax.Array, setting: Setting, task: Task, count: int)
     """Unlabelled behaviour, leading axes [count, T]: all episodes of one call are by one random policy."""
     key_policy, key_play = random.split(key)
     logits = jax.random.normal(key_policy, (setting.spaces.observations, setting.spaces.actions))
-    policy = jax.nn.softmax(setting.behaviour_scale * logits)
+    scaled = setting.behaviour_scale * logits
+    if isinstance(task.world, MDP):
+        scaled = jnp.where(available(task.world), scaled, -jnp.inf)
+    policy = jax.nn.softmax(scaled)
     return rollouts(key_play, setting.env, task.world, markov_agent(), policy, setting.horizon, count)
 
 
@@ -108,7 +112,8 @@ def label(task: Task, episode: Episode) -> jax.Array:
     time = jnp.arange(episode.reward.shape[0])
     node = nodes_along(task.graph, episode)
     expert = task.expert
-    return label_probabilities(expert._replace(policy=expert.policy[time, node], good=expert.good[time, node]))
+    here = {name: getattr(expert, name)[time, node] for name in ("policy", "good", "available")}
+    return label_probabilities(expert._replace(**here))
 
 
 def behaviour_prompt(key: jax.Array, setting: Setting, task: Task, supports: int) -> Prompt:

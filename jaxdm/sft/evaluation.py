@@ -99,7 +99,7 @@ def _control(key: jax.Array, setting: Setting, task: Task, model: jax.Array) -> 
     """The oracle's mean loss in a model less its loss on this key, of mean zero; zero where there is one model."""
     if task.model_value.shape[0] == 1:
         return jnp.zeros(())
-    policy = as_graph_policy(task, expert_policy(task.optimal))
+    policy = as_graph_policy(task, expert_policy(task.optimal, task.q))
     episode = rollout(key, setting.env, setting.member(task.world, model), graph_agent(), policy, setting.horizon)
     lost = loss_along(task.model_q[model], task.world.discount, nodes_along(task.graph, episode), episode)
     return (task.model_value - task.oracle_value)[model] - lost

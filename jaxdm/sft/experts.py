@@ -22,7 +22,7 @@ def as_graph_policy(task: Task, expert: ExpertPolicy, exploration: Any = 0.0) ->
         exploration: [] in [0, 1].
     """
     mixed = 1 - (1 - exploration) * (1 - expert.exploration)
-    return GraphPolicy(graph=task.graph, policy=expert.policy, exploration=mixed)
+    return GraphPolicy(graph=task.graph, policy=expert.policy, exploration=mixed, available=expert.available)
 
 
 Expert = Callable[[Task], ExpertPolicy]
@@ -31,7 +31,7 @@ Expert = Callable[[Task], ExpertPolicy]
 
 def oracle(task: Task) -> ExpertPolicy:
     """The optimal policy."""
-    return expert_policy(task.optimal, task.q.dtype)
+    return expert_policy(task.optimal, task.q)
 
 
 def soft_oracle(exploration: float) -> Expert:
@@ -66,11 +66,12 @@ def myopic(steps: int) -> Expert:
 
     def expert(task: Task) -> ExpertPolicy:
         horizon = task.q.shape[0]
-        return expert_policy(task.optimal[jnp.maximum(jnp.arange(horizon), horizon - steps)], task.q.dtype)
+        return expert_policy(task.optimal[jnp.maximum(jnp.arange(horizon), horizon - steps)], task.q)
 
     return expert
 
 
 def adversarial(task: Task) -> ExpertPolicy:
-    """The policy of least optimal action value, `argmin_a Q*(n, a)`: no use as a guide, but one to imitate."""
-    return expert_policy(jax.nn.one_hot(jnp.argmin(task.q, axis=-1), task.q.shape[-1], dtype=bool), task.q.dtype)
+    """The policy of least optimal action value, `argmin_a Q*(n, a)` over available actions: to imitate, no guide."""
+    worst = jnp.argmin(jnp.where(task.q > -jnp.inf, task.q, jnp.inf), axis=-1)
+    return expert_policy(jax.nn.one_hot(worst, task.q.shape[-1], dtype=bool), task.q)

@@ -9,7 +9,7 @@ Tasks are planned in float64 and handed to the simulators in float32.
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ import numpy as np
 from jaxdm.envs import apomdp as apomdps
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.envs.families.rooms import Room, member
-from jaxdm.envs.mdp import MDP
+from jaxdm.envs.mdp import MDP, uniform_play
 from jaxdm.envs.pomdp import POMDP
 from jaxdm.numerics import cast_floats
 from jaxdm.oracles.apomdp import history_graph, information_states
@@ -42,7 +42,8 @@ class ExpertPolicy(NamedTuple):
 
     policy: jax.Array  # [H, N] int32, the action it plays
     good: jax.Array  # [H, N, A] bool, the actions that its label allows
-    exploration: jax.Array  # [] eps, the chance of a uniform action instead
+    available: jax.Array  # [H, N, A] bool, the actions that can be taken at all
+    exploration: jax.Array  # [] eps, the chance of a uniform one of these instead
 
 
 class Task(NamedTuple):
@@ -77,8 +78,7 @@ def solve_mdp(mdp: MDP, horizon: int) -> Task:
     """
     plan = backward_induction(mdp, horizon)
     states, actions = mdp.reward.shape
-    uniform = jnp.full_like(mdp.reward, 1 / actions)
-    random = finite_policy_evaluation(mdp, uniform, horizon)
+    random = finite_policy_evaluation(mdp, uniform_play(mdp), horizon)
     best = (plan.value[0] @ mdp.initial)[None]
     seen = jnp.arange(states, dtype=jnp.int32)
     return Task(
@@ -97,7 +97,7 @@ def solve_mdp(mdp: MDP, horizon: int) -> Task:
         random_value=(random.value[0] @ mdp.initial)[None],
         attitude=jnp.ones_like(mdp.discount),
         bound=plan.certificate.bound,
-        expert=expert_policy(plan.ties, plan.q.dtype),
+        expert=expert_policy(plan.ties, plan.q),
     )
 
 
@@ -129,7 +129,7 @@ def solve_apomdp(apomdp: APOMDP, graph: HistoryGraph, horizon: int) -> Task:
         random_value=value(jnp.full_like(plan.q, 1 / plan.q.shape[-1])),
         attitude=apomdp.attitude,
         bound=plan.bound,
-        expert=expert_policy(plan.ties, plan.q.dtype),
+        expert=expert_policy(plan.ties, plan.q),
     )
     return solved._replace(oracle_value=value(play_probabilities(solved.expert).astype(plan.q.dtype)))
 
@@ -194,21 +194,31 @@ def _solve(draw: Callable[[jax.Array, Tree], Task], keys: jax.Array, ranges: Tre
     return cast_floats(jax.vmap(draw, in_axes=(0, None))(keys, ranges), jnp.float32)
 
 
-def expert_policy(good: jax.Array, dtype: Any = jnp.float32) -> ExpertPolicy:
-    """The expert that plays the lowest of the good actions [H, N, A], and allows all of them in its labels."""
-    return ExpertPolicy(policy=jnp.argmax(good, axis=-1).astype(jnp.int32), good=good, exploration=jnp.zeros((), dtype))
+def expert_policy(good: jax.Array, q: jax.Array) -> ExpertPolicy:
+    """The expert that plays the lowest of the good actions, and allows all of them in its labels.
+
+    Args:
+        good: [H, N, A] bool.
+        q: [H, N, A] action values, -inf where an action is not available.
+    """
+    return ExpertPolicy(
+        policy=jnp.argmax(good, axis=-1).astype(jnp.int32),
+        good=good,
+        available=q > -jnp.inf,
+        exploration=jnp.zeros((), q.dtype),
+    )
 
 
 def play_probabilities(expert: ExpertPolicy) -> jax.Array:
     """The action probabilities of an expert's play, [H, N, A]."""
-    return epsilon_soft(expert.policy, expert.good.shape[-1], expert.exploration)
+    return epsilon_soft(expert.policy, expert.good.shape[-1], expert.exploration, expert.available)
 
 
 def label_probabilities(expert: ExpertPolicy) -> jax.Array:
     """The action probabilities of an expert's labels, [..., A]: `(1 - eps) uniform(good) + eps uniform`."""
-    good = expert.good.astype(expert.exploration.dtype)
-    even = good / jnp.sum(good, axis=-1, keepdims=True)
-    return (1 - expert.exploration) * even + expert.exploration / good.shape[-1]
+    good, available = (x.astype(expert.exploration.dtype) for x in (expert.good, expert.available))
+    even, any_action = (x / jnp.sum(x, axis=-1, keepdims=True) for x in (good, available))
+    return (1 - expert.exploration) * even + expert.exploration * any_action
 
 
 def loss_along(q: jax.Array, discount: jax.Array, node: jax.Array, episode: Episode) -> jax.Array:
@@ -231,7 +241,7 @@ def loss_along(q: jax.Array, discount: jax.Array, node: jax.Array, episode: Epis
     time = jnp.arange(node.shape[0])
     values = q[time, node]
     chosen = jnp.take_along_axis(values, episode.action[:, None], axis=-1)[:, 0]
-    lost = (jnp.max(values, axis=-1) - chosen) * discount ** time.astype(q.dtype)
+    lost = (jnp.max(values, axis=-1) - chosen) * discount ** time.astype(q.dtype)  # inf for an unavailable action
     return jnp.sum(jnp.where(episode.mask, lost, 0))
 
 

@@ -64,6 +64,7 @@ def test_a_batch_is_accepted_with_leading_axes_on_every_field():
         ("transition", np.ones((0, 2, 0)), "has no states; expected S, A >= 1"),
         ("reward", np.zeros((4, 3)), r"reward: shape \(4, 3\); expected \(4, 2\)"),
         ("reward", np.full((4, 2), np.inf), r"reward: inf at index \(0, 0\); expected finite"),
+        ("reward", [[-np.inf, -np.inf], *[[0, 0]] * 3], r"reward: -inf at index \(0,\); expected an available action"),
         ("initial", [0.5, 0.5, 0.5, 0.5], "initial: 2; expected rows that sum to 1"),
         ("initial", [2.0, -1.0, 0.0, 0.0], r"initial: -1 at index \(1,\); expected prob"),
         ("initial", [1.0], r"initial: shape \(1,\); expected \(4,\)"),
@@ -76,6 +77,18 @@ def test_a_batch_is_accepted_with_leading_axes_on_every_field():
 def test_bad_fields_are_named(field, value, message):
     with pytest.raises(ValueError, match=message):
         mdp.make(**(problem()._asdict() | {field: value}))
+
+
+def test_a_table_of_available_actions_is_a_reward_of_minus_infinity():
+    made = mdp.make(**problem()._asdict(), available=np.arange(8).reshape(4, 2) != 3)
+    assert mdp.available(made).tolist() == [[True, True], [True, False], [True, True], [True, True]]
+    assert mdp.make(**made._asdict()).reward[1, 1] == -jnp.inf
+    assert mdp.uniform_play(made)[:2].tolist() == [[0.5, 0.5], [1.0, 0.0]]
+    assert WORLD.step(jax.random.key(0), at(1), jnp.int32(1), made)[2] == -jnp.inf
+    with pytest.raises(ValueError, match="available: float32 numbers; expected booleans"):
+        mdp.make(**problem()._asdict(), available=jnp.ones((4, 2)))
+    with pytest.raises(ValueError, match=r"available: shape \(4, 3\); expected \(4, 2\)"):
+        mdp.make(**problem()._asdict(), available=np.ones((4, 3), bool))
 
 
 def test_bad_calls_are_named():

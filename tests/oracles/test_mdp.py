@@ -391,6 +391,66 @@ def inventory(capacity=10, price=4.0, order=2.0, fixed=1.0, holding=0.3, penalty
     return transition, reward
 
 
+def masked_problem(seed, penalty):
+    """A random MDP in which a third of the actions is not available, as -inf or, for the twin, as a penalty."""
+    transition, reward, initial = reference.random_mdp(seed, S, A)
+    shut = np.random.default_rng(seed).random((S, A)) < 0.33
+    shut[shut.all(axis=1), 0] = False
+    return transition, np.where(shut, penalty, reward), initial, ~shut
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_unavailable_actions_are_never_taken(precision):
+    """The same as a problem in which they cost more than can ever be won, without its rounding."""
+    with jax.enable_x64(precision == "float64"):
+        for seed in range(5):
+            transition, reward, initial, open_ = masked_problem(seed, -np.inf)
+            world = mdp.make(transition, reward, initial, 0.9)
+            twin = masked_problem(seed, -1e4)[1]
+            for horizon, plan in ((None, howard(world)), (None, iteration(world)), (20, induction(world, 20))):
+                value, q = reference.extended(transition, twin, 0.9, horizon)
+                at = ... if horizon is None else 0
+                ours, error = np.asarray(plan.q[at], float), np.asarray(plan.error[at], float)
+                assert np.all(ours[~open_] == -np.inf)
+                assert np.all(error[~open_] == 0)
+                assert np.all(np.abs(ours - q)[open_] <= error[open_])
+                assert np.all(np.abs(np.asarray(plan.value[at], float) - value) <= np.asarray(plan.value_error[at]))
+                assert np.all(open_[np.arange(S), plan.policy[at]])
+                assert not np.any(np.asarray(plan.ties[at]) & ~open_)
+
+
+def test_uniform_play_is_over_available_actions_and_others_are_refused(double):
+    transition, reward, initial, _ = masked_problem(1, -np.inf)
+    world = mdp.make(transition, reward, initial, 0.9)
+    policy = mdp.uniform_play(world)
+    paid = np.asarray(jnp.sum(jnp.where(policy > 0, policy * world.reward, 0), axis=1))
+    kernel = np.einsum("sa,sat->st", policy, transition)
+    np.testing.assert_allclose(evaluation(world, policy).value, np.linalg.solve(np.eye(S) - 0.9 * kernel, paid))
+    finite = policies.finite_policy_evaluation(world, policy, 2)
+    np.testing.assert_allclose(finite.value[0], paid + 0.9 * kernel @ paid)
+    even = jnp.full((S, A), 1 / A)
+    for refused in (
+        lambda: policies.policy_evaluation(world, even),
+        lambda: policies.finite_policy_evaluation(world, even, 2),
+    ):
+        with pytest.raises(ValueError, match=r"policy: .* at index .*; expected 0 where the action is not available"):
+            refused()
+    traced = evaluation(world, even)
+    assert np.all(np.asarray(traced.value) == -np.inf)
+    assert traced.certificate.bound == np.inf
+
+
+def test_orders_that_do_not_fit_are_not_available(double):
+    """The same values, to rounding, as with a penalty that no order is worth."""
+    transition, reward = inventory()
+    world = families.mdp.inventory(capacity=10, discount=0.9)
+    fits = np.asarray(mdp.available(world))
+    np.testing.assert_allclose(np.asarray(world.transition)[fits], transition[fits], atol=1e-15)
+    np.testing.assert_array_equal(fits, reward > -1e4)
+    np.testing.assert_allclose(np.asarray(world.reward)[fits], reward[fits], rtol=1e-12, atol=1e-12)
+    assert close(howard(world), np.asarray(reference.extended(transition, reward, 0.9)[0], float))
+
+
 @pytest.mark.parametrize("solve", DISCOUNTED.values(), ids=DISCOUNTED)
 def test_infeasible_orders_do_not_spoil_an_inventory(solve):
     transition, reward = inventory()

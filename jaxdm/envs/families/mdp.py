@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm import random
-from jaxdm.envs.mdp import MDP, checked
+from jaxdm.envs.mdp import MDP, checked, masked_reward
+from jaxdm.validation import check_distribution, check_sizes, is_concrete
 
 MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))
 """Row and column change of a grid's actions: up, down, left, right."""
@@ -215,6 +216,63 @@ def machine_replacement(
             transition=jnp.stack([keep, new], axis=1),
             reward=jnp.stack([run_pay, jnp.full(states, 1 - replacement_cost, dtype)], axis=1),
             initial=jnp.zeros(states, dtype).at[0].set(1),
+            discount=jnp.asarray(discount, dtype),
+        )
+    )
+
+
+def inventory(
+    *,
+    capacity: int,
+    demand: Any = None,
+    price: Any = 4.0,
+    order_cost: Any = 2.0,
+    fixed_cost: Any = 1.0,
+    holding_cost: Any = 0.3,
+    discount: Any = 0.9,
+    dtype: Any = None,
+) -> MDP:
+    """Stochastic inventory control: with stock s, order a units, as far as they fit: s + a <= capacity.
+
+    Then demand D comes, `min(s + a, D)` units are sold, and demand that is not met is lost:
+    `r(s,a) = price E min(s + a, D) - order_cost a - fixed_cost 1{a > 0} - holding_cost E (s + a - D)^+`. Orders that do
+    not fit are not available. The start is an empty store.
+
+    Args:
+        capacity: most units in stock; S = A = capacity + 1.
+        demand: [capacity + 1] chance of each demand; uniform when left out.
+        price: [] reward units for a unit sold.
+        order_cost: [] for a unit ordered.
+        fixed_cost: [] for an order of any size.
+        holding_cost: [] for a unit that is left over.
+        discount: [] in [0, 1].
+        dtype: float type.
+
+    Raises:
+        ValueError: capacity < 1, or a demand that is no probability distribution on 0..capacity.
+
+    Reference: Puterman 1994, section 3.2; the numbers are ours.
+    """
+    check_sizes(capacity=capacity)
+    dtype = dtype or jnp.result_type(float)
+    units = np.arange(capacity + 1)
+    chance = jnp.full(capacity + 1, 1 / (capacity + 1), dtype) if demand is None else jnp.asarray(demand, dtype)
+    if chance.shape != units.shape:
+        raise ValueError(f"demand: shape {chance.shape}; expected {units.shape}")
+    if is_concrete(chance):
+        check_distribution("demand", chance)
+    fits = units[:, None] + units <= capacity
+    level = np.where(fits, units[:, None] + units, units[:, None])
+    left = np.maximum(level[..., None] - units, 0)  # [S, A, D]
+    sold = level[..., None] - left
+    ordered = (order_cost * units + fixed_cost * (units > 0))[None]
+    paid = (price * sold - holding_cost * left) @ chance - ordered
+    moves = jax.nn.one_hot(left, capacity + 1, dtype=dtype)
+    return checked(
+        MDP(
+            transition=jnp.einsum("sadt,d->sat", moves, chance, precision=jax.lax.Precision.HIGHEST),
+            reward=masked_reward(jnp.asarray(paid, dtype), fits),
+            initial=jnp.zeros(capacity + 1, dtype).at[0].set(1),
             discount=jnp.asarray(discount, dtype),
         )
     )

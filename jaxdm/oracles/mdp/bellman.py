@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.envs.mdp import MDP, validate
+from jaxdm.envs.mdp import MDP, available, validate
 from jaxdm.types import Certificate
 from jaxdm.validation import is_concrete
 
@@ -58,12 +58,14 @@ def backup_with_errors(mdp: MDP, value: jax.Array, behind: jax.Array | float = 0
     kind, slack = jnp.finfo(mdp.reward.dtype), mdp.reward.shape[0] + 8
     ahead = mdp.discount * _ahead(mdp, value)
     unsure = slack * kind.eps * jnp.abs(value) + (1 + slack * kind.eps) * behind
-    size = slack * (kind.eps * jnp.abs(mdp.reward) + 2 * kind.tiny)
+    paid = jnp.where(available(mdp), jnp.abs(mdp.reward), 0)
+    size = slack * (kind.eps * paid + 2 * kind.tiny)
     error = size + (1 + slack * kind.eps) * mdp.discount * _ahead(mdp, unsure)
+    error = jnp.where(jnp.all(jnp.isfinite(unsure)), error, jnp.inf)
     return Backup(
         q=mdp.reward + ahead,
-        rounding=slack * kind.eps * (jnp.abs(mdp.reward) + jnp.abs(ahead)),
-        error=jnp.where(jnp.all(jnp.isfinite(unsure)), error, jnp.inf),
+        rounding=slack * kind.eps * (paid + jnp.abs(ahead)),
+        error=jnp.where(available(mdp), error, 0),
     )
 
 
@@ -88,8 +90,9 @@ def value_error(q: jax.Array, error: jax.Array) -> jax.Array:
 def greedy(q: jax.Array, rounding: jax.Array, error: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The lowest action equal to the best up to rounding, and all that cannot be told from the best.
 
-    An action equals the best where its loss is within the rounding of the two entries. It cannot be told from the best
-    where the most it may be worth reaches the least that some action must be worth.
+    An entry -inf that is known without error is no action at all: it is not available. Of the others, an action equals
+    the best where its loss is within the rounding of the two entries. It cannot be told from the best where the most it
+    may be worth reaches the least that some action must be worth.
 
     Args:
         q: [S, A].
@@ -100,9 +103,12 @@ def greedy(q: jax.Array, rounding: jax.Array, error: jax.Array) -> tuple[jax.Arr
         Policy [S] int32, and ties [S, A] bool.
     """
     loss = loss_of(q)
+    possible = (q != -jnp.inf) | (error > 0)
     of_best = jnp.take_along_axis(rounding, jnp.argmax(q, axis=-1)[:, None], axis=-1)
-    policy = jnp.argmax(loss <= rounding + of_best, axis=-1).astype(jnp.int32)
-    return policy, loss <= error + jnp.min(loss + error, axis=-1, keepdims=True)
+    good = possible & (loss <= rounding + of_best)
+    # Where all overflowed nothing is good, and the lowest action that is available is as good as any.
+    policy = jnp.argmax(jnp.where(jnp.any(good, axis=-1, keepdims=True), good, possible), axis=-1).astype(jnp.int32)
+    return policy, possible & (loss <= error + jnp.min(loss + error, axis=-1, keepdims=True))
 
 
 def discounted_bound(residual: jax.Array, factor: jax.Array) -> jax.Array:
@@ -142,7 +148,8 @@ def require_range(reward: jax.Array, steps: float | np.ndarray) -> None:
     """
     if not is_concrete(reward):
         return
-    largest = np.abs(np.asarray(reward, np.float64)).max(axis=(-2, -1))
+    paid = np.asarray(reward, np.float64)
+    largest = np.abs(np.where(paid == -np.inf, 0, paid)).max(axis=(-2, -1))
     limit = float(jnp.finfo(reward.dtype).max) / (8 * np.asarray(steps, np.float64))
     if not np.all(largest <= limit):
         raise ValueError(

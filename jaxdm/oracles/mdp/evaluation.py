@@ -1,14 +1,18 @@
 """What a given policy is worth in a finite MDP, and where it goes.
 
 Dimensions: `S` states, `A` actions, `H` steps. Guarantees as in `jaxdm.oracles.mdp.bellman`.
+
+A policy that takes an action where it is not available is refused. Where values are traced and nothing can be refused,
+it is worth -inf in every state, with the bound +inf.
 """
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxdm.envs.mdp import MDP, validate
+from jaxdm.envs.mdp import MDP, available, validate
 from jaxdm.oracles.mdp.bellman import (
     backup_with_errors,
     certificate,
@@ -19,7 +23,7 @@ from jaxdm.oracles.mdp.bellman import (
     validate_discounted,
 )
 from jaxdm.types import Certificate
-from jaxdm.validation import check_distribution, is_concrete
+from jaxdm.validation import check_distribution, is_concrete, require
 
 
 class Evaluation(NamedTuple):
@@ -41,17 +45,18 @@ def policy_evaluation(mdp: MDP, policy: jax.Array) -> Evaluation:
         Evaluation; `q` is the Q-function of the policy.
 
     Raises:
-        ValueError: discount 1, a bad MDP, or a policy of another shape.
+        ValueError: discount 1, a bad MDP, or a policy of another shape or with an action that is not available.
     """
     validate_discounted(mdp)
     probabilities = action_probabilities(policy, mdp)
+    allowed = _only_available(probabilities, mdp)
     kernel = jnp.einsum("sa,sat->st", probabilities, mdp.transition, precision=jax.lax.Precision.HIGHEST)
-    value = solve_linear(kernel, jnp.sum(probabilities * mdp.reward, axis=-1), mdp.discount)
+    value = solve_linear(kernel, _mean(probabilities, mdp.reward), mdp.discount)
     q, _, error = backup_with_errors(mdp, value)
-    residual = jnp.abs(jnp.sum(probabilities * q, axis=-1) - value)
+    residual = jnp.abs(_mean(probabilities, q) - value)
     rounding = _mixing(probabilities) * jnp.sum(probabilities * error, axis=-1)
     bound = discounted_bound(jnp.max(residual + rounding), contraction(mdp))
-    return Evaluation(value=value, q=q, certificate=certificate(jnp.max(residual), bound, 1))
+    return _refused_unless(allowed, Evaluation(value=value, q=q, certificate=certificate(jnp.max(residual), bound, 1)))
 
 
 def finite_policy_evaluation(mdp: MDP, policy: jax.Array, horizon: int) -> Evaluation:
@@ -63,7 +68,7 @@ def finite_policy_evaluation(mdp: MDP, policy: jax.Array, horizon: int) -> Evalu
         horizon: H >= 1.
 
     Raises:
-        ValueError: horizon < 1, a bad MDP, or a policy of another shape.
+        ValueError: horizon < 1, a bad MDP, or a policy of another shape or with an action that is not available.
     """
     if horizon < 1:
         raise ValueError(f"horizon: {horizon}; expected at least 1")
@@ -76,18 +81,21 @@ def finite_policy_evaluation(mdp: MDP, policy: jax.Array, horizon: int) -> Evalu
         by_step = jnp.broadcast_to(by_step, (horizon, states, actions))
     if by_step.shape != (horizon, states, actions):
         raise ValueError(f"policy: shape {policy.shape}; expected {(horizon, states)} or {(horizon, states, actions)}")
+    allowed = _only_available(by_step, mdp)
 
     def step(carry: tuple, probabilities: jax.Array) -> tuple:
         value, error = carry
         q, _, entries = backup_with_errors(mdp, value, error)
         error = _mixing(probabilities) * jnp.sum(probabilities * entries, axis=-1)
-        value = jnp.sum(probabilities * q, axis=-1)
+        value = _mean(probabilities, q)
         return (value, error), (value, q, error)
 
     zero = jnp.zeros(states, mdp.reward.dtype)
     _, (value, q, error) = jax.lax.scan(step, (zero, zero), by_step, reverse=True)
     value = jnp.concatenate([value, zero[None]])
-    return Evaluation(value=value, q=q, certificate=certificate(zero[0], jnp.max(error), horizon))
+    return _refused_unless(
+        allowed, Evaluation(value=value, q=q, certificate=certificate(zero[0], jnp.max(error), horizon))
+    )
 
 
 def reach_probabilities(mdp: MDP, policy: jax.Array, horizon: int) -> jax.Array:
@@ -131,6 +139,33 @@ def action_probabilities(policy: jax.Array, mdp: MDP) -> jax.Array:
     if is_concrete(policy):
         check_distribution("policy", policy)
     return policy.astype(mdp.reward.dtype)
+
+
+def _only_available(probabilities: jax.Array, mdp: MDP) -> jax.Array:
+    """Whether a policy [..., S, A] takes available actions alone, [] bool.
+
+    Raises:
+        ValueError: it does not, where values are concrete; names the first place.
+    """
+    allowed = (probabilities == 0) | jnp.broadcast_to(available(mdp), probabilities.shape)
+    if is_concrete(allowed):
+        require("policy", np.asarray(allowed), probabilities, "0 where the action is not available")
+    return jnp.all(allowed)
+
+
+def _refused_unless(allowed: jax.Array, found: Evaluation) -> Evaluation:
+    """The same evaluation, or -inf without a guarantee."""
+    refused = Evaluation(
+        value=jnp.full_like(found.value, -jnp.inf),
+        q=jnp.full_like(found.q, -jnp.inf),
+        certificate=found.certificate._replace(bound=jnp.full_like(found.certificate.bound, jnp.inf)),
+    )
+    return jax.tree.map(lambda x, y: jnp.where(allowed, x, y), found, refused)
+
+
+def _mean(probabilities: jax.Array, q: jax.Array) -> jax.Array:
+    """`sum_a pi(a|s) q(s,a)`, [S], in which what is never done does not count, be it worth -inf."""
+    return jnp.sum(jnp.where(probabilities > 0, probabilities * q, 0), axis=-1)
 
 
 def _mixing(probabilities: jax.Array) -> jax.Array:
