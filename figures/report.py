@@ -22,7 +22,7 @@ from figures import style
 from figures.selection import chosen, experiment, stored_results
 from figures.style import Drawn
 from jaxdm.analysis import storage
-from jaxdm.analysis.claims import VERDICTS, Claim, read_claims, write_rows
+from jaxdm.analysis.claims import HOLDS, VERDICTS, VOID, Claim, read_claims, write_rows
 from jaxdm.analysis.storage import Result
 
 SPEED_FIELDS = ("work", "ours", "peer", "peer_name", "units", "ratio")
@@ -154,6 +154,16 @@ def collect_mutations(results: Path) -> list[Row]:
     return sorted(table.values(), key=lambda row: _natural(row["id"]))
 
 
+def void(claims: Mapping[str, tuple[Claim, str | None]], mutations: list[Row]) -> dict[str, tuple[Claim, str | None]]:
+    """The claims, those void that hold only because their check accepts a wrong version of them too."""
+    accepted = {row["id"] for row in mutations if row["passed"]}
+    accepted |= {id for id, (claim, _) in claims.items() if claim.refuted is False}
+    return {
+        id: (claim._replace(verdict=VOID) if id in accepted and claim.verdict == HOLDS else claim, preset)
+        for id, (claim, preset) in claims.items()
+    }
+
+
 def collect_speed(results: Path) -> list[Row]:
     """The rows of `results/speed.json`, none where it is missing.
 
@@ -207,7 +217,7 @@ def render(
         presets=presets,
         mixed=len(set(presets.values())) > 1,
         counts={verdict: sum(claim.verdict == verdict for claim in rows) for verdict in VERDICTS},
-        unrefuted=[claim.id for claim in rows if claim.refuted is False],
+        void=[claim.id for claim in rows if claim.verdict == VOID],
         runs=runs,
         mutations=mutations,
         speed=speed,
@@ -230,7 +240,8 @@ def write_report(results: Path, preset: str | None = None) -> list[Missing]:
         ValueError: no such folder or preset, or a stored result, claim or table that is damaged.
     """
     shown = chosen(stored_results(results), preset)
-    claims, speed, mutations = collect_claims(results, shown), collect_speed(results), collect_mutations(results)
+    speed, mutations = collect_speed(results), collect_mutations(results)
+    claims = void(collect_claims(results, shown), mutations)
     with matplotlib.rc_context(style.SETTINGS):
         drawn, missing = draw_all(shown)
         missing = missing_tables(claims, speed, results) + missing

@@ -6,7 +6,8 @@ A module that states a theorem has
     WRONG                                       wrong statements by name; the first is the refutation
     curves(key, samples)                        maybe: the arrays behind the claim, for figures, their axes named
 
-A check that cannot fail proves nothing: every entry of `WRONG` is put to the same draws, and must be rejected.
+A check that cannot fail proves nothing: every entry of `WRONG` is put to the same draws, and must be rejected. Where
+one passes, whatever the check said of the claim is worth nothing, and its verdict is `VOID`.
 """
 
 import inspect
@@ -19,7 +20,7 @@ from typing import NamedTuple
 import jax
 
 from jaxdm.analysis import storage
-from jaxdm.analysis.claims import HOLDS, Claim, write_rows
+from jaxdm.analysis.claims import HOLDS, VOID, Claim, write_rows
 
 
 class Mutation(NamedTuple):
@@ -33,7 +34,7 @@ class Mutation(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """A claim, and its wrong versions; the claim's `refuted` tells of the first of them."""
+    """A claim, void if a wrong version passed, and its wrong versions; its `refuted` tells of the first of them."""
 
     claim: Claim
     mutations: list[Mutation]
@@ -59,7 +60,9 @@ def check_claim(
             found = module.check(key, form=form, **options)
             rejected = found.verdict != HOLDS
             table.append(Mutation(id=id, wrong=name, measured=found.measured, target=found.target, rejected=rejected))
-    return Checked(claim=claim._replace(id=id, refuted=table[0].rejected, command=command), mutations=table)
+    verdict = VOID if claim.verdict == HOLDS and not all(row.rejected for row in table) else claim.verdict
+    claim = claim._replace(id=id, verdict=verdict, refuted=table[0].rejected, command=command)
+    return Checked(claim=claim, mutations=table)
 
 
 def options(id: str, module: ModuleType, samples: float | None) -> dict[str, int]:

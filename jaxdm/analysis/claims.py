@@ -19,17 +19,18 @@ import numpy as np
 from jaxdm.analysis.statistics import Interval, mean_interval, paired_interval
 from jaxdm.analysis.storage import write_json
 
-HOLDS, DIFFERS, FAILS = "holds", "differs", "fails"
+HOLDS, DIFFERS, FAILS, VOID = "holds", "differs", "fails", "void"
 
 
-VERDICTS = (HOLDS, DIFFERS, FAILS)
+VERDICTS = (HOLDS, DIFFERS, FAILS, VOID)
 
 
 class Claim(NamedTuple):
     """One row of the claims table.
 
-    `verdict` is "holds", "fails" (a theorem violated) or "differs" (an empirical statement that came out otherwise
-    here). `refuted` says whether the deliberately wrong version failed, as it must. `command` runs it again.
+    `verdict` is "holds", "fails" (a theorem violated), "differs" (an empirical statement that came out otherwise
+    here) or "void" (the check accepted a wrong version of the statement as well). `refuted` says whether the
+    deliberately wrong version failed, as it must. `command` runs it again.
     """
 
     id: str

@@ -136,8 +136,9 @@ def test_claims_come_first_with_every_field_and_verdicts_as_they_are(written):
     start = page.cells.index("L2")
     row = page.cells[start : start + 9]
     interval = f"[{MINUS}0.1, 0.2]"
-    assert row == ["L2", "<L2> is so", "A & B 1999", "0.1235", interval, "<= 0.5", "holds", "refuted", row[-1]]
+    assert row == ["L2", "<L2> is so", "A & B 1999", "0.1235", interval, "<= 0.5", "void", "refuted", row[-1]]
     assert row[-1] == "python -m theory L2"
+    assert page.verdicts[start + 6] == "verdict void"
     verdicts = {page.cells[i - 6]: (page.cells[i], page.verdicts[i]) for i, v in enumerate(page.verdicts) if i >= 6}
     assert verdicts["L10"] == ("holds", "verdict holds")
     assert verdicts["E1"] == ("differs", "verdict differs")
@@ -145,15 +146,15 @@ def test_claims_come_first_with_every_field_and_verdicts_as_they_are(written):
     assert page.cells[page.cells.index("E1") + 7] == DASH
     assert page.cells[page.cells.index("N1") + 7] == "not refuted"
     assert page.cells[page.cells.index("N1") + 3] == DASH  # NaN
-    assert "Void, since their wrong version passed too: N1" in text
+    assert "Void, since a wrong version passed too: L2" in text
 
 
 def test_wrong_versions_that_passed_are_shown_apart(written):
     _, _, text = written
     page = Page(text)
-    start = page.cells.index("x 2") - 1
-    assert page.cells[start : start + 3] == ["L2", "x 2", "<x 3>"]
-    assert page.verdicts[start + 2] == "fails"
+    start = page.cells.index("x 2") - 2
+    assert page.cells[start : start + 4] == ["L2", "1 of 2", "x 2", "<x 3>"]
+    assert page.verdicts[start + 3] == "fails"
 
 
 def test_claims_are_data_in_natural_order_and_strict_json(written):

@@ -17,7 +17,7 @@ import pytest
 import tyro
 
 from jaxdm.analysis import storage
-from jaxdm.analysis.claims import FAILS, HOLDS, at_most, covers, exactly, near, read_claims
+from jaxdm.analysis.claims import FAILS, HOLDS, VOID, at_most, covers, exactly, near, read_claims
 from theory import __main__ as runner
 from theory import draws, harness
 from theory.catalogue import CLAIMS
@@ -205,19 +205,21 @@ def constant(verdict, refuted_verdict):
 
 
 @pytest.mark.parametrize(
-    ("verdict", "refuted_verdict", "code", "says"),
+    ("verdict", "refuted_verdict", "code", "says", "stored_verdict"),
     [
-        (HOLDS, FAILS, 0, "refuted"),
-        (FAILS, FAILS, 1, "fails"),
-        (HOLDS, HOLDS, 1, "NOT REFUTED"),
+        (HOLDS, FAILS, 0, "refuted", HOLDS),
+        (FAILS, FAILS, 1, "fails", FAILS),
+        (HOLDS, HOLDS, 1, "NOT REFUTED", VOID),
     ],
 )
-def test_the_exit_code_is_1_when_anything_fails(tmp_path, monkeypatch, capsys, verdict, refuted_verdict, code, says):
+def test_the_exit_code_is_1_when_anything_fails_and_a_claim_is_void_when_a_wrong_version_passes(
+    tmp_path, monkeypatch, capsys, verdict, refuted_verdict, code, says, stored_verdict
+):
     monkeypatch.setattr(runner, "CLAIMS", {"X": constant(verdict, refuted_verdict)})
     assert runner.main(runner.TheoryConfig(results=tmp_path)) == code
     assert says in capsys.readouterr().out
     (stored,) = read_claims(tmp_path / "theory" / "X.json")
-    assert (stored.id, stored.verdict) == ("X", verdict)
+    assert (stored.id, stored.verdict) == ("X", stored_verdict)
     assert stored.command == f"python -m theory X --results {tmp_path}"
     assert stored.refuted == (refuted_verdict != HOLDS)
 
