@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax.core
+import jax.dtypes
 import jax.numpy as jnp
 import numpy as np
 
@@ -183,10 +184,22 @@ def real_array(
     if not is_concrete(numbers):
         return jnp.asarray(numbers, dtype)
     require(name, np.isfinite(numbers) if finite else ~np.isnan(numbers), numbers, "finite numbers")
+    numbers = np.asarray(numbers)
     with np.errstate(over="ignore"):
-        stored = jnp.asarray(value if isinstance(value, jax.Array) else numbers.astype(dtype), dtype)
+        stored = numbers.astype(jax.dtypes.canonicalize_dtype(dtype), copy=False)
     require(name, np.isfinite(stored) | ~np.isfinite(numbers), numbers, f"numbers that {stored.dtype} can hold")
-    return stored
+    return jnp.asarray(value if isinstance(value, jax.Array) else stored, dtype)
+
+
+def float_array(name: str, value: Any, axes: str | None = None, **sizes: int) -> jax.Array:
+    """`real_array` in the float type that the array has; in that of jax where it has none.
+
+    Raises:
+        InvalidInput: as `real_array`.
+    """
+    dtype = getattr(value, "dtype", None)
+    own = dtype is not None and jnp.issubdtype(dtype, np.floating)
+    return real_array(name, value, axes, jax.dtypes.canonicalize_dtype(dtype) if own else None, True, **sizes)
 
 
 def integer_array(

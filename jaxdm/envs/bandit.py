@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdm import validation
 from jaxdm.random import normal, uniform
 from jaxdm.types import Env, Predrawn
-from jaxdm.validation import is_concrete
+from jaxdm.validation import InvalidInput, check_shape, is_concrete, require
 
 ENDLESS = np.iinfo(np.int32).max
 """The horizon of a bandit that is never truncated."""
@@ -45,7 +46,7 @@ def make(mean: Any, deviation: Any = None, available: Any = None, horizon: Any =
         deviation: [] or [K] of Gaussian rewards; left out, the rewards are Bernoulli, so means lie in [0, 1].
         available: [K] bool; all arms when left out.
         horizon: [] rounds of an episode; endless when left out.
-        dtype: float type; that of jax when left out.
+        dtype: float32 or float64; that of jax when left out.
 
     Returns:
         The bandit.
@@ -53,16 +54,16 @@ def make(mean: Any, deviation: Any = None, available: Any = None, horizon: Any =
     Raises:
         ValueError: as `validate`.
     """
-    mean = jnp.asarray(mean, dtype or jnp.result_type(float))
+    mean = validation.real_array("mean", mean, "K or M K", dtype)
     mean = mean[None] if mean.ndim == 1 else mean
-    if mean.ndim != 2 or 0 in mean.shape:
-        raise ValueError(f"mean: shape {mean.shape}; expected [K] or [M, K] with K, M >= 1")
     arms = mean.shape[-1]
+    spread = validation.real_array("deviation", 0 if deviation is None else deviation, " or K", mean.dtype, K=arms)
+    allowed = np.ones(arms, bool) if available is None else available
     bandit = Bandit(
         mean=mean,
-        deviation=jnp.broadcast_to(jnp.asarray(0 if deviation is None else deviation, mean.dtype), (arms,)),
-        available=jnp.ones(arms, bool) if available is None else jnp.asarray(available, bool),
-        horizon=jnp.asarray(ENDLESS if horizon is None else horizon, jnp.int32),
+        deviation=jnp.broadcast_to(spread, (arms,)),
+        available=validation.boolean_array("available", allowed, "K", K=arms),
+        horizon=validation.integer_array("horizon", ENDLESS if horizon is None else horizon, "", at_least=1),
     )
     validate(bandit, bernoulli=deviation is None)
     return bandit
@@ -79,23 +80,20 @@ def validate(bandit: Bandit, *, bernoulli: bool) -> None:
         ValueError: names the field, the value found and what was expected: wrong shapes, means that are not finite or
             no chances, a negative deviation, no available arm, a horizon below 1.
     """
+    check_shape("mean", bandit.mean, "M K")
     arms = bandit.mean.shape[-1]
-    for name, expected in {"deviation": (arms,), "available": (arms,), "horizon": ()}.items():
-        if getattr(bandit, name).shape != expected:
-            raise ValueError(f"{name}: shape {getattr(bandit, name).shape}; expected {expected}")
+    for name, axes in {"deviation": "K", "available": "K", "horizon": ""}.items():
+        check_shape(name, getattr(bandit, name), axes, K=arms)
     if not is_concrete(bandit):
         return
     mean, deviation = np.asarray(bandit.mean), np.asarray(bandit.deviation)
-    if not np.all(np.isfinite(mean)):
-        raise ValueError(f"mean: {mean[~np.isfinite(mean)][0]}; expected finite numbers")
-    if bernoulli and not (mean.min() >= 0 and mean.max() <= 1):
-        raise ValueError(f"mean: in [{mean.min():.8g}, {mean.max():.8g}]; expected in [0, 1], as rewards are Bernoulli")
-    if not (np.all(np.isfinite(deviation)) and deviation.min() >= 0):
-        raise ValueError(f"deviation: {deviation}; expected finite numbers >= 0")
+    require("mean", np.isfinite(mean), mean, "finite numbers")
+    if bernoulli:
+        require("mean", (mean >= 0) & (mean <= 1), mean, "chances in [0, 1], as rewards are Bernoulli")
+    require("deviation", (deviation >= 0) & np.isfinite(deviation), deviation, "finite numbers >= 0")
     if not np.any(bandit.available):
-        raise ValueError(f"available: {np.asarray(bandit.available)}; expected at least one arm")
-    if not bandit.horizon >= 1:
-        raise ValueError(f"horizon: {bandit.horizon}; expected at least 1")
+        raise InvalidInput(f"available: {np.asarray(bandit.available)}; expected at least one arm")
+    require("horizon", np.asarray(bandit.horizon) >= 1, bandit.horizon, "at least 1")
 
 
 def means_at(bandit: Bandit, time: jax.Array) -> jax.Array:
@@ -103,8 +101,41 @@ def means_at(bandit: Bandit, time: jax.Array) -> jax.Array:
     return bandit.mean[jnp.minimum(time, bandit.mean.shape[0] - 1)]
 
 
+def may_play(bandit: Bandit, action: jax.Array) -> jax.Array:
+    """Whether `action` [...] is an available arm, [...] bool."""
+    shape = (*action.shape, bandit.available.shape[0])
+    chosen = jax.lax.broadcasted_iota(jnp.int32, shape, action.ndim) == action[..., None]
+    return jnp.any(chosen & jnp.broadcast_to(bandit.available, shape), axis=-1)
+
+
+def best_available(score: jax.Array, available: jax.Array) -> jax.Array:
+    """The available arm of highest score, the lowest index of ties, [] int32.
+
+    Where no arm is available, or an available one's score is NaN, there is none: it is -1, which no world takes for
+    an arm, so that the fault is seen in the rewards.
+
+    Args:
+        score: [K].
+        available: [K] bool.
+
+    Raises:
+        ValueError: there is none, and the arguments are not traced.
+    """
+    if is_concrete(score, available):
+        if not np.any(available):
+            raise InvalidInput(f"available: {np.asarray(available)}; expected at least one arm")
+        require("score", ~(np.isnan(score) & available), score, "a number for each available arm")
+    score = score.astype(jnp.promote_types(score.dtype, jnp.float32))
+    # An arm that may not be played needs less than any score of one that may, and that may be infinite.
+    masked = jnp.where(available, jnp.maximum(score, jnp.finfo(score.dtype).min), -jnp.inf)
+    action = jnp.argmax(masked)
+    return jnp.where(masked[action] > -jnp.inf, action, -1).astype(jnp.int32)
+
+
 def bernoulli() -> Env:
     """Rewards 1 with chance `mean`, else 0; the observation is `available` [K], actions are int32 arms.
+
+    An arm that is not available, or none, pays NaN: a player that chooses it is at fault.
 
     Returns:
         An `Env` whose params are a `Bandit`; the noise of a step is a uniform number.
@@ -135,6 +166,7 @@ def _env(numbers: Callable[..., jax.Array], reward: Callable[..., jax.Array]) ->
         mean = means_at(params, state.time)[action]
         paid = reward(noise, mean, params.deviation[action])
         time = state.time + 1
+        paid = jnp.where(may_play(params, action), paid, jnp.nan)
         return params.available, BanditState(time=time), paid, jnp.bool_(False), time >= params.horizon, {}
 
     def draw(key: jax.Array, length: int) -> jax.Array:

@@ -5,16 +5,15 @@ distribution over arms; the learner then sees the whole loss vector and pays its
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
+from jaxdm import validation
 from jaxdm.rollout import noise_entry
 from jaxdm.types import Agent, Env, Transition, Tree
-from jaxdm.validation import is_concrete
 
 Response = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 """`(planned loss [d], sum of losses so far [d], decision [d]) -> loss [d]`: what an adversary does with its plan."""
@@ -80,9 +79,9 @@ def orthogonal(loss: jax.Array, total: jax.Array, action: jax.Array) -> jax.Arra
     # What is left of a loss along the sum is rounding; of the axis farthest from the sum it is not, but for d = 1.
     axis = jax.nn.one_hot(jnp.argmin(jnp.abs(total)), loss.shape[0], dtype=loss.dtype)
     spare = axis - total * (jnp.dot(axis, total) / jnp.where(square > 0, square, 1))
-    wanted = jnp.linalg.norm(loss)
-    direction = jnp.where(jnp.linalg.norm(residual) > wanted / 10, residual, spare)
-    length = jnp.linalg.norm(direction)
+    wanted = _length(loss)
+    direction = jnp.where(_length(residual) > wanted / 10, residual, spare)
+    length = _length(direction)
     return jnp.where(length > 0, wanted * direction / jnp.where(length > 0, length, 1), 0)
 
 
@@ -91,8 +90,14 @@ def against_ball(loss: jax.Array, total: jax.Array, action: jax.Array) -> jax.Ar
 
     At the decision zero the planned loss stands.
     """
-    length = jnp.linalg.norm(action)
-    return jnp.where(length > 0, jnp.linalg.norm(loss) * action / jnp.where(length > 0, length, 1), loss)
+    length = _length(action)
+    return jnp.where(length > 0, _length(loss) * action / jnp.where(length > 0, length, 1), loss)
+
+
+def _length(point: jax.Array) -> jax.Array:
+    """The norm, with gradient zero at zero, where `jnp.linalg.norm` has NaN."""
+    square = jnp.sum(point**2)
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
 
 
 def against_simplex(loss: jax.Array, total: jax.Array, action: jax.Array) -> jax.Array:
@@ -113,8 +118,7 @@ def env(respond: Response = oblivious) -> Env:
     """
 
     def reset(key: jax.Array, params: jax.Array) -> tuple[jax.Array, OnlineState]:
-        validate(params)
-        zeros = jnp.zeros_like(params[0])
+        zeros = jnp.zeros_like(checked(params)[0])
         return zeros, OnlineState(total=zeros, time=jnp.int32(0))
 
     def step(key: jax.Array, state: OnlineState, action: jax.Array, params: jax.Array) -> tuple:
@@ -142,9 +146,9 @@ def play(key: jax.Array, losses: jax.Array, agent: Agent, agent_params: Tree) ->
         [T, d]; row t is decided before loss t is seen.
 
     Raises:
-        ValueError: bad losses (see `validate`).
+        ValueError: bad losses (see `checked`).
     """
-    validate(losses)
+    losses = checked(losses)
     _, _, key_init, key_agent = jax.random.split(key, 4)
     memory = agent.init(key_init, agent_params)
     player, off = noise_entry(agent.act, agent.predrawn), jnp.bool_(False)
@@ -167,13 +171,10 @@ def play(key: jax.Array, losses: jax.Array, agent: Agent, agent_params: Tree) ->
     return jax.lax.scan(step, (jnp.zeros_like(losses[0]), memory), (noise, losses))[1]
 
 
-def validate(losses: jax.Array) -> None:
-    """Check a sequence of losses: its shape always, its values only where they are not traced.
+def checked(losses: Any) -> jax.Array:
+    """A sequence of losses as an array [T, d]: its shape is checked always, its values only where they are not traced.
 
     Raises:
         ValueError: not [T, d] with T, d >= 1, or a number that is not finite.
     """
-    if losses.ndim != 2 or 0 in losses.shape:
-        raise ValueError(f"losses: shape {losses.shape}; expected [T, d] with T, d >= 1")
-    if is_concrete(losses) and not np.all(np.isfinite(losses)):
-        raise ValueError(f"losses: {np.asarray(losses)[~np.isfinite(losses)][0]}; expected finite numbers")
+    return validation.float_array("losses", losses, "T d")

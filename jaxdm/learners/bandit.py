@@ -3,6 +3,7 @@
 Dimensions: `K` arms, `T` rounds, `W` rounds of the longest window. The observation is `available` [K], as in
 `jaxdm.envs.bandit`; rewards are scaled so that those in [0, 1] fit the theory. Arms tie to the lowest index.
 All rates are data: numbers or arrays without shape, so that one compiled program serves a grid of them.
+A reward that is NaN, or outside [0, 1] where a player says that it needs such rewards, makes all later actions -1.
 """
 
 from collections.abc import Callable
@@ -11,8 +12,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxdm import validation
+from jaxdm.envs.bandit import best_available
 from jaxdm.random import uniform
 from jaxdm.types import Agent, Predrawn, Transition
+from jaxdm.validation import positive_integer
 
 Scalar = jax.Array | float
 
@@ -87,7 +91,8 @@ class EliminationMemory(NamedTuple):
 def ucb(arms: int) -> Agent:
     """Optimism: `argmax_a mean_a + sqrt(exploration ln(sum n) / n_a)`, untried arms first; params are a `UCB`.
 
-    With discount g, `n_a = sum_{s<t} g^{t-1-s} 1{a_s = a}`, and rewards are discounted alike: discounted UCB.
+    With discount g, `n_a = sum_{s<t} g^{t-1-s} 1{a_s = a}`, and rewards are discounted alike: discounted UCB. An arm
+    that was tried stays so: its `n_a` does not fall below the square root of the smallest float.
 
     Args:
         arms: K.
@@ -99,12 +104,16 @@ def ucb(arms: int) -> Agent:
 
     def observe(memory: ArmStatistics, transition: Transition, params: UCBParams) -> ArmStatistics:
         gained = _play(memory, transition)
-        return ArmStatistics(
-            plays=params.discount * memory.plays + gained.plays,
-            total=params.discount * memory.total + gained.total,
-        )
+        floor = jnp.finfo(memory.plays.dtype).tiny ** 0.5
+        sinks = (memory.plays > 0) & (params.discount * memory.plays < floor)
+        kept = jnp.where(sinks, floor / jnp.where(sinks, memory.plays, 1), params.discount)
+        return ArmStatistics(plays=kept * memory.plays + gained.plays, total=kept * memory.total + gained.total)
 
-    return _index_player(arms, lambda statistics, params: ucb_index(statistics, params.exploration), observe)
+    def check(params: UCBParams) -> None:
+        validation.nonnegative_number("exploration", params.exploration)
+        validation.number("discount", params.discount, lambda x: 0 < x <= 1, "a number in (0, 1]")
+
+    return _index_player(arms, lambda statistics, params: ucb_index(statistics, params.exploration), observe, check)
 
 
 def sliding_window_ucb(arms: int, longest: int) -> Agent:
@@ -117,7 +126,12 @@ def sliding_window_ucb(arms: int, longest: int) -> Agent:
     Reference: Garivier, Moulines 2011 (SW-UCB).
     """
 
+    positive_integer("arms", arms)
+    positive_integer("longest", longest)
+
     def init(key: jax.Array, params: WindowParams) -> WindowMemory:
+        validation.nonnegative_number("exploration", params.exploration)
+        validation.number_in("window", params.window, 1, longest)
         statistics = empty_statistics(arms, params)
         ring = jnp.zeros(longest, statistics.total.dtype)
         return WindowMemory(statistics=statistics, arms=ring.astype(jnp.int32), rewards=ring, time=jnp.int32(0))
@@ -160,7 +174,13 @@ def kl_ucb(arms: int) -> Agent:
         mean = statistics.total / jnp.maximum(statistics.plays, 1)
         return jnp.where(statistics.plays > 0, kl_upper(mean, level / jnp.maximum(statistics.plays, 1)), jnp.inf)
 
-    return _index_player(arms, index, add_play)
+    def observe(memory: ArmStatistics, transition: Transition, params: KLUCBParams) -> ArmStatistics:
+        return add_play(memory, transition._replace(reward=unit_reward(transition.reward)), params)
+
+    def check(params: KLUCBParams) -> None:
+        validation.nonnegative_number("patience", params.patience)
+
+    return _index_player(arms, index, observe, check)
 
 
 def epsilon_greedy(arms: int) -> Agent:
@@ -172,6 +192,13 @@ def epsilon_greedy(arms: int) -> Agent:
     Reference: Auer, Cesa-Bianchi, Fischer 2002, figure 3 (scale `c K / d^2`).
     """
 
+    positive_integer("arms", arms)
+
+    def init(key: jax.Array, params: EpsilonGreedyParams) -> ArmStatistics:
+        validation.probability("floor", params.floor)
+        validation.nonnegative_number("scale", params.scale)
+        return empty_statistics(arms, params)
+
     def act(
         noise: ExplorationNoise, memory: ArmStatistics, observation: jax.Array, params: EpsilonGreedyParams
     ) -> tuple:
@@ -179,26 +206,23 @@ def epsilon_greedy(arms: int) -> Agent:
         mean = jnp.where(memory.plays > 0, memory.total / jnp.maximum(memory.plays, 1), jnp.inf)
         order = jnp.cumsum(observation) - 1
         anyone = jnp.argmax(observation & (order == jnp.floor(noise.arm * jnp.sum(observation))))
-        return jnp.where(noise.explore < rate, anyone, best_available(mean, observation)).astype(jnp.int32), memory
+        best = best_available(mean, observation)
+        return jnp.where((noise.explore < rate) & (best >= 0), anyone, best).astype(jnp.int32), memory
 
     def draw(key: jax.Array, length: int) -> ExplorationNoise:
         both = uniform(key, (length, 2))
         return ExplorationNoise(explore=both[:, 0], arm=both[:, 1])
 
     predrawn = Predrawn(draw=draw, apply=act)
-    return Agent(
-        init=lambda key, params: empty_statistics(arms, params),
-        act=predrawn.keyed,
-        observe=add_play,
-        predrawn=predrawn,
-    )
+    return Agent(init=init, act=predrawn.keyed, observe=add_play, predrawn=predrawn)
 
 
 def successive_elimination(arms: int) -> Agent:
     """Play the arms still in play in turn; drop those that are surely worse. Params are an `Elimination`.
 
-    An arm goes when `mean_a + r(n_a) < max_b mean_b - r(n_b)`, `r(n) = sqrt(ln(4 K n^2 / failure) / (2 n))`:
-    by Hoeffding and a union bound over arms and n, all means are within r for ever with chance `1 - failure`.
+    An arm goes when `mean_a + r(n_a) < max_b mean_b - r(n_b)` over the arms b in play, so that one always stays, with
+    `r(n) = sqrt(ln(4 K n^2 / failure) / (2 n))`: by Hoeffding and a union bound over arms and n, all means are within
+    r for ever with chance `1 - failure`. Where no arm in play is available, the available ones are played in turn.
 
     Args:
         arms: K.
@@ -207,18 +231,26 @@ def successive_elimination(arms: int) -> Agent:
         radius is ours.
     """
 
+    positive_integer("arms", arms)
+
     def init(key: jax.Array, params: EliminationParams) -> EliminationMemory:
+        validation.number("failure", params.failure, lambda x: 0 < x < 1, "a number in (0, 1)")
         return EliminationMemory(statistics=empty_statistics(arms, params), active=jnp.ones(arms, bool))
 
     def act(key: jax.Array, memory: EliminationMemory, observation: jax.Array, params: EliminationParams) -> tuple:
-        return best_available(-memory.statistics.plays, observation & memory.active), memory
+        playable = observation & memory.active
+        playable = jnp.where(jnp.any(playable), playable, observation)
+        # A total that is NaN makes its arm's score so: plays alone would hide it.
+        return best_available(0 * memory.statistics.total - memory.statistics.plays, playable), memory
 
     def observe(memory: EliminationMemory, transition: Transition, params: EliminationParams) -> EliminationMemory:
         statistics = add_play(memory.statistics, transition, params)
         plays = jnp.maximum(statistics.plays, 1)
         radius = jnp.sqrt(jnp.log(4 * arms * plays**2 / params.failure) / (2 * plays))
         radius = jnp.where(statistics.plays > 0, radius, jnp.inf)
-        active = memory.active & (statistics.total / plays + radius >= jnp.max(statistics.total / plays - radius))
+        mean = statistics.total / plays
+        bar = jnp.max(jnp.where(memory.active, mean - radius, -jnp.inf))
+        active = memory.active & ~(mean + radius < bar)
         return EliminationMemory(statistics=statistics, active=active)
 
     return Agent(init=init, act=act, observe=observe)
@@ -260,10 +292,9 @@ def kl_upper(mean: jax.Array, level: jax.Array) -> jax.Array:
     return jax.lax.fori_loop(0, NEWTON_STEPS, step, start)
 
 
-def best_available(score: jax.Array, available: jax.Array) -> jax.Array:
-    """The available arm of highest score, the lowest index of ties, [] int32."""
-    # Untried arms may score +inf, so an arm that may not be played needs less than any score of one that may.
-    return jnp.argmax(jnp.where(available, score, -jnp.inf)).astype(jnp.int32)
+def unit_reward(reward: jax.Array) -> jax.Array:
+    """The reward, or NaN where it is outside [0, 1], which the player cannot use."""
+    return jnp.where((reward >= 0) & (reward <= 1), reward, jnp.nan)
 
 
 def float_type(params: Any) -> Any:
@@ -289,9 +320,18 @@ def _play(memory: ArmStatistics, transition: Transition) -> ArmStatistics:
 
 
 def _index_player(
-    arms: int, index: Callable[[ArmStatistics, Any], jax.Array], observe: Callable[..., ArmStatistics]
+    arms: int,
+    index: Callable[[ArmStatistics, Any], jax.Array],
+    observe: Callable[..., ArmStatistics],
+    check: Callable[[Any], None],
 ) -> Agent:
+    positive_integer("arms", arms)
+
+    def init(key: jax.Array, params: Any) -> ArmStatistics:
+        check(params)
+        return empty_statistics(arms, params)
+
     def act(key: jax.Array, memory: ArmStatistics, observation: jax.Array, params: Any) -> tuple:
         return best_available(index(memory, params), observation), memory
 
-    return Agent(init=lambda key, params: empty_statistics(arms, params), act=act, observe=observe)
+    return Agent(init=init, act=act, observe=observe)

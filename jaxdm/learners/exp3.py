@@ -8,7 +8,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm.learners.bandit import Scalar, empty_statistics
+from jaxdm import validation
+from jaxdm.learners.bandit import Scalar, empty_statistics, unit_reward
 from jaxdm.random import inverse_cdf, sample_index
 from jaxdm.rollout import uniform_noise
 from jaxdm.types import Agent, Predrawn, Transition
@@ -31,7 +32,8 @@ class Exp3Memory(NamedTuple):
 def exp3(arms: int) -> Agent:
     """`p = (1 - gamma) w / sum w + gamma / K`, `w_a <- w_a exp(gamma x_a / (p_a K)) + e alpha / K sum w`.
 
-    The exponential is 1 for arms not played. Params are an `Exp3`; K counts the available arms.
+    The exponential is 1 for arms not played. Params are an `Exp3`; K counts the available arms. Where weights are NaN,
+    as after a reward outside [0, 1], or no arm is available, the action is -1.
 
     Args:
         arms: K.
@@ -40,13 +42,18 @@ def exp3(arms: int) -> Agent:
         and 4 (Exp3.S).
     """
 
+    validation.positive_integer("arms", arms)
+
     def init(key: jax.Array, params: Exp3Params) -> Exp3Memory:
+        validation.number("exploration", params.exploration, lambda x: 0 < x <= 1, "a number in (0, 1]")
+        validation.nonnegative_number("sharing", params.sharing)
         zero = empty_statistics(arms, params).plays
         return Exp3Memory(log_weight=zero, probabilities=zero)
 
     def act(uniform: jax.Array, memory: Exp3Memory, observation: jax.Array, params: Exp3Params) -> tuple:
         probabilities = exp3_probabilities(memory.log_weight, observation, params.exploration)
         action = sample_index(inverse_cdf(probabilities), uniform)
+        action = jnp.where(jnp.sum(probabilities) > 0, action, -1)
         return action, Exp3Memory(log_weight=memory.log_weight, probabilities=probabilities)
 
     def observe(memory: Exp3Memory, transition: Transition, params: Exp3Params) -> Exp3Memory:
@@ -55,7 +62,7 @@ def exp3(arms: int) -> Agent:
         count = jnp.sum(available, dtype=memory.probabilities.dtype)
         estimate = (
             chosen
-            * transition.reward.astype(memory.probabilities.dtype)
+            * unit_reward(transition.reward).astype(memory.probabilities.dtype)
             / jnp.where(chosen > 0, memory.probabilities, 1)
         )
         masked = jnp.where(available, memory.log_weight, -jnp.inf)

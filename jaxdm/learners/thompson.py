@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.learners.bandit import ArmStatistics, Scalar, add_play, best_available, empty_statistics, float_type
+from jaxdm import validation
+from jaxdm.envs.bandit import best_available
+from jaxdm.learners.bandit import ArmStatistics, Scalar, add_play, empty_statistics, float_type, unit_reward
 from jaxdm.learners.gamma import SMALLEST_SHAPE, log_gamma
 from jaxdm.random import normal
 from jaxdm.types import Agent, Transition
-from jaxdm.validation import is_concrete
 
 LANES = 8
 """A CPU computes this many numbers at once; loops over an axis that is no multiple of it are several times slower."""
@@ -44,7 +45,7 @@ def beta_thompson(arms: int) -> Agent:
     """`argmax_a X_a`, `X_a ~ Beta(successes + wins_a, failures + losses_a)`; params are a `BetaPrior`.
 
     What is compared is `ln(X / (1 - X))`, a difference of log-gamma variates (`jaxdm.random` says how exact).
-    A reward between 0 and 1 counts as that share of a success.
+    A reward between 0 and 1 counts as that share of a success; after any other all actions are -1.
 
     Args:
         arms: K.
@@ -54,6 +55,7 @@ def beta_thompson(arms: int) -> Agent:
 
     Reference: Thompson, On the likelihood that one unknown probability exceeds another, 1933.
     """
+    validation.positive_integer("arms", arms)
     lanes = -(-2 * arms // LANES) * LANES
     contrast = np.eye(lanes, arms, dtype=np.float32) - np.eye(lanes, arms, -arms, dtype=np.float32)
     arm_of, is_success = np.arange(lanes) % arms, np.arange(lanes) < arms
@@ -61,8 +63,8 @@ def beta_thompson(arms: int) -> Agent:
 
     def init(key: jax.Array, params: BetaPrior) -> BetaMemory:
         for name, count in params._asdict().items():
-            if is_concrete(count) and not np.all(np.asarray(count) >= SMALLEST_SHAPE):
-                raise ValueError(f"{name}: {count}; expected at least {SMALLEST_SHAPE}")
+            wanted = f"a finite number, at least {SMALLEST_SHAPE}"
+            validation.number(name, count, lambda x: SMALLEST_SHAPE <= x < np.inf, wanted)
         prior = jnp.where(is_success, params.successes, params.failures)
         return BetaMemory(shapes=jnp.where(is_shape, prior, 1).astype(float_type(params)))
 
@@ -73,7 +75,7 @@ def beta_thompson(arms: int) -> Agent:
         return best_available(logit, observation), memory
 
     def observe(memory: BetaMemory, transition: Transition, params: BetaPrior) -> BetaMemory:
-        reward = transition.reward.astype(memory.shapes.dtype)
+        reward = unit_reward(transition.reward).astype(memory.shapes.dtype)
         gain = jnp.where(is_success, reward, 1 - reward)
         return BetaMemory(shapes=memory.shapes + jnp.where(is_shape & (arm_of == transition.action), gain, 0))
 
@@ -83,21 +85,32 @@ def beta_thompson(arms: int) -> Agent:
 def normal_thompson(arms: int) -> Agent:
     """`argmax_a X_a`, `X_a ~ N(m_a, 1 / w_a)` with `w_a = 1/deviation^2 + n_a/noise^2`; params are a `NormalPrior`.
 
-    `m_a = (mean / deviation^2 + total_a / noise^2) / w_a`.
+    `m_a = (mean / deviation^2 + total_a / noise^2) / w_a`. Without noise one play tells an arm's mean.
 
     Args:
         arms: K.
 
+    Raises:
+        ValueError: when it starts, a mean that is not finite, a deviation that is not positive, or negative noise.
+
     Reference: Russo, Van Roy, Kazerouni, Osband, Wen, A tutorial on Thompson sampling, 2018, section 4.
     """
 
-    def act(key: jax.Array, memory: ArmStatistics, observation: jax.Array, params: NormalPrior) -> tuple:
-        weight = 1 / params.deviation**2 + memory.plays / params.noise**2
-        centre = (params.mean / params.deviation**2 + memory.total / params.noise**2) / weight
-        sample = centre + normal(key, (arms,)).astype(weight.dtype) * jax.lax.rsqrt(weight)
-        return best_available(sample, observation), memory
+    validation.positive_integer("arms", arms)
 
-    def init(key, params):
+    def act(key: jax.Array, memory: ArmStatistics, observation: jax.Array, params: NormalPrior) -> tuple:
+        prior = (params.noise / params.deviation) ** 2  # in plays, so that no noise is as good as any
+        weight = prior + memory.plays
+        known = weight > 0
+        weight = jnp.where(known, weight, 1)
+        centre = jnp.where(known, (prior * params.mean + memory.total) / weight, params.mean)
+        spread = jnp.where(known, params.noise * jax.lax.rsqrt(weight), params.deviation)
+        return best_available(centre + normal(key, (arms,)).astype(weight.dtype) * spread, observation), memory
+
+    def init(key: jax.Array, params: NormalPrior) -> ArmStatistics:
+        validation.number("mean", params.mean, np.isfinite, "a finite number")
+        validation.positive_number("deviation", params.deviation)
+        validation.nonnegative_number("noise", params.noise)
         return empty_statistics(arms, params)
 
     return Agent(init=init, act=act, observe=add_play)

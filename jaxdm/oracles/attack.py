@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxdm import validation
 from jaxdm.envs import families, online
-from jaxdm.envs.online import BALL, SIMPLEX, DecisionSet, Response, validate
+from jaxdm.envs.online import BALL, SIMPLEX, DecisionSet, Response, checked
 
 
 class Attack(NamedTuple):
@@ -39,13 +40,13 @@ def ascend(
         rate: [] first step length of Adam, which falls to zero along a cosine.
 
     Raises:
-        ValueError: steps < 0, or a bad start (see `jaxdm.envs.online.validate`).
+        ValueError: steps < 0, a rate that is not positive, or a bad start (see `jaxdm.envs.online.checked`).
 
     Reference: Kingma, Ba, Adam, ICLR 2015; the attack is ours.
     """
-    if steps < 0:
-        raise ValueError(f"steps: {steps}; expected at least 0")
-    validate(start)
+    steps = validation.integer("steps", steps, 0)
+    validation.positive_number("rate", rate)
+    start = checked(start)
     adam = optax.adam(optax.cosine_decay_schedule(rate, max(steps, 1)))
     valued = jax.value_and_grad(objective)
     start = project(start)

@@ -3,16 +3,16 @@
 Dimensions: `K` arms, `T` rounds, `N` plays of one arm. Beliefs are Beta distributions of Bernoulli arms.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.envs.bandit import Bandit, means_at
+from jaxdm import validation
+from jaxdm.envs.bandit import Bandit, best_available, may_play, means_at
 from jaxdm.types import Agent, Certificate, Transition
-from jaxdm.validation import is_concrete
+from jaxdm.validation import InvalidInput, is_concrete, require
 
 LARGEST_TABLE = 4_000_000
 """Beliefs beyond which `bayes_plan` refuses."""
@@ -34,7 +34,7 @@ class BayesPlan(NamedTuple):
 
 
 class BayesMemory(NamedTuple):
-    """Successes and failures so far."""
+    """Successes and failures so far; -1 for all once a reward was neither 0 nor 1."""
 
     counts: jax.Array  # [K, 2] int32
 
@@ -47,11 +47,19 @@ def pseudo_regret(bandit: Bandit, actions: jax.Array) -> jax.Array:
         actions: [T] arms.
 
     Returns:
-        [T] reward units.
+        [T] reward units; NaN from the first action on that is no available arm.
+
+    Raises:
+        ValueError: another shape, or, where nothing is traced, an action that is no available arm.
     """
+    actions = validation.integer_array("actions", actions, "T", at_least=-1)
+    allowed = may_play(bandit, actions)
+    if is_concrete(bandit, actions):
+        require("actions", allowed, actions, "available arms")
     means = means_at(bandit, jnp.arange(actions.shape[0]))
     best = jnp.max(jnp.where(bandit.available, means, -jnp.inf), axis=-1)
-    return jnp.cumsum(best - jnp.take_along_axis(means, actions[:, None], axis=-1)[:, 0])
+    gained = jnp.take_along_axis(means, actions[:, None], axis=-1)[:, 0]
+    return jnp.cumsum(jnp.where(allowed, best - gained, jnp.nan))
 
 
 def gittins_index(successes: Any, failures: Any, discount: Any, plays: int = 300) -> Gittins:
@@ -71,14 +79,15 @@ def gittins_index(successes: Any, failures: Any, discount: Any, plays: int = 300
         Gittins; the bound covers truncation, bisection and rounding.
 
     Raises:
-        ValueError: a parameter that is not positive, or a discount outside [0, 1).
+        ValueError: a parameter that is not positive, a discount outside [0, 1), or plays < 1.
 
     Reference: Gittins, Bandit processes and dynamic allocation indices, 1979; tables in Gittins, Glazebrook, Weber,
         Multi-armed Bandit Allocation Indices, 2011, chapter 8.
     """
-    _require("successes", successes, lambda x: x > 0, "a positive number")
-    _require("failures", failures, lambda x: x > 0, "a positive number")
-    _require("discount", discount, lambda x: (x >= 0) & (x < 1), "a number in [0, 1)")
+    validation.positive_number("successes", successes)
+    validation.positive_number("failures", failures)
+    validation.number("discount", discount, lambda x: 0 <= x < 1, "a number in [0, 1)")
+    plays = validation.positive_integer("plays", plays)
     dtype = jnp.result_type(successes, failures, discount, 0.0)
     a, b, discount = (jnp.asarray(x, dtype) for x in (successes, failures, discount))
     wins = jnp.arange(plays + 1, dtype=discount.dtype)
@@ -114,33 +123,37 @@ def gittins_index(successes: Any, failures: Any, discount: Any, plays: int = 300
     )
 
 
-def _require(name: str, value: Any, good: Callable[[np.ndarray], Any], expected: str) -> None:
-    if is_concrete(value) and not np.all(good(np.asarray(value))):
-        raise ValueError(f"{name}: {value}; expected {expected}")
-
-
-def bayes_plan(prior: jax.Array, horizon: int, discount: Any = 1.0) -> BayesPlan:
+def bayes_plan(prior: Any, horizon: int, discount: Any = 1.0, available: Any = None) -> BayesPlan:
     """Play that earns most under the prior: `V(x) = max_a p_a (1 + g V(x + win_a)) + (1 - p_a) g V(x + loss_a)`.
 
     Args:
         prior: [K, 2] positive pseudo-counts of success and failure.
         horizon: T >= 1.
         discount: [] g in [0, 1].
+        available: [K] bool, the arms that may be played; all when left out.
 
     Returns:
         BayesPlan; the expected reward of T rounds is `value[0, ..., 0]`.
 
     Raises:
-        ValueError: a prior of another shape or not positive, horizon < 1, or more than `LARGEST_TABLE` beliefs.
+        ValueError: a prior of another shape or not positive, horizon < 1, more than `LARGEST_TABLE` beliefs, a discount
+            outside [0, 1], or no available arm.
 
     Reference: Bellman, A problem in the sequential design of experiments, 1956.
     """
-    if prior.ndim != 2 or prior.shape[-1] != 2 or (is_concrete(prior) and not bool(jnp.all(prior > 0))):
-        raise ValueError(f"prior: shape {prior.shape}, values {prior}; expected [K, 2] positive numbers")
+    prior = validation.float_array("prior", prior, "K outcomes", outcomes=2)
+    if is_concrete(prior):
+        require("prior", prior > 0, prior, "positive numbers")
+    horizon = validation.positive_integer("horizon", horizon)
+    validation.probability("discount", discount)
     arms = prior.shape[0]
+    allowed = jnp.ones(arms, bool) if available is None else available
+    allowed = validation.boolean_array("available", allowed, "K", K=arms)
+    if is_concrete(allowed) and not np.any(allowed):
+        raise InvalidInput(f"available: {np.asarray(allowed)}; expected at least one arm")
     size = (horizon + 1) ** (2 * arms)
-    if horizon < 1 or size > LARGEST_TABLE:
-        raise ValueError(f"horizon: {horizon} with {arms} arms has {size} beliefs; expected 1..{LARGEST_TABLE} of them")
+    if size > LARGEST_TABLE:
+        raise InvalidInput(f"horizon: {horizon} with {arms} arms has {size} beliefs; expected at most {LARGEST_TABLE}")
     counts = jnp.arange(horizon + 1, dtype=prior.dtype)
     axes = [counts.reshape([-1 if i == axis else 1 for i in range(2 * arms)]) for axis in range(2 * arms)]
     wins = [prior[arm, 0] + axes[2 * arm] for arm in range(arms)]
@@ -156,7 +169,8 @@ def bayes_plan(prior: jax.Array, horizon: int, discount: Any = 1.0) -> BayesPlan
     def worth(value: jax.Array) -> jax.Array:
         won = jnp.stack([after(value, 2 * arm) for arm in range(arms)])
         lost = jnp.stack([after(value, 2 * arm + 1) for arm in range(arms)])
-        return chance * (1 + discount * won) + (1 - chance) * discount * lost
+        paid = chance * (1 + discount * won) + (1 - chance) * discount * lost
+        return jnp.where(allowed.reshape(-1, *(2 * arms * [1])), paid, -jnp.inf)
 
     def layer(value: jax.Array, time: jax.Array) -> tuple:
         return jnp.where(played == time, jnp.max(worth(value), axis=0), value), None
@@ -174,11 +188,15 @@ def bayes_plan(prior: jax.Array, horizon: int, discount: Any = 1.0) -> BayesPlan
 
 
 def bayes_optimal(arms: int) -> Agent:
-    """The agent that plays a `BayesPlan`, its params; beyond the plan's horizon it plays arm 0.
+    """The agent that plays a `BayesPlan`, its params; rewards are 0 or 1, and after any other all actions are -1.
+
+    Beyond the plan's horizon, and where the plan's arm is not available, it plays the first available arm: plan with
+    `available` where some are not.
 
     Args:
         arms: K.
     """
+    validation.positive_integer("arms", arms)
 
     def init(key: jax.Array, params: BayesPlan) -> BayesMemory:
         return BayesMemory(counts=jnp.zeros((arms, 2), jnp.int32))
@@ -186,11 +204,14 @@ def bayes_optimal(arms: int) -> Agent:
     def act(key: jax.Array, memory: BayesMemory, observation: jax.Array, params: BayesPlan) -> tuple:
         last = params.policy.shape[0] - 1
         inside = jnp.sum(memory.counts) < last
-        cell = tuple(jnp.minimum(memory.counts, last).ravel())
-        return jnp.where(inside, params.policy[cell], 0), memory
+        cell = tuple(jnp.clip(memory.counts, 0, last).ravel())
+        planned = jax.nn.one_hot(jnp.where(inside, params.policy[cell], 0), arms)
+        return best_available(jnp.where(jnp.min(memory.counts) < 0, jnp.nan, planned), observation), memory
 
     def observe(memory: BayesMemory, transition: Transition, params: BayesPlan) -> BayesMemory:
-        outcome = jnp.where(transition.reward > 0.5, 0, 1)
-        return BayesMemory(counts=memory.counts.at[transition.action, outcome].add(1))
+        failed = transition.reward != 1
+        counts = memory.counts.at[transition.action, failed.astype(jnp.int32)].add(1)
+        known = (transition.reward == 0) | (transition.reward == 1)
+        return BayesMemory(counts=jnp.where(known & (memory.counts >= 0), counts, -1))
 
     return Agent(init=init, act=act, observe=observe)

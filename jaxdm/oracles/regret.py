@@ -21,9 +21,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm.envs.online import DecisionSet, validate
+from jaxdm import validation
+from jaxdm.envs.online import DecisionSet, checked
 from jaxdm.rollout import noise_entry
 from jaxdm.types import Env, Tree
+from jaxdm.validation import InvalidInput
 
 
 class Comparator(NamedTuple):
@@ -49,9 +51,9 @@ def best_fixed(decision_set: DecisionSet, losses: jax.Array, size: jax.Array | f
         size: radius of the ball, sum on the simplex.
 
     Raises:
-        ValueError: bad losses (see `jaxdm.envs.online.validate`).
+        ValueError: bad losses (see `jaxdm.envs.online.checked`).
     """
-    validate(losses)
+    losses = checked(losses)
     total = jnp.sum(losses, axis=0)
     decision = decision_set.minimise(total, size)
     return Comparator(decision=decision, loss=jnp.dot(total, decision))
@@ -66,9 +68,9 @@ def best_so_far(decision_set: DecisionSet, losses: jax.Array, size: jax.Array | 
         size: radius of the ball, sum on the simplex.
 
     Raises:
-        ValueError: bad losses (see `jaxdm.envs.online.validate`).
+        ValueError: bad losses (see `jaxdm.envs.online.checked`).
     """
-    validate(losses)
+    losses = checked(losses)
     totals = jnp.cumsum(losses, axis=0)
     decisions = jax.vmap(decision_set.minimise, (0, None))(totals, size)
     return jnp.sum(totals * decisions, axis=-1)
@@ -78,9 +80,9 @@ def best_each_round(decision_set: DecisionSet, losses: jax.Array, size: jax.Arra
     """`argmin_x <l_t, x>` for every t, [T, d]: the comparators of the strictest dynamic regret.
 
     Raises:
-        ValueError: bad losses (see `jaxdm.envs.online.validate`).
+        ValueError: bad losses (see `jaxdm.envs.online.checked`).
     """
-    validate(losses)
+    losses = checked(losses)
     return jax.vmap(decision_set.minimise, (0, None))(losses, size)
 
 
@@ -88,9 +90,9 @@ def best_arm(losses: jax.Array) -> jax.Array:
     """`argmin_i S_T(i)`, [] int32, lowest index on ties.
 
     Raises:
-        ValueError: bad losses (see `jaxdm.envs.online.validate`).
+        ValueError: bad losses (see `jaxdm.envs.online.checked`).
     """
-    validate(losses)
+    losses = checked(losses)
     return jnp.argmin(jnp.sum(losses, axis=0)).astype(jnp.int32)
 
 
@@ -108,13 +110,12 @@ def best_switching(losses: jax.Array, switches: int) -> ArmSequence:
         Arms and their total loss.
 
     Raises:
-        ValueError: switches < 0, or bad losses (see `jaxdm.envs.online.validate`).
+        ValueError: switches < 0, or bad losses (see `jaxdm.envs.online.checked`).
 
     Reference: Herbster, Warmuth, Tracking the best expert, Machine Learning 32, 1998.
     """
-    if switches < 0:
-        raise ValueError(f"switches: {switches}; expected at least 0")
-    validate(losses)
+    switches = validation.integer("switches", switches, 0)
+    losses = checked(losses)
 
     def forward(cost: jax.Array, loss: jax.Array) -> tuple:
         leader = jnp.argmin(cost, axis=-1)
@@ -151,7 +152,7 @@ def external(
     Raises:
         ValueError: bad losses, or decisions of another shape.
     """
-    _validate_pair(losses, decisions)
+    losses, decisions = _checked_pair(losses, decisions)
     return jnp.cumsum(jnp.sum(losses * decisions, axis=-1)) - best_so_far(decision_set, losses, size)
 
 
@@ -168,8 +169,8 @@ def dynamic(losses: jax.Array, decisions: jax.Array, comparators: jax.Array) -> 
     Raises:
         ValueError: bad losses, or decisions or comparators of another shape.
     """
-    _validate_pair(losses, decisions)
-    _validate_pair(losses, comparators, "comparators")
+    losses, decisions = _checked_pair(losses, decisions)
+    losses, comparators = _checked_pair(losses, comparators, "comparators")
     return jnp.cumsum(jnp.sum(losses * (decisions - comparators), axis=-1))
 
 
@@ -204,14 +205,14 @@ def pseudo(means: jax.Array, actions: jax.Array) -> jax.Array:
 
     Args:
         means: [K] mean reward of each arm.
-        actions: [T] int, in 0..K-1.
+        actions: [T] int, in 0..K-1; where they are traced, any other makes the regret NaN from there on.
 
     Raises:
-        ValueError: wrong shapes.
+        ValueError: wrong shapes, means that are not finite, or actions outside 0..K-1.
     """
-    if means.ndim != 1 or actions.ndim != 1:
-        raise ValueError(f"means, actions: shapes {means.shape}, {actions.shape}; expected [K] and [T]")
-    return jnp.cumsum(jnp.max(means) - means[actions])
+    means = validation.float_array("means", means, "K")
+    actions = validation.integer_array("actions", actions, "T", at_most=means.shape[-1] - 1)
+    return jnp.cumsum(jnp.max(means) - _paid(jnp.broadcast_to(means, (*actions.shape, *means.shape)), actions))
 
 
 def nonstationary(means: jax.Array, actions: jax.Array) -> jax.Array:
@@ -219,15 +220,14 @@ def nonstationary(means: jax.Array, actions: jax.Array) -> jax.Array:
 
     Args:
         means: [T, K] mean reward of each arm in each round.
-        actions: [T] int, in 0..K-1.
+        actions: [T] int, in 0..K-1; where they are traced, any other makes the regret NaN from there on.
 
     Raises:
-        ValueError: wrong shapes.
+        ValueError: wrong shapes, means that are not finite, or actions outside 0..K-1.
     """
-    if means.ndim != 2 or actions.shape != means.shape[:1]:
-        raise ValueError(f"means, actions: shapes {means.shape}, {actions.shape}; expected [T, K] and [T]")
-    chosen = jnp.take_along_axis(means, actions[:, None], axis=-1)[:, 0]
-    return jnp.cumsum(jnp.max(means, axis=-1) - chosen)
+    means = validation.float_array("means", means, "T K")
+    actions = validation.integer_array("actions", actions, "T", at_most=means.shape[-1] - 1, T=means.shape[0])
+    return jnp.cumsum(jnp.max(means, axis=-1) - _paid(means, actions))
 
 
 def variation(means: jax.Array) -> jax.Array:
@@ -235,7 +235,11 @@ def variation(means: jax.Array) -> jax.Array:
 
     Args:
         means: [T, K].
+
+    Raises:
+        ValueError: another shape.
     """
+    means = validation.float_array("means", means, "T K")
     return jnp.sum(jnp.max(jnp.abs(jnp.diff(means, axis=0)), axis=-1))
 
 
@@ -254,8 +258,10 @@ def policy(key: jax.Array, env: Env, params: Tree, actions: jax.Array, constants
     Raises:
         ValueError: constants are not of the shape of one action.
     """
-    if constants.ndim != actions.ndim or constants.shape[1:] != actions.shape[1:]:
-        raise ValueError(f"constants: shape {constants.shape}; expected [C, ...] beside actions {actions.shape}")
+    validation.check_shape("actions", actions, None)
+    validation.check_shape("constants", constants, None)
+    if actions.ndim < 1 or constants.ndim != actions.ndim or constants.shape[1:] != actions.shape[1:]:
+        raise InvalidInput(f"constants: shape {constants.shape}; expected [C, ...] beside actions {actions.shape}")
     key_reset, key_env, _, _ = jax.random.split(key, 4)
     world = noise_entry(env.step, env.predrawn)
     noise = world.draw(key_env, actions.shape[0])
@@ -272,14 +278,19 @@ def policy(key: jax.Array, env: Env, params: Tree, actions: jax.Array, constants
     return jnp.max(jax.vmap(total_rewards)(repeated), axis=0) - total_rewards(actions)
 
 
+def _paid(means: jax.Array, actions: jax.Array) -> jax.Array:
+    """The mean of each action, [T]; NaN where it is no arm."""
+    inside = (actions >= 0) & (actions < means.shape[-1])
+    return jnp.where(inside, jnp.take_along_axis(means, actions[:, None], axis=-1)[:, 0], jnp.nan)
+
+
 def _exchange(losses: jax.Array, decisions: jax.Array) -> jax.Array:
     """[T, d, d]: what playing j for i would have saved so far."""
-    _validate_pair(losses, decisions)
+    losses, decisions = _checked_pair(losses, decisions)
     saved = losses[:, :, None] - losses[:, None, :]
     return jnp.cumsum(decisions[:, :, None] * saved, axis=0)
 
 
-def _validate_pair(losses: jax.Array, decisions: jax.Array, name: str = "decisions") -> None:
-    validate(losses)
-    if decisions.shape != losses.shape:
-        raise ValueError(f"{name}: shape {decisions.shape}; expected {losses.shape}, that of losses")
+def _checked_pair(losses: jax.Array, decisions: jax.Array, name: str = "decisions") -> tuple[jax.Array, jax.Array]:
+    losses = checked(losses)
+    return losses, validation.float_array(name, decisions, "T d", T=losses.shape[0], d=losses.shape[1])

@@ -8,7 +8,7 @@ import pytest
 from jaxdm.envs import bandit, families
 from jaxdm.learners import bandit as learners
 from jaxdm.learners import exp3, thompson
-from jaxdm.oracles.bandit import pseudo_regret
+from jaxdm.oracles.bandit import bayes_optimal, bayes_plan, pseudo_regret
 from jaxdm.rollout import noise_entry, rollout
 from jaxdm.types import Transition
 
@@ -30,6 +30,9 @@ PLAYERS = {
     "beta_thompson": (thompson.beta_thompson(4), thompson.BetaPrior()),
     "normal_thompson": (thompson.normal_thompson(4), thompson.NormalPrior()),
 }
+
+
+EVERYONE = PLAYERS | {"bayes": (bayes_optimal(4), bayes_plan(np.ones((4, 2)), 4))}
 
 
 RANDOM = ("greedy", "exp3", "exp3s", "beta_thompson", "normal_thompson")
@@ -135,13 +138,13 @@ def test_stationary_families_are_as_described():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"mean": [0.5, 1.5]}, r"mean: in \[0.5, 1.5\]; expected in \[0, 1\]"),
-        ({"mean": [0.5, float("nan")]}, "mean: nan; expected finite"),
-        ({"mean": []}, r"mean: shape \(1, 0\)"),
+        ({"mean": [0.5, 1.5]}, r"mean: 1\.5 at index \(0, 1\); expected chances in \[0, 1\]"),
+        ({"mean": [0.5, float("nan")]}, r"mean: nan at index \(1,\); expected finite"),
+        ({"mean": []}, r"mean: shape \(0,\); expected \[K\] or \[M, K\], no axis empty"),
         ({"mean": [5.0, 6.0], "deviation": -1.0}, "deviation: .*; expected finite numbers >= 0"),
-        ({"mean": [0.5, 0.5], "available": [True]}, r"available: shape \(1,\); expected \(2,\)"),
+        ({"mean": [0.5, 0.5], "available": [True]}, r"available: shape \(1,\); expected \[K\] with K = 2"),
         ({"mean": [0.5, 0.5], "available": [False, False]}, "available: .*; expected at least one arm"),
-        ({"mean": [0.5], "horizon": 0}, "horizon: 0; expected at least 1"),
+        ({"mean": [0.5], "horizon": 0}, "horizon: 0; expected integers in 1"),
     ],
 )
 def test_bad_bandits_are_named(arguments, message):
@@ -160,6 +163,85 @@ def test_players_stay_among_available_arms_and_learn(name):
     assert episodes.action.max() <= 1
     assert episodes.action.dtype == jnp.int32
     assert np.mean(episodes.action[:, 200:] == 1) > 0.6
+
+
+def episodes_in(player, params, worlds, rounds, env=None):
+    """One episode in each of a batch of worlds."""
+    keys = jax.random.split(jax.random.key(0), worlds.horizon.shape[0])
+
+    def run(key, world):
+        return rollout(key, env or bandit.bernoulli(), world, player, params, rounds)
+
+    return jax.jit(jax.vmap(run))(keys, worlds)
+
+
+def random_worlds(count, rounds):
+    """Worlds of 4 arms whose means jump, with a random non-empty set of available arms."""
+    rng = np.random.default_rng(0)
+    mean = np.repeat(rng.choice([0, 0.02, 0.5, 0.98, 1], (count, rounds // 20, 4)), 20, axis=1)
+    available = rng.random((count, 4)) < 0.5
+    available[np.arange(count), rng.integers(0, 4, count)] = True
+    batch = {"deviation": np.zeros((count, 4)), "available": available, "horizon": np.full(count, bandit.ENDLESS)}
+    return bandit.Bandit(mean=jnp.asarray(mean, jnp.float32), **jax.tree.map(jnp.asarray, batch))
+
+
+@pytest.mark.parametrize("name", EVERYONE)
+def test_nobody_ever_plays_an_arm_that_is_not_available(name):
+    """In 60 worlds whose means jump, so that arms that were sure to be worse become best."""
+    player, params = EVERYONE[name]
+    worlds = random_worlds(60, 200)
+    episodes = episodes_in(player, params, worlds, 200)
+    allowed = np.take_along_axis(np.asarray(worlds.available), np.asarray(episodes.action), axis=1)
+    assert allowed.all()
+    assert not np.isnan(episodes.reward).any()
+
+
+@pytest.mark.parametrize("name", EVERYONE)
+def test_a_reward_that_is_no_number_is_seen_at_once(name):
+    """The next actions are no arm, what they are paid is NaN, and so is the regret: not one arm for ever, quietly."""
+    player, params = EVERYONE[name]
+    mean = np.full((8, 4), 0.5)
+    mean[3:] = np.nan
+    world = bandit.Bandit(jnp.asarray(mean), jnp.zeros(4), jnp.ones(4, bool), jnp.int32(8))
+    actions = np.asarray(play(player, params, world, 8, 1, bandit.gaussian()).action[0])
+    if name == "bayes":  # which is for rewards of 0 and 1 alone
+        assert np.all(actions[1:] == -1)
+    else:
+        assert np.all(actions[:4] >= 0)
+        assert np.all(actions[4:] == -1)
+
+
+@pytest.mark.parametrize("name", ["beta_thompson", "kl_ucb", "exp3", "exp3s"])
+def test_rewards_outside_the_unit_interval_are_not_taken_for_shares_of_a_success(name):
+    player, params = PLAYERS[name]
+    actions = play(player, params, bandit.make([1.5] * 4, deviation=0.0), 3, 1, bandit.gaussian()).action[0]
+    np.testing.assert_array_equal(actions[1:], [-1, -1])
+
+
+def test_an_arm_that_is_not_available_pays_nothing_that_counts():
+    world = bandit.make([0.5, 1.0], available=[True, False])
+    state = bandit.bernoulli().reset(jax.random.key(0), world)[1]
+    for action, nothing in ((0, False), (1, True), (2, True), (-1, True)):
+        paid = bandit.bernoulli().step(jax.random.key(0), state, jnp.int32(action), world)[2]
+        assert bool(jnp.isnan(paid)) == nothing
+    with pytest.raises(ValueError, match=r"actions: 1 at index \(1,\); expected available arms"):
+        pseudo_regret(world, jnp.asarray([0, 1]))
+    regret = jax.jit(pseudo_regret)(world, jnp.asarray([0, 1, 0]))
+    np.testing.assert_array_equal(np.isnan(regret), [False, True, True])
+
+
+def test_the_best_available_arm():
+    low = jnp.asarray([-jnp.inf, -jnp.inf, jnp.inf])
+    assert bandit.best_available(low, jnp.asarray([False, True, False])) == 1
+    assert bandit.best_available(low, jnp.asarray([True, True, True])) == 2
+    with pytest.raises(ValueError, match=r"available: .*; expected at least one arm"):
+        bandit.best_available(low, jnp.zeros(3, bool))
+    with pytest.raises(ValueError, match=r"score: nan at index \(0,\); expected a number"):
+        bandit.best_available(low.at[0].set(jnp.nan), jnp.ones(3, bool))
+    choose = jax.jit(bandit.best_available)
+    assert choose(low, jnp.zeros(3, bool)) == -1
+    assert choose(low.at[1].set(jnp.nan), jnp.ones(3, bool)) == -1
+    assert choose(low.at[1].set(jnp.nan), jnp.asarray([True, False, True])) == 2
 
 
 @pytest.mark.parametrize("name", PLAYERS)

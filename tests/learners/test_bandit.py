@@ -90,6 +90,34 @@ def test_elimination_drops_when_the_intervals_part(double):
     assert np.all(actions[0, 3 * last :] == 1)
 
 
+def test_elimination_keeps_an_arm_in_play_when_means_jump():
+    """The best of 1,000 rounds pays nothing afterwards: its lower bound sinks, but some arm always stays."""
+    mean = np.repeat([[0.0, 0.9, 0.5], [0.0, 0.0, 0.5]], [1000, 1], axis=0)
+    world = bandit.make(mean, available=[False, True, True])
+    player, params = learners.successive_elimination(3), learners.EliminationParams()
+    actions = np.asarray(play(player, params, world, 6000, 2).action)
+    assert np.all(actions > 0)
+
+
+def test_discounted_ucb_tries_every_arm_however_fast_it_forgets():
+    for discount in (1e-20, 1e-30, 0.5):
+        params = learners.UCBParams(discount=discount)
+        actions = play(learners.ucb(6), params, bandit.make([0.5] * 6), 12, 1).action[0]
+        np.testing.assert_array_equal(actions[:6], np.arange(6))
+
+
+def test_normal_thompson_without_noise_learns_a_mean_by_one_play():
+    world = bandit.make([0.2, 0.9, 0.5], deviation=0.0)
+    params = thompson.NormalPrior(deviation=2.0, noise=0.0)
+    actions = np.asarray(play(thompson.normal_thompson(3), params, world, 60, 100, bandit.gaussian()).action)
+    assert len(np.unique(actions)) == 3
+    assert np.mean(actions[:, -1] == 1) > 0.9
+    again = np.asarray(
+        play(thompson.normal_thompson(3), params._replace(noise=1e-25), world, 60, 100, bandit.gaussian()).action
+    )
+    np.testing.assert_array_equal(actions, again)  # whose square float32 cannot hold
+
+
 def test_elimination_keeps_the_best_arm_as_often_as_it_says():
     world = bandit.make([0.5, 0.6])
     player, params = learners.successive_elimination(2), learners.EliminationParams(failure=0.2)
@@ -148,7 +176,7 @@ def test_thompson_counts_what_it_saw():
         transition = Transition(available, jnp.int32(action), jnp.float32(reward), available, flag, flag)
         memory = player.observe(memory, transition, params)
     np.testing.assert_array_equal(memory.shapes, [1, 1, 2, 3, 2, 3, 1, 1])
-    with pytest.raises(ValueError, match=r"failures: 0\.5; expected at least 1"):
+    with pytest.raises(ValueError, match=r"failures: 0\.5; expected a finite number, at least 1"):
         player.init(jax.random.key(0), thompson.BetaPrior(1.0, 0.5))
 
 

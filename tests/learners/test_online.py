@@ -330,6 +330,15 @@ def test_play_is_differentiable_through_ftrl(double):
 # Bad input
 
 
+@pytest.mark.parametrize("respond", [online.against_ball, online.orthogonal])
+@pytest.mark.parametrize("point", [[0.0, 0.0], [0.3, -0.4]])
+@pytest.mark.parametrize("loss", [[0.0, 0.0], [0.6, 0.8]])
+def test_gradients_through_an_adversary_are_numbers_at_zero_too(respond, point, loss):
+    total, decision = jnp.asarray(point), jnp.asarray(point)
+    found = jax.jacrev(respond, argnums=(0, 1, 2))(jnp.asarray(loss), total, decision)
+    assert all(bool(jnp.all(jnp.isfinite(part))) for part in found)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -341,9 +350,9 @@ def test_play_is_differentiable_through_ftrl(double):
         (lambda: learners.ftrl_rate(1.0, 0), "length: 0"),
         (lambda: learners.hedge(0), "dimension: 0"),
         (lambda: learners.perturbed_leader(BALL, 2, samples=0), "samples: 0"),
-        (lambda: online.validate(jnp.zeros(3)), r"losses: shape \(3,\); expected \[T, d\]"),
-        (lambda: online.validate(jnp.zeros((0, 3))), r"losses: shape \(0, 3\)"),
-        (lambda: online.validate(jnp.asarray([[0.0, jnp.inf]])), "losses: inf; expected finite"),
+        (lambda: online.checked(jnp.zeros(3)), r"losses: shape \(3,\); expected \[T, d\]"),
+        (lambda: online.checked(jnp.zeros((0, 3))), r"losses: shape \(0, 3\)"),
+        (lambda: online.checked(jnp.asarray([[0.0, jnp.inf]])), r"losses: inf at index \(0, 1\); expected finite"),
     ],
 )
 def test_bad_input_is_named(call, message):

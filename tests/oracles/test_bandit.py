@@ -67,6 +67,14 @@ def test_bayes_value_is_that_of_the_recursion(arms, horizon, double):
     assert float(plan(jnp.ones((2, 2)), 2).value[0, 0, 0, 0]) == pytest.approx(13 / 12, rel=1e-14)
 
 
+def test_bayes_value_of_available_arms_is_that_of_a_smaller_bandit(double):
+    prior = jnp.asarray([[1.0, 2.0], [5.0, 1.0], [2.0, 2.0]])
+    whole = bayes_plan(prior, 4, available=[True, False, True])
+    part = plan(prior[jnp.asarray([0, 2])], 4)
+    assert whole.value[(0,) * 6] == part.value[(0,) * 4]
+    assert not np.any(np.asarray(whole.policy) == 1)
+
+
 def test_bayes_optimal_play_earns_its_value_and_beats_thompson():
     horizon, runs = 15, 20_000
     best = plan(jnp.ones((2, 2)), horizon)
@@ -97,10 +105,13 @@ def test_regret_is_against_the_best_available_arm_of_each_round():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: gittins_index(0.0, 1.0, 0.9), r"successes: 0\.0; expected a positive number"),
+        (lambda: gittins_index(0.0, 1.0, 0.9), r"successes: 0\.0; expected a positive finite number"),
         (lambda: gittins_index(1.0, 1.0, 1.0), r"discount: 1\.0; expected a number in \[0, 1\)"),
+        (lambda: gittins_index(1.0, 1.0, 0.9, plays=0), "plays: 0; expected an integer, at least 1"),
+        (lambda: gittins_index(1.0, 1.0, float("nan")), r"discount: nan; expected a number in \[0, 1\)"),
+        (lambda: bayes_plan(jnp.ones((2, 2)), 4, available=[0, 0]), "available: .*; expected at least one arm"),
         (lambda: bayes_plan(jnp.ones((2, 3)), 4), r"prior: shape \(2, 3\)"),
-        (lambda: bayes_plan(jnp.ones((2, 2)), 0), "horizon: 0 with 2 arms"),
+        (lambda: bayes_plan(jnp.ones((2, 2)), 0), "horizon: 0; expected an integer, at least 1"),
         (lambda: bayes_plan(jnp.ones((5, 2)), 9), "horizon: 9 with 5 arms has 10000000000 beliefs"),
     ],
 )

@@ -202,8 +202,11 @@ def test_no_steps_only_judge_the_start():
         (lambda: regret.best_fixed(BALL, jnp.ones(2)), r"losses: shape \(2,\)"),
         (lambda: regret.external(BALL, jnp.ones((2, 2)), jnp.ones((2, 3))), r"decisions: shape \(2, 3\)"),
         (lambda: regret.dynamic(jnp.ones((2, 2)), jnp.ones((2, 2)), jnp.ones(2)), r"comparators: shape \(2,\)"),
-        (lambda: regret.pseudo(jnp.ones((2, 2)), jnp.zeros(2, int)), "means, actions: shapes"),
-        (lambda: regret.nonstationary(jnp.ones((3, 2)), jnp.zeros(2, int)), "means, actions: shapes"),
+        (lambda: regret.pseudo(jnp.ones((2, 2)), jnp.zeros(2, int)), r"means: shape \(2, 2\); expected \[K\]"),
+        (
+            lambda: regret.nonstationary(jnp.ones((3, 2)), jnp.zeros(2, int)),
+            r"actions: shape \(2,\); expected \[T\] with T = 3",
+        ),
         (
             lambda: regret.policy(jax.random.key(0), online.env(), jnp.ones((2, 2)), jnp.ones((2, 2)), jnp.ones(2)),
             r"constants: shape \(2,\)",
