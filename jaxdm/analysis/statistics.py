@@ -76,16 +76,18 @@ def exponent_fit(times: Any, values: Any, confidence: float = 0.95) -> Exponent:
         confidence: in (0, 1).
 
     Raises:
-        ValueError: shapes that differ, fewer than three points, or numbers that are not positive.
+        ValueError: shapes that differ, fewer than three points, times that are all the same, or numbers that are not
+            positive.
 
     Reference: Park, Liu, Ozdaglar, Zhang, Do LLM agents have regret?, ICLR 2025, section 3.1 (regression test).
     """
+    _check_confidence(confidence)
     x, y = _logs(times, values)
     slope, intercept = _line(x, y)
     residual = y - slope * x - intercept
     deviation = x - x.mean()
     error = np.sqrt((residual @ residual) / (len(x) - 2) / (deviation @ deviation))
-    return _exponent(slope, intercept, error, len(x) - 2, confidence)
+    return _exponent(slope, intercept, np.hypot(error, _rounding(x, y)), len(x) - 2, confidence)
 
 
 def exponent_interval(times: Any, values: Any, confidence: float = 0.95) -> Exponent:
@@ -104,31 +106,53 @@ def exponent_interval(times: Any, values: Any, confidence: float = 0.95) -> Expo
     Reference: Efron, Tibshirani 1993, chapter 11.
     """
     values = _checked("values", values, confidence)
-    slope, intercept = _line(*_logs(times, values.mean(axis=0)))
+    x, y = _logs(times, values.mean(axis=0))
+    slope, intercept = _line(x, y)
     count = len(values)
     left_out = np.asarray([_line(*_logs(times, np.delete(values, i, 0).mean(axis=0)))[0] for i in range(count)])
-    error = np.sqrt((count - 1) * left_out.var())
+    error = np.hypot(np.sqrt((count - 1) * left_out.var()), _rounding(x, y))
     return _exponent(slope, intercept, error, count - 1, confidence)
 
 
 def _checked(name: str, values: Any, confidence: float) -> np.ndarray:
-    values = np.asarray(values, np.float64)
-    if values.ndim < 1 or len(values) < 2:
+    values = numbers(name, values)
+    if values.ndim < 1 or len(values) < 2 or 0 in values.shape:
         raise ValueError(f"{name}: shape {values.shape}; expected [N, ...] with N >= 2")
     if not np.all(np.isfinite(values)):
         raise ValueError(f"{name}: {np.sum(~np.isfinite(values))} entries are not finite; expected finite numbers")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence: {confidence}; expected a number in (0, 1)")
+    _check_confidence(confidence)
     return values
 
 
+def _check_confidence(confidence: Any) -> None:
+    if not isinstance(confidence, (float, np.floating)) or not 0 < confidence < 1:
+        raise ValueError(f"confidence: {confidence!r}; expected a number in (0, 1)")
+
+
+def numbers(name: str, values: Any) -> np.ndarray:
+    """Anything like an array of real numbers, in float64.
+
+    Raises:
+        ValueError: text, nothing, ragged lists, complex numbers, or a masked array.
+    """
+    try:
+        found = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name}: lists of unequal length; expected an array of numbers") from error
+    if found.dtype.kind not in "biuf" or isinstance(values, np.ma.MaskedArray):
+        raise ValueError(f"{name}: {type(values).__name__} of {found.dtype}; expected an array of real numbers")
+    return found.astype(np.float64)
+
+
 def _logs(times: Any, values: Any) -> tuple[np.ndarray, np.ndarray]:
-    times, values = np.asarray(times, np.float64), np.asarray(values, np.float64)
+    times, values = numbers("times", times), numbers("values", values)
     if times.shape != values.shape or times.ndim != 1 or len(times) < 3:
         raise ValueError(f"values: shape {values.shape} beside times {times.shape}; expected one [T] with T >= 3")
     for name, x in (("times", times), ("values", values)):
         if not np.all((x > 0) & np.isfinite(x)):
             raise ValueError(f"{name}: {x.min():.8g} is smallest; expected positive finite numbers, as logs are taken")
+    if np.ptp(np.log(times)) == 0:
+        raise ValueError(f"times: all {times[0]:.8g}; expected at least two that differ, for a line through them")
     return np.log(times), np.log(values)
 
 
@@ -136,6 +160,11 @@ def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     deviation = x - x.mean()
     slope = (deviation @ y) / (deviation @ deviation)
     return float(slope), float(y.mean() - slope * x.mean())
+
+
+def _rounding(x: np.ndarray, y: np.ndarray) -> float:
+    """How far rounding carries a slope: without it the last digits of a constant curve would decide a p-value."""
+    return float(4 * np.finfo(np.float64).eps * (1 + np.abs(y).max()) / x.std())
 
 
 def _exponent(slope: float, intercept: float, error: float, freedom: int, confidence: float) -> Exponent:

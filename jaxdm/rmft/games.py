@@ -24,7 +24,7 @@ from jaxdm.oracles.regret import external
 from jaxdm.rollout import noise_entry, rollout
 from jaxdm.tokens import bandit_features, bandit_tokens, online_features, online_tokens
 from jaxdm.types import Agent, Network, Tree
-from jaxdm.validation import check_sizes
+from jaxdm.validation import InvalidInput, choice, positive_integer
 
 
 class Rollout(NamedTuple):
@@ -35,8 +35,8 @@ class Rollout(NamedTuple):
     best: jax.Array  # [N, A] the oracle's decision
     available: jax.Array  # [N, A] bool
     mask: jax.Array  # [N] bool, True where the player decided, False at demonstrations
-    cumulative_regret: jax.Array  # [T] regret of the rounds so far
-    reward: jax.Array  # [] sum over all rounds
+    cumulative_regret: jax.Array  # [T] regret of the rounds so far; it stands still once the episode ended
+    reward: jax.Array  # [] sum over the rounds until the episode ended
 
 
 class Game(NamedTuple):
@@ -99,12 +99,9 @@ def bandit_game(
     Raises:
         ValueError: unknown labels or rewards, or sizes below one.
     """
-    numeric.check("simplex", labels)
-    check_sizes(arms=arms, length=length)
-    if labels == "output":
-        raise ValueError("labels: 'output'; expected 'sampled' or 'probabilities' where an arm is drawn")
-    if rewards not in ("bernoulli", "gaussian"):
-        raise ValueError(f"rewards: {rewards!r}; expected 'bernoulli' or 'gaussian'")
+    choice("labels", labels, ("sampled", "probabilities"))
+    choice("rewards", rewards, ("bernoulli", "gaussian"))
+    arms, length = positive_integer("arms", arms), positive_integer("length", length)
     env = bandit.bernoulli() if rewards == "bernoulli" else bandit.gaussian()
 
     def play(key: jax.Array, instance: bandit.Bandit, agent: Agent, agent_params: Tree) -> Rollout:
@@ -117,8 +114,8 @@ def bandit_game(
             best=jax.nn.one_hot(best, arms, dtype=means.dtype),
             available=episode.observation,
             mask=episode.mask,
-            cumulative_regret=pseudo_regret(instance, episode.action),
-            reward=jnp.sum(episode.reward),
+            cumulative_regret=until_the_end(pseudo_regret(instance, episode.action), episode.mask),
+            reward=jnp.sum(jnp.where(episode.mask, episode.reward, 0)),
         )
 
     def relabel(outputs: jax.Array, noise: DecisionNoise, played: Rollout, exploration: jax.Array) -> jax.Array:
@@ -169,10 +166,10 @@ def online_game(
         ValueError: unknown decisions or labels, sizes below one, or more coordinates used than there are.
     """
     numeric.check(decisions, labels)
-    used = dimension if used is None else used
-    check_sizes(dimension=dimension, length=length, used=used)
-    if used > dimension:
-        raise ValueError(f"used: {used}; expected at most dimension = {dimension}")
+    dimension, length = positive_integer("dimension", dimension), positive_integer("length", length)
+    used = dimension if used is None else positive_integer("used", used, at_most=dimension)
+    if not distributions:
+        raise InvalidInput("distributions: none; expected at least one")
 
     def instance(key: jax.Array, data: Tree) -> Losses:
         key_distribution, key_place = random.split(key)
@@ -232,6 +229,12 @@ def _online_play(draw: list[Callable[..., jax.Array]], decisions: Decisions, adv
         )
 
     return play
+
+
+def until_the_end(curve: jax.Array, mask: jax.Array) -> jax.Array:
+    """A curve over rounds that keeps its last value from the round on that `mask` [T] leaves out."""
+    last = jnp.maximum(jnp.sum(mask) - 1, 0)
+    return jnp.where(mask, curve, curve[last])
 
 
 def _deploy(weights: Tree, exploration: jax.Array, instance: Any) -> Player:

@@ -17,6 +17,9 @@ from jaxdm.sft.experts import as_graph_policy
 from jaxdm.sft.tasks import Task, expert_policy, loss_along
 from jaxdm.types import Agent, Episode, Tree
 
+ROUNDINGS = 32
+"""Of a task's value in its planning: what uniform play loses within them is no loss."""
+
 
 class Trial(NamedTuple):
     """How an agent did in one task; every number is a mean over its query episodes.
@@ -32,7 +35,10 @@ class Trial(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Optimality gap over a set of tasks: 0 is the oracle; 1, in the first sense, uniform play."""
+    """Optimality gap over a set of tasks: 0 is the oracle; 1, in the first sense, uniform play.
+
+    Where nothing can be lost, as all actions are equal, everyone is the oracle: 0, not the ratio of two roundings.
+    """
 
     of_random: jax.Array  # [] sum (J* - J^pi) / sum (J* - J^random)
     of_value: jax.Array  # [] sum (J* - J^pi) / sum J*; not meaningful where J* <= 0
@@ -123,4 +129,11 @@ def gap(loss: jax.Array, task: Task) -> Gap:
 
     best = criterion(task.oracle_value)
     lost = jnp.sum(best - criterion(task.model_value - loss))
-    return Gap(of_random=lost / jnp.sum(best - criterion(task.random_value)), of_value=lost / jnp.sum(best))
+    worst = jnp.sum(best - criterion(task.random_value))
+    rounding = ROUNDINGS * jnp.finfo(best.dtype).eps * jnp.sum(jnp.abs(best))
+    equal = worst <= rounding
+
+    def share(total: jax.Array) -> jax.Array:
+        return jnp.where(equal, 0, lost / jnp.where(equal, 1, total))
+
+    return Gap(of_random=share(worst), of_value=share(jnp.sum(best)))

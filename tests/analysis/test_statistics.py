@@ -1,5 +1,7 @@
 """Intervals against scipy and by coverage; exponents and trends against closed forms; exploration against loops."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -10,6 +12,9 @@ RNG = np.random.default_rng(7)
 
 
 REPEATS = 4000
+
+
+HALF: Any = 0.5
 
 
 def assert_share(hits, expected):
@@ -49,6 +54,16 @@ def test_exponent_fit_is_linear_regression():
     half = scipy.stats.t.ppf(0.975, 27) * error
     ours = statistics.exponent_fit(times, curve)
     np.testing.assert_allclose(ours, [slope, slope - half, slope + half, intercept, p_value], rtol=1e-9)
+
+
+@pytest.mark.parametrize("level", [2.0, 0.1, 1 / 3, 1e300, 7e-300])
+def test_a_constant_curve_has_exponent_zero_whatever_its_last_digits(level):
+    fit = statistics.exponent_fit(np.arange(1.0, 40), np.full(39, level))
+    assert abs(fit.exponent) <= 1e-12
+    assert fit.p_value > 0.05
+    assert fit.low <= 0 <= fit.high
+    over_seeds = statistics.exponent_interval(np.arange(1.0, 40), np.full((3, 39), level))
+    assert over_seeds.p_value > 0.05
 
 
 def test_exponent_fit_recovers_a_power_law():
@@ -95,6 +110,19 @@ def test_exploration_is_counted_as_by_hand():
         assert failures[run] == (best[run] not in actions[run, 8:])
 
 
+def test_two_best_arms_and_arms_that_may_not_be_played():
+    actions = np.asarray([[0, 1, 1, 1], [0, 2, 2, 2], [1, 0, 0, 2]])
+    best = np.asarray([[False, True, True], [False, True, True], [True, False, False]])
+    np.testing.assert_array_equal(exploration.suffix_failure(actions, best, 2), [False, False, False])
+    np.testing.assert_array_equal(exploration.suffix_failure(actions, best, 3), [False, False, True])
+    np.testing.assert_array_equal(exploration.suffix_failure(actions, [1, 1, 0], 2), [False, True, False])
+    allowed = np.asarray([[True, True, False], [True, False, True], [True, True, True]])
+    found = exploration.min_fraction(actions, 3, allowed)[:, -1]
+    np.testing.assert_allclose(found, [2 / 4, 2 / 4, 3 / 4])
+    with pytest.raises(ValueError, match=r"actions: an arm that is not available"):
+        exploration.min_fraction(actions, 3, allowed[[1, 0, 2]])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -103,8 +131,18 @@ def test_exploration_is_counted_as_by_hand():
         (lambda: statistics.mean_interval([1.0, 2.0], 95), r"confidence: 95; expected a number in \(0, 1\)"),
         (lambda: statistics.paired_interval([1.0, 2.0], [1.0, 2.0, 3.0]), r"theirs: shape \(3,\)"),
         (lambda: statistics.exponent_fit([1, 2, 3], [1.0, -1.0, 2.0]), "values: -1 is smallest; expected positive"),
+        (lambda: statistics.exponent_fit([2, 2, 2], [1, 2, 3]), "times: all 2; expected at least two that differ"),
+        (lambda: statistics.exponent_interval([2, 2, 2], np.ones((2, 3))), "times: all 2; expected at least two"),
+        (lambda: statistics.exponent_fit([1, 2, 3], [1, 2, 3], np.nan), "confidence: nan; expected a number in"),
+        (lambda: statistics.mean_interval([[1.0], [1.0, 2.0]]), "values: lists of unequal length"),
+        (lambda: statistics.mean_interval(["1", "2"]), "values: list of <U1; expected an array of real numbers"),
+        (lambda: statistics.mean_interval(np.ma.masked_array([1.0, 2.0], [False, True])), "values: MaskedArray"),
+        (lambda: exploration.suffix_failure([0, 1], 0, HALF), "start: 0.5; expected an integer"),
+        (lambda: exploration.greedy_fraction([0, 1], [1.0, np.nan], 2), "rewards: 1 are not finite"),
+        (lambda: exploration.greedy_fraction([0, 1], [1.0], 2), r"rewards: shape \(1,\); expected \(2,\)"),
+        (lambda: exploration.min_fraction([0.5, 1], 3), r"actions: shape \(2,\); expected whole numbers"),
         (lambda: statistics.exponent_fit([1, 2], [1.0, 1.0]), "values: shape"),
-        (lambda: exploration.suffix_failure([0, 1], 0, 2), "start: 2; expected 0 <= start < T = 2"),
+        (lambda: exploration.suffix_failure([0, 1], 0, 2), "start: 2; expected an integer, 0 <= start < T = 2"),
         (lambda: exploration.min_fraction([0, 3], 3), r"actions: in 0..3; expected 0..2"),
     ],
 )

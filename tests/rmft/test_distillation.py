@@ -483,3 +483,20 @@ def test_bad_configurations_name_the_field(change, message):
 def test_bad_games_and_losses_name_the_field(call, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         call()
+
+
+def test_scores_stop_where_the_episode_ends():
+    """A rollout of 30 rounds in a world of 10 scores as one of 10 does: both have the same noise, round by round."""
+
+    def run(length):
+        game = games.bandit_game(lambda key: bandit.make([0.2, 0.8], horizon=10), 2, length)
+        instance = game.instance(jax.random.key(0), ())
+        player = tallies.epsilon_greedy(2)
+        return game.play(jax.random.key(1), instance, player, tallies.EpsilonGreedyParams(floor=1.0))
+
+    whole, short = run(30), run(10)
+    assert whole.mask.sum() == 10
+    np.testing.assert_array_equal(whole.cumulative_regret[:10], short.cumulative_regret)
+    assert short.cumulative_regret[-1] > 0
+    np.testing.assert_array_equal(whole.cumulative_regret[10:], np.repeat(short.cumulative_regret[-1], 20))
+    assert whole.reward == short.reward

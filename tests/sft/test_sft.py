@@ -240,6 +240,14 @@ def test_oracle_and_random_play_are_the_ends_of_the_scale(kind):
     np.testing.assert_allclose(worst.visit_share.sum(axis=-1), 1, rtol=1e-6)
 
 
+@pytest.mark.parametrize("reward", [0.0, 0.1, -0.3])
+def test_the_gap_is_zero_where_all_actions_are_equal(reward):
+    world = mdp.make(np.full((3, 2, 3), 1 / 3), np.full((3, 2), reward))
+    task = jax.tree.map(lambda x: x[None], tasks.solve_mdp(world, HORIZON))
+    for rounding in (0.0, 1e-8, -1e-8):
+        assert tuple(evaluation.gap(jnp.full((1, 1), rounding), task)) == (0, 0)
+
+
 def test_decision_pretraining_shows_behaviour_and_is_labelled_by_the_expert():
     task, other = one(0), one(0)._replace(expert=experts.adversarial(one(0)))
     make = jax.jit(lambda key, task: data.dpt_prompt(key, MDP, task, 2))
