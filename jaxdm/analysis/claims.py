@@ -1,8 +1,12 @@
 """The record of one checked statement, and every way in which a statement can hold.
 
 A theorem holds, or fails: `at_most`, `exactly`, `near`, `covers`. An empirical statement, measured over training seeds,
-holds here, or differs: `below`, `above`, `within`, `ordered`, `smaller`, `rising`; there a whole interval decides.
+holds here where the whole interval agrees with it, differs where the whole interval contradicts it, and is inconclusive
+where the interval has room for both: `below`, `above`, `within`, `ordered`, `smaller`, `rising`.
 All begin with the same three arguments: a short name, one sentence, and whose statement it is.
+
+Where many statements are tested, some hold by chance. A study names a few primary ones before it is run, and `ranked`
+corrects these for their number; all others are exploratory.
 
 Dimensions: `N` training seeds, the unit of every interval.
 """
@@ -16,21 +20,41 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxdm.analysis.statistics import Interval, mean_interval, paired_interval
+from jaxdm.analysis.statistics import Interval, holm, mean_interval, mean_test
 from jaxdm.analysis.storage import write_json
 
-HOLDS, DIFFERS, FAILS, VOID = "holds", "differs", "fails", "void"
+HOLDS, DIFFERS, INCONCLUSIVE, FAILS, VOID = "holds", "differs", "inconclusive", "fails", "void"
 
 
-VERDICTS = (HOLDS, DIFFERS, FAILS, VOID)
+VERDICTS = (HOLDS, DIFFERS, INCONCLUSIVE, FAILS, VOID)
+
+
+PRIMARY, EXPLORATORY, PREVIEW = "primary", "exploratory", "preview"
+
+
+RANKS = ("", PRIMARY, EXPLORATORY, PREVIEW)
+"""What a row is evidence of: theorems have none, and a preview is a run too small to count."""
+
+
+LEVEL = 0.05
+"""Chance that any primary statement of a study is decided wrongly, at most."""
+
+
+MOST_PRIMARY = 12
+"""Primary statements of a study, at most."""
+
+
+NUMBERS = ("measured", "low", "high", "p_value")
+"""Fields of a claim that may be NaN or infinite, which JSON has no words for."""
 
 
 class Claim(NamedTuple):
     """One row of the claims table.
 
     `verdict` is "holds", "fails" (a theorem violated), "differs" (an empirical statement that came out otherwise
-    here) or "void" (the check accepted a wrong version of the statement as well). `refuted` says whether the
-    deliberately wrong version failed, as it must. `command` runs it again.
+    here), "inconclusive" (the interval has room for both) or "void" (the check accepted a wrong version of the
+    statement as well). `refuted` says whether the deliberately wrong version failed, as it must. `command` runs it
+    again. `p_value` is that of a two-sided test, NaN where none was made; `rank` is one of `RANKS`.
     """
 
     id: str
@@ -43,6 +67,8 @@ class Claim(NamedTuple):
     verdict: str
     refuted: bool | None = None
     command: str = ""
+    p_value: float = math.nan
+    rank: str = ""
 
 
 def at_most(id: str, statement: str, source: str, measured: float, bound: float, slack: float = 0.0) -> Claim:
@@ -87,7 +113,7 @@ def covers(id: str, statement: str, source: str, measured: float, low: float, hi
 
 
 def below(id: str, statement: str, source: str, values: Any, target: float) -> Claim:
-    """Holds when the whole interval of the mean lies at or below the target.
+    """Holds when the whole interval of the mean lies at or below the target; differs when it lies above.
 
     Args:
         id: short name.
@@ -97,26 +123,49 @@ def below(id: str, statement: str, source: str, values: Any, target: float) -> C
         target: largest acceptable number.
     """
     interval = mean_interval(values)
-    return _empirical(id, statement, source, interval, f"<= {target:g}", bool(interval.high <= target))
+    return Claim(
+        id=id,
+        statement=statement,
+        source=source,
+        measured=float(interval.estimate),
+        low=float(interval.low),
+        high=float(interval.high),
+        target=f"<= {target:g}",
+        verdict=_verdict(holds=interval.high <= target, differs=interval.low > target),
+        p_value=mean_test(values, target),
+    )
 
 
 def above(id: str, statement: str, source: str, values: Any, target: float) -> Claim:
     """As `below`, for the whole interval at or above the target."""
     interval = mean_interval(values)
-    return _empirical(id, statement, source, interval, f">= {target:g}", bool(interval.low >= target))
+    verdict = _verdict(holds=interval.low >= target, differs=interval.high < target)
+    return below(id, statement, source, values, target)._replace(target=f">= {target:g}", verdict=verdict)
 
 
 def within(id: str, statement: str, source: str, interval: Interval, least: float, most: float) -> Claim:
-    """Holds when the whole interval, e.g. of a fitted exponent, lies in [least, most]."""
-    inside = bool(least <= interval.low and interval.high <= most)
-    return _empirical(id, statement, source, interval, f"in [{least:g}, {most:g}]", inside)
+    """Holds when the whole interval, e.g. of a fitted exponent, lies in [least, most]; differs when it lies outside."""
+    return Claim(
+        id=id,
+        statement=statement,
+        source=source,
+        measured=float(interval.estimate),
+        low=float(interval.low),
+        high=float(interval.high),
+        target=f"in [{least:g}, {most:g}]",
+        verdict=_verdict(
+            holds=least <= interval.low and interval.high <= most,
+            differs=interval.high < least or interval.low > most,
+        ),
+    )
 
 
 def ordered(id: str, statement: str, source: str, groups: Mapping[str, Any]) -> Claim:
-    """Holds when the intervals of the groups, in the order given, follow each other without touching.
+    """Holds when each group is larger than the one before, seed by seed: the whole interval of every difference is > 0.
 
-    The number shown is the smallest distance between neighbouring intervals, and its interval that of the pair's
-    difference, seed by seed.
+    It differs when the whole interval of some difference, with the level shared by all, is at or below 0. The numbers
+    shown are those of the pair whose interval reaches lowest. The p-value of the whole order is the largest of its
+    pairs; that of its contrary the smallest, times their number.
 
     Args:
         id: short name.
@@ -124,13 +173,17 @@ def ordered(id: str, statement: str, source: str, groups: Mapping[str, Any]) -> 
         source: whose statement it is.
         groups: name to [N], from the group claimed smallest to the one claimed largest.
     """
-    pairs = list(itertools.pairwise(np.asarray(values) for values in groups.values()))
-    distances = [float(mean_interval(high).low - mean_interval(low).high) for low, high in pairs]
-    closest = int(np.argmin(distances))
-    low, high = pairs[closest]
-    difference = paired_interval(high, low)
-    shown = Interval(estimate=np.asarray(distances[closest]), low=difference.low, high=difference.high)
-    return _empirical(id, statement, source, shown, "> 0 between intervals", distances[closest] > 0)
+    pairs = list(itertools.pairwise(np.asarray(values, np.float64) for values in groups.values()))
+    rows = [above(id, statement, source, larger - small, 0.0) for small, larger in pairs]
+    lowest = min(rows, key=lambda row: row.low)
+    against = [row.p_value for row in rows if row.measured <= 0]
+    contrary = min(against, default=1.0) * len(rows)
+    holds = all(row.low > 0 for row in rows)
+    return lowest._replace(
+        target="every difference > 0",
+        verdict=_verdict(holds=holds, differs=contrary <= LEVEL),
+        p_value=max(row.p_value for row in rows) if holds or contrary > LEVEL else contrary,
+    )
 
 
 def smaller(id: str, statement: str, source: str, ours: Any, theirs: Any) -> Claim:
@@ -142,10 +195,15 @@ def smaller(id: str, statement: str, source: str, ours: Any, theirs: Any) -> Cla
         source: whose statement it is.
         ours: [N] the numbers claimed smaller.
         theirs: [N] of the same seeds.
+
+    Raises:
+        ValueError: shapes that differ.
     """
-    interval = paired_interval(theirs, ours)
-    shown = f"{statement} ({float(np.mean(ours)):.3g}, {float(np.mean(theirs)):.3g})"
-    return _empirical(id, shown, source, interval, "difference > 0", bool(interval.low > 0))
+    ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    if ours.shape != theirs.shape:
+        raise ValueError(f"theirs: shape {theirs.shape}; expected {ours.shape}, paired seed by seed with ours")
+    shown = f"{statement} ({ours.mean():.3g}, {theirs.mean():.3g})"
+    return _positive(above(id, shown, source, theirs - ours, 0.0), "difference > 0")
 
 
 def rising(id: str, statement: str, source: str, points: Any, values: Any) -> Claim:
@@ -159,21 +217,60 @@ def rising(id: str, statement: str, source: str, points: Any, values: Any) -> Cl
         values: [X, N].
     """
     deviation = np.asarray(points, np.float64) - np.mean(points)
-    interval = mean_interval(deviation @ np.asarray(values, np.float64) / (deviation @ deviation))
-    return _empirical(id, statement, source, interval, "slope > 0", bool(interval.low > 0))
+    slopes = deviation @ np.asarray(values, np.float64) / (deviation @ deviation)
+    return _positive(above(id, statement, source, slopes, 0.0), "slope > 0")
 
 
-def _empirical(id: str, statement: str, source: str, interval: Interval, target: str, holds: bool) -> Claim:
-    return Claim(
-        id=id,
-        statement=statement,
-        source=source,
-        measured=float(interval.estimate),
-        low=float(interval.low),
-        high=float(interval.high),
-        target=target,
-        verdict=HOLDS if holds else DIFFERS,
-    )
+def ranked(claims: Sequence[Claim], primary: Sequence[str], *, preview: bool = False) -> list[Claim]:
+    """All empirical rows of a study with their rank, the verdicts of the primary ones corrected for their number.
+
+    Holm's rule: with p-values `p_(1) <= ... <= p_(m)`, the adjusted ones are
+    `max_{j <= i} min(1, (m - j + 1) p_(j))`; a primary row whose adjusted p-value exceeds `LEVEL` is inconclusive.
+
+    Args:
+        claims: rows of the study, all of them.
+        primary: ids of the rows that were named before the run.
+        preview: of a run too small to count; then no row is primary, and verdicts stay as they are.
+
+    Returns:
+        The rows in the same order; p-values of primary rows are the adjusted ones.
+
+    Raises:
+        ValueError: more than `MOST_PRIMARY` names, a name given twice, without a row, or of a row without a test.
+
+    Reference: Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6, 1979.
+    """
+    rows = {claim.id: claim for claim in claims}
+    if len(primary) > MOST_PRIMARY or len(set(primary)) < len(primary):
+        raise ValueError(f"primary: {', '.join(primary)}; expected at most {MOST_PRIMARY} different names")
+    if preview:
+        return [claim._replace(rank=PREVIEW) for claim in claims]
+    for name in primary:
+        if name not in rows:
+            raise ValueError(f"primary: {name!r} is no row of this study; expected one of {', '.join(rows)}")
+        if math.isnan(rows[name].p_value):
+            raise ValueError(f"primary: {name!r} has no p-value; expected a row that was tested")
+    adjusted = dict(zip(primary, holm([rows[name].p_value for name in primary]), strict=True))
+    found = []
+    for claim in claims:
+        if claim.id not in adjusted:
+            found.append(claim._replace(rank=EXPLORATORY))
+            continue
+        p_value = float(adjusted[claim.id])
+        verdict = claim.verdict if p_value <= LEVEL else INCONCLUSIVE
+        found.append(claim._replace(rank=PRIMARY, p_value=p_value, verdict=verdict))
+    return found
+
+
+def _verdict(*, holds: Any, differs: Any) -> str:
+    if holds:
+        return HOLDS
+    return DIFFERS if differs else INCONCLUSIVE
+
+
+def _positive(claim: Claim, target: str) -> Claim:
+    """A row that holds where its interval is positive, zero excluded."""
+    return claim._replace(target=target, verdict=_verdict(holds=claim.low > 0, differs=claim.high <= 0))
 
 
 def write_claims(path: Path, claims: Sequence[Claim], command: str) -> Path:
@@ -202,11 +299,13 @@ def as_row(claim: Claim) -> dict[str, Any]:
     """A claim as JSON types.
 
     Raises:
-        ValueError: a verdict is none of `VERDICTS`.
+        ValueError: a verdict is none of `VERDICTS`, or a rank none of `RANKS`.
     """
     if claim.verdict not in VERDICTS:
         raise ValueError(f"verdict: {claim.verdict!r} of claim {claim.id!r}; expected one of {VERDICTS}")
-    finite = {name: _finite(getattr(claim, name)) for name in ("measured", "low", "high")}
+    if claim.rank not in RANKS:
+        raise ValueError(f"rank: {claim.rank!r} of claim {claim.id!r}; expected one of {RANKS}")
+    finite = {name: _finite(getattr(claim, name)) for name in NUMBERS}
     refuted = None if claim.refuted is None else bool(claim.refuted)
     return claim._asdict() | finite | {"refuted": refuted}
 
@@ -228,9 +327,7 @@ def _as_claim(row: Any) -> Claim:
     missing = [name for name in Claim._fields if name not in row]
     if missing:
         raise ValueError(f"claim: {row.get('id')!r} has no {missing[0]!r}; expected {', '.join(Claim._fields)}")
-    numbers: dict[str, Any] = {
-        name: math.nan if row[name] is None else row[name] for name in ("measured", "low", "high")
-    }
+    numbers: dict[str, Any] = {name: math.nan if row[name] is None else row[name] for name in NUMBERS}
     claim = Claim(**{name: row[name] for name in Claim._fields} | numbers)
     as_row(claim)
     return claim

@@ -50,21 +50,39 @@ def mean_interval(values: Any, confidence: float = 0.95) -> Interval:
     return Interval(estimate=estimate, low=estimate - half, high=estimate + half)
 
 
-def paired_interval(ours: Any, theirs: Any, confidence: float = 0.95) -> Interval:
-    """Student's interval of `mean(ours - theirs)`, where row i of both was run on the same random numbers.
-
-    Args:
-        ours: [N, ...].
-        theirs: [N, ...].
-        confidence: in (0, 1).
+def mean_test(values: Any, target: float) -> float:
+    """The two-sided p-value of Student's test that a mean over seeds [N] is the target; 1 where all values equal it.
 
     Raises:
-        ValueError: shapes that differ, or as `mean_interval`.
+        ValueError: as `mean_interval`.
     """
-    ours, theirs = _checked("ours", ours, confidence), _checked("theirs", theirs, confidence)
-    if ours.shape != theirs.shape:
-        raise ValueError(f"theirs: shape {theirs.shape}; expected {ours.shape}, paired row by row with ours")
-    return mean_interval(ours - theirs, confidence)
+    values = _checked("values", values, 0.95)
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    distance = abs(values.mean() - target)
+    if error == 0:
+        return 1.0 if distance == 0 else 0.0
+    return float(2 * stdtr(len(values) - 1, -distance / error))
+
+
+def holm(p_values: Any) -> np.ndarray:
+    """P-values [m] adjusted for their number: `max_{j <= i} min(1, (m - j + 1) p_(j))` in ascending order.
+
+    Rejecting where the adjusted value is at most a level errs in any of the m tests with at most that chance, whatever
+    the dependence between them.
+
+    Raises:
+        ValueError: a number outside [0, 1].
+
+    Reference: Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6, 1979.
+    """
+    p_values = np.asarray(p_values, np.float64)
+    if not np.all((p_values >= 0) & (p_values <= 1)):
+        raise ValueError(f"p_values: {p_values}; expected numbers in [0, 1]")
+    order = np.argsort(p_values)
+    scaled = np.minimum(1, p_values[order] * np.arange(len(p_values), 0, -1))
+    adjusted = np.empty_like(p_values)
+    adjusted[order] = np.maximum.accumulate(scaled)
+    return adjusted
 
 
 def exponent_fit(times: Any, values: Any, confidence: float = 0.95) -> Exponent:

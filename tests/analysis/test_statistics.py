@@ -39,12 +39,26 @@ def test_mean_interval_covers_as_often_as_it_says():
     assert_share(contains(statistics.mean_interval(RNG.normal(3, 2, (5, REPEATS)), 0.8), 3), 0.8)
 
 
-def test_pairing_removes_what_both_runs_share():
-    shared = 100 * RNG.normal(size=(5, REPEATS))
-    ours, theirs = shared + RNG.normal(1, 1, shared.shape), shared
-    paired = statistics.paired_interval(ours, theirs)
-    assert_share(contains(paired, 1), 0.95)
-    assert np.mean(paired.high - paired.low) < 0.05 * np.mean(np.ptp(statistics.mean_interval(ours)[1:], axis=0))
+def test_the_test_of_a_mean_is_students_and_agrees_with_the_interval():
+    for values in RNG.normal(0.5, 1, (50, 6)):
+        p_value = statistics.mean_test(values, 0.2)
+        np.testing.assert_allclose(p_value, scipy.stats.ttest_1samp(values, 0.2).pvalue, rtol=1e-10)
+        assert (p_value > 0.05) == contains(statistics.mean_interval(values), 0.2)
+    assert statistics.mean_test([2.0, 2.0], 2.0) == 1
+    assert statistics.mean_test([2.0, 2.0], 1.0) == 0
+
+
+def test_holms_rule_by_hand_and_by_coverage():
+    np.testing.assert_allclose(statistics.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02], rtol=1e-12)
+    np.testing.assert_allclose(statistics.holm([0.9, 0.6]), [1, 1])
+    # Of eight true hypotheses with a common part, some is rejected in at most 5 % of studies; without the rule in more.
+    shared, own = RNG.normal(size=(2000, 6, 1)), RNG.normal(size=(2000, 6, 8))
+    studies = 0.5 * shared + own
+    t = studies.mean(1) / (studies.std(1, ddof=1) / np.sqrt(6))
+    p_values = 2 * scipy.stats.t.sf(np.abs(t), 5)
+    wrong = [np.any(statistics.holm(row) <= 0.05) for row in p_values]
+    assert np.mean(wrong) <= 0.05 + 5 * np.sqrt(0.05 * 0.95 / 2000)
+    assert np.mean(np.any(p_values <= 0.05, axis=1)) > 0.15
 
 
 def test_exponent_fit_is_linear_regression():
@@ -129,7 +143,8 @@ def test_two_best_arms_and_arms_that_may_not_be_played():
         (lambda: statistics.mean_interval([1.0]), r"values: shape \(1,\); expected .* N >= 2"),
         (lambda: statistics.mean_interval([1.0, np.nan]), "values: 1 entries are not finite"),
         (lambda: statistics.mean_interval([1.0, 2.0], 95), r"confidence: 95; expected a number in \(0, 1\)"),
-        (lambda: statistics.paired_interval([1.0, 2.0], [1.0, 2.0, 3.0]), r"theirs: shape \(3,\)"),
+        (lambda: statistics.holm([0.1, 1.2]), r"p_values: .*expected numbers in \[0, 1\]"),
+        (lambda: statistics.holm([0.1, np.nan]), r"p_values: .*expected numbers in \[0, 1\]"),
         (lambda: statistics.exponent_fit([1, 2, 3], [1.0, -1.0, 2.0]), "values: -1 is smallest; expected positive"),
         (lambda: statistics.exponent_fit([2, 2, 2], [1, 2, 3]), "times: all 2; expected at least two that differ"),
         (lambda: statistics.exponent_interval([2, 2, 2], np.ones((2, 3))), "times: all 2; expected at least two"),

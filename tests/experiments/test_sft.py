@@ -18,7 +18,7 @@ from experiments.sft.methods import BASELINES, NETWORKS
 from experiments.sft.tasks import prepare
 from experiments.sft.training import imitator, loss_curve
 from experiments.streams import Use, stream
-from jaxdm.analysis import claims, storage
+from jaxdm.analysis import storage
 from jaxdm.analysis.claims import read_claims
 
 TOY = dataclasses.replace(PRESETS["toy"], settings=("pomdp",))
@@ -120,29 +120,6 @@ def test_where_results_go_is_no_part_of_what_they_are():
     elsewhere = dataclasses.replace(TOY, results=Path("elsewhere"))
     assert storage.config_hash(elsewhere) == storage.config_hash(TOY)
     assert storage.config_hash(dataclasses.replace(TOY, seed=1)) != storage.config_hash(TOY)
-
-
-def test_findings_hold_and_differ_by_their_intervals():
-    good, bad = np.array([0.1, 0.11, 0.12]), np.array([0.5, 0.52, 0.54])
-    assert claims.below("a", "s", "t", good, 0.5).verdict == "holds"
-    assert claims.below("a", "s", "t", bad, 0.5).verdict == "differs"
-    assert claims.ordered("a", "s", "t", {"x": good, "y": bad}).verdict == "holds"
-    assert claims.ordered("a", "s", "t", {"x": bad, "y": good}).verdict == "differs"
-    assert claims.ordered("a", "s", "t", {"x": good, "y": good + 0.001}).verdict == "differs"
-    assert claims.smaller("a", "s", "t", good, good + 0.001).verdict == "holds"  # worlds in common
-    assert claims.smaller("a", "s", "t", good, good).verdict == "differs"
-    assert claims.smaller("a", "s", "t", good, good[::-1]).verdict == "differs"
-    assert claims.above("a", "s", "t", bad, 0.4).verdict == "holds"
-    assert claims.above("a", "s", "t", good, 0.1).verdict == "differs"
-
-
-def test_a_trend_is_the_slope_of_each_seed():
-    points, slopes = np.array([1.0, 2.0, 4.0]), np.array([0.9, 1.0, 1.1])
-    row = claims.rising("a", "s", "t", points, 3 + slopes * points[:, None])
-    assert row.measured == pytest.approx(1.0)
-    assert row.verdict == "holds"
-    assert row.low == pytest.approx(1 - 4.302652729911275 * 0.1 / np.sqrt(3))  # t_{0.975}, 2 degrees of freedom
-    assert claims.rising("a", "s", "t", points, -slopes * points[:, None]).verdict == "differs"
 
 
 @pytest.mark.parametrize(
