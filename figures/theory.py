@@ -88,10 +88,10 @@ def deployed(result: Result) -> Drawn:
 
 
 def _terms(result: Result, name: str, caption: str) -> Drawn:
-    """Metrics `gap` and `estimation [length, context, run]`, `bias [length, run]`, maybe `squares [context, run]`."""
+    """Metrics `gap`, `bound`, `estimation [length, context, run]`, `bias [length, run]`; `squares [context, run]`."""
     metrics = result.metrics
     gap, estimation, bias = metrics["gap"], metrics["estimation"], metrics["bias"]
-    lines = {"measured loss": gap, "context term": estimation, "bias term": bias, "bound": estimation + bias}
+    lines = {"measured loss": gap, "context term": estimation, "bias term": bias, "bound": metrics["bound"]}
     if "squares" in metrics:
         lines["least squares"] = metrics["squares"].where(metrics["squares"] > 0)
     lines = {label: values.broadcast_like(gap) for label, values in lines.items()}

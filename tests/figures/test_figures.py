@@ -342,6 +342,7 @@ def synthetic_theory(root):
     estimation = named(np.broadcast_to(1 / np.sqrt(x)[:, None], (2, 5, 5)), **terms)
     bounded = {"gap": named(np.full((2, 5, 5), 0.25), **terms), "estimation": estimation}
     bounded["bias"] = named(np.ones((2, 5)), length=[1, 8], run=None)
+    bounded["bound"] = named(np.broadcast_to(np.sqrt(1 + 1 / x)[:, None], (2, 5, 5)), **terms)
     store_curves(root, "L6b", **bounded)
     store_curves(root, "L7b", **bounded, squares=named(np.zeros((5, 5)), context=x, run=None))
     matrices, features = np.stack([np.eye(3), 2 * np.eye(3)]), {"features": ["a", "b"]}
@@ -385,8 +386,8 @@ def test_theory_figures_show_what_is_stored(tmp_path):
         np.testing.assert_allclose(high - low, 10 * error)
     left = drawn["theory_two_terms"].figure.axes[0]
     bound = {line.get_label(): line.get_ydata() for line in left.lines}["bound"]
-    np.testing.assert_allclose(np.asarray(bound), 1 + 1 / np.sqrt(2.0 ** np.arange(3, 8)))
-    assert "between 4.4 and 5 times the loss" in drawn["theory_two_terms"].caption
+    np.testing.assert_allclose(np.asarray(bound), np.sqrt(1 + 1 / 2.0 ** np.arange(3, 8)))
+    assert "between 4.0 and 4 times the loss" in drawn["theory_two_terms"].caption
     shown = [float(text.get_text()) for text in drawn["theory_preconditioner"].figure.axes[0].texts]
     assert shown == np.eye(3).ravel().tolist()
     assert "4 at c = 2" in drawn["theory_shift"].caption

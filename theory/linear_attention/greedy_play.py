@@ -24,6 +24,7 @@ class GreedyOutcome(NamedTuple):
     gap: jax.Array  # [] V*_1 - V_1 of greedy play, from the initial distribution
     error: jax.Array  # [] sum_h E max_a |Q_hat_h - Q*_h|(s_h, a) over the states that greedy play visits
     first_error: jax.Array  # [] its first term
+    initial_error: jax.Array  # [] the same sum over states of the initial distribution at every step
 
 
 def contexts(key: jax.Array, world: linear_mdps.SolvedLinearMDP, shape: tuple[int, ...]) -> np.ndarray:
@@ -75,21 +76,31 @@ def outcome(world: linear_mdps.SolvedLinearMDP, estimated: jax.Array) -> GreedyO
         return reach @ step[0], reach @ step[1]
 
     _, errors = jax.lax.scan(forward, world.stages.initial[0], (transition, worst))
-    gap = world.stages.initial[0] @ (world.value[0] - value[0])
-    return GreedyOutcome(gap=gap, error=jnp.sum(errors), first_error=errors[0])
+    initial = world.stages.initial[0]
+    return GreedyOutcome(
+        gap=initial @ (world.value[0] - value[0]),
+        error=jnp.sum(errors),
+        first_error=errors[0],
+        initial_error=jnp.sum(worst @ initial),
+    )
 
 
-def coverage(world: linear_mdps.SolvedLinearMDP) -> jax.Array:
+def coverage(world: linear_mdps.SolvedLinearMDP, optimal: bool = True) -> jax.Array:
     """`C_h = max_{s,a} max_pi P^pi(s_h = s) / nu(s,a)`, [H]: for each step and state a dynamic programme.
 
     The chance to be in s at step h, made as large as a policy can, is `U_1(s_1)` with `U_h = 1_s`,
     `U_k(s') = max_a sum_t P_k(t|s',a) U_{k+1}(t)`.
+
+    Args:
+        world: the MDP.
+        optimal: false for the policy that picks actions uniformly, in place of the largest over policies.
     """
+    over_actions = jnp.max if optimal else jnp.mean
     horizon, states = world.stages.initial.shape
     steps = jnp.arange(horizon)
 
     def back(ahead: jax.Array, step: jax.Array) -> tuple[jax.Array, None]:
-        best = jnp.max(jnp.einsum("sat,htu->hsau", world.stages.transition[step], ahead), axis=2)
+        best = over_actions(jnp.einsum("sat,htu->hsau", world.stages.transition[step], ahead), axis=2)
         return jnp.where((steps > step)[:, None, None], best, ahead), None
 
     start = jnp.broadcast_to(jnp.eye(states), (horizon, states, states))

@@ -6,6 +6,7 @@ The data distribution nu of contexts is uniform over state-action pairs.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -42,7 +43,33 @@ def solve_tabular(linear: LinearMDP) -> tuple[MDP, planning.Plan, jax.Array]:
     return stages, plan, linear_mdp.weights(linear, plan.value)
 
 
-def instances(key: jax.Array, size: tuple[int, int, int, int], length: float, count: int) -> SolvedLinearMDP:
+def dense(key: jax.Array, size: tuple[int, int, int, int]) -> LinearMDP:
+    """A linear MDP (S, A, d, H) with random features, whose moves all have some chance."""
+    states, actions, dimension, horizon = size
+    return linear_mdp.random(key, states=states, actions=actions, dimension=dimension, horizon=horizon)
+
+
+def deterministic(key: jax.Array, size: tuple[int, int, int, int]) -> LinearMDP:
+    """A tabular MDP, d = S A unit vectors, that begins in state 0; a pair moves to one state, drawn for every step."""
+    states, actions, dimension, horizon = size
+    key_theta, key_move = random.split(key)
+    theta = random.uniform(key_theta, (horizon, dimension), jnp.result_type(float))
+    target = (random.uniform(key_move, (horizon, dimension)) * states).astype(jnp.int32)
+    return LinearMDP(
+        features=jnp.eye(dimension, dtype=theta.dtype).reshape(states, actions, dimension),
+        theta=theta,
+        mu=jax.nn.one_hot(target, states, dtype=theta.dtype),
+        initial=jax.nn.one_hot(0, states, dtype=theta.dtype),
+    )
+
+
+def instances(
+    key: jax.Array,
+    size: tuple[int, int, int, int],
+    length: float,
+    count: int,
+    draw: Callable[[jax.Array, tuple[int, int, int, int]], LinearMDP] = dense,
+) -> SolvedLinearMDP:
     """Random linear MDPs, each with the layer trained for it on contexts of length N, leading axis [count].
 
     Args:
@@ -50,20 +77,21 @@ def instances(key: jax.Array, size: tuple[int, int, int, int], length: float, co
         size: (S, A, d, H).
         length: N.
         count: of instances.
+        draw: `dense` or `deterministic`.
     """
-    return _instances(_families(key, size, count), length)
+    return _instances(_families(key, size, count, draw), length)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def _families(key: jax.Array, size: tuple[int, int, int, int], count: int) -> LinearMDP:
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _families(
+    key: jax.Array,
+    size: tuple[int, int, int, int],
+    count: int,
+    draw: Callable[[jax.Array, tuple[int, int, int, int]], LinearMDP],
+) -> LinearMDP:
     """An MDP and its siblings, leading axes [count, 1 + SIBLINGS]."""
-    states, actions, dimension, horizon = size
-
-    def draw(key: jax.Array) -> LinearMDP:
-        return linear_mdp.random(key, states=states, actions=actions, dimension=dimension, horizon=horizon)
-
     keys = random.split(key, count * (1 + SIBLINGS)).reshape(count, 1 + SIBLINGS)
-    return jax.vmap(jax.vmap(draw))(keys)
+    return jax.vmap(jax.vmap(lambda key: draw(key, size)))(keys)
 
 
 @jax.jit
@@ -121,6 +149,11 @@ def linear_mdp_pool(key: jax.Array) -> TrainingPool:
     """Features of linear MDPs, and the weights of their Q*, each at one step."""
     points, tasks = _solved(worlds(key, POOL))
     return TrainingPool(points=points, tasks=tasks)
+
+
+def arms_pool(key: jax.Array) -> TrainingPool:
+    """Two actions without a state: unit vectors as features, normal tasks."""
+    return TrainingPool(points=jnp.eye(2), tasks=draws.normal(key, (POOL, 2)))
 
 
 def feature_distribution(points: jax.Array) -> in_context_regression.FeatureDistribution:
