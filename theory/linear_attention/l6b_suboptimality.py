@@ -196,7 +196,8 @@ def measure(key: jax.Array, context: int, length: float, samples: int) -> MeanLo
 
 def terms(worlds: linear_mdps.SolvedLinearMDP) -> SuboptimalityTerms:
     """Exact, leading axis [n]."""
-    return SuboptimalityTerms(*(np.asarray(x) for x in _terms(worlds)))
+    coverage, uniform, estimation, bias = (np.asarray(x) for x in _terms(worlds))
+    return SuboptimalityTerms(coverage=coverage, uniform=uniform, estimation=estimation, bias=bias)
 
 
 @jax.jit
