@@ -24,6 +24,8 @@ from theory.linear_attention import (
 from theory.no_regret import (
     n1_attention_ftrl,
     n2_ftrl_regret,
+    n3_regret_loss,
+    n4_selection_law,
     n10_equilibrium,
     o1_hedge_regret,
     o2_ucb_regret,
@@ -51,6 +53,8 @@ CLAIMS: dict[str, ModuleType] = {
     "L8d": l8d_action_labels,
     "N1": n1_attention_ftrl,
     "N2": n2_ftrl_regret,
+    "N3": n3_regret_loss,
+    "N4": n4_selection_law,
     "N10": n10_equilibrium,
     "P1": p1_convexity,
     "P2": p2_observation_quality,
