@@ -20,7 +20,8 @@ class Predrawn(NamedTuple):
     (`python -m experiments.speed`, rows "noise drawn at once").
 
     Fields:
-        draw: `(key, T) -> noise`, any record of arrays with a leading axis [T].
+        draw: `(key, T) -> noise`, any record of arrays with a leading axis [T]. It is told the number of decisions, and
+            may refuse (ValueError) more than its agent has room for.
         apply: the same function with one row of the noise in place of its key.
     """
 
@@ -109,6 +110,8 @@ class Network(NamedTuple):
         prefill: `(params, tokens [N, F], capacity, length=N) -> (outputs [N, D], cache)` with room for `capacity >= N`
             tokens; only the first `length` (data) of them are remembered.
         step: `(params, cache, token [F]) -> (output [D], cache)`; equals the next row of `apply` on all tokens so far.
+            A token for which the cache has no room is refused, and where that is not known on the host its output is
+            NaN.
     """
 
     init: Callable[[jax.Array], Tree]

@@ -10,12 +10,12 @@ import pytest
 from jaxdm import tokens
 from jaxdm.envs import families, mdp
 from jaxdm.learners import tabular
-from jaxdm.models.agents import deploy, network_agent
+from jaxdm.models.agents import Player, bandit_player, deploy, network_agent, online_player
 from jaxdm.models.transformer import TransformerConfig, network
 from jaxdm.oracles import graph_policy
 from jaxdm.rollout import epsilon_soft, markov_agent, noise_entry, rollout, rollouts
 from jaxdm.sft import experts, tasks
-from jaxdm.tokens import Spaces
+from jaxdm.tokens import Spaces, bandit_features, online_features
 
 STATES, ACTIONS, HORIZON = 5, 3, 6
 
@@ -98,9 +98,10 @@ def test_an_agent_uses_its_noise_only_where_it_should(name):
     agent, params = AGENTS[name]
     memory = agent.init(jax.random.key(0), params)
     fast = noise_entry(agent.act, agent.predrawn)
-    chosen = jax.vmap(lambda noise: fast.apply(noise, memory, jnp.int32(1), params)[0])(
-        fast.draw(jax.random.key(5), 200)
+    noise = jax.vmap(lambda key: jax.tree.map(lambda x: x[0], fast.draw(key, 1)))(
+        jax.random.split(jax.random.key(5), 200)
     )
+    chosen = jax.vmap(lambda one: fast.apply(one, memory, jnp.int32(1), params)[0])(noise)
     from_keys = jax.vmap(lambda key: agent.act(key, memory, jnp.int32(1), params)[0])(
         jax.random.split(jax.random.key(6), 200)
     )
@@ -226,3 +227,52 @@ def test_nobody_takes_an_action_that_is_not_available():
     label = tasks.label_probabilities(experts.soft_oracle(0.5)(task))
     assert jnp.all((label > 0) == open_[None])
     assert jnp.isfinite(task.random_value[0])
+
+
+def players(length: int) -> dict[str, tuple]:
+    """Every agent with a cache of a given number of decisions, and an observation of its world."""
+    arms = 3
+    seeing = network(TransformerConfig(width=8, layers=1, heads=1), bandit_features(arms), arms)
+    told = network(TransformerConfig(width=8, layers=1, heads=1), online_features(arms), arms)
+    available = jnp.ones(arms, bool)
+
+    def params(net):
+        return Player(weights=net.init(jax.random.key(0)), exploration=jnp.float32(0), available=available)
+
+    context = tokens.encode(demonstrations(2), SPACES)
+    weights = NET.init(jax.random.key(3))
+    return {
+        "greedy network": (network_agent(NET, SPACES, length), deploy(weights, context), jnp.int32(1)),
+        "sampling network": (network_agent(NET, SPACES, length), deploy(weights, context, 1.0), jnp.int32(1)),
+        "bandit player": (bandit_player(seeing, arms, length), params(seeing), available),
+        "online player": (online_player(told, arms, length), params(told), jnp.zeros(arms)),
+        "online player of arms": (online_player(told, arms, length, labels="sampled"), params(told), jnp.zeros(arms)),
+        "online player on the ball": (online_player(told, arms, length, "ball"), params(told), jnp.zeros(arms)),
+    }
+
+
+def test_decisions_without_room_are_refused_or_seen():
+    """A rollout knows its number of decisions; by hand, under jit, what lies beyond is -1 or NaN."""
+    for name, (agent, params, observation) in players(4).items():
+        with pytest.raises(ValueError, match=r"^length: 5 decisions; expected at most 4"):
+            noise_entry(agent.act, agent.predrawn).draw(jax.random.key(0), 5)
+
+        @jax.jit
+        def play(key, agent=agent, params=params, observation=observation):
+            def step(memory, key):
+                action, memory = agent.act(key, memory, observation, params)
+                return memory, action
+
+            return jax.lax.scan(step, agent.init(key, params), jax.random.split(key, 7))[1]
+
+        actions = play(jax.random.key(1))
+        within, beyond = np.asarray(actions[:4]), np.asarray(actions[4:])
+        assert np.all(np.isfinite(within) & (within >= (0 if actions.ndim == 1 else -1))), name
+        assert np.all(beyond == -1) if actions.ndim == 1 else np.all(np.isnan(beyond)), name
+    agent, params, _ = players(4)["greedy network"]
+    with pytest.raises(ValueError, match=r"^length: 6 decisions; expected at most 4"):
+        rollout(jax.random.key(0), ENV, WORLD, agent, params, HORIZON)
+    with pytest.raises(ValueError, match=r"^length: 0; expected at least 1"):
+        network_agent(NET, SPACES, 0)
+    with pytest.raises(ValueError, match=r"^length: 13; expected between 0 and the 12 tokens"):
+        deploy(params.weights, params.context, length=13)

@@ -4,10 +4,12 @@ Dimensions: `N` tokens of the demonstrations, `F` features, `A` actions.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdm import random
 from jaxdm.envs.online import BALL
@@ -15,6 +17,7 @@ from jaxdm.random import inverse_cdf, sample_index
 from jaxdm.rollout import uniform_noise
 from jaxdm.tokens import Spaces, bandit_features, bandit_past, first_past, online_features, online_past, token
 from jaxdm.types import Agent, Network, Predrawn, Transition, Tree
+from jaxdm.validation import check_sizes, is_concrete
 
 
 class Deployment(NamedTuple):
@@ -37,11 +40,20 @@ class NetworkMemory(NamedTuple):
 
 
 def deploy(weights: Tree, context: jax.Array, temperature: Any = 0.0, length: Any = None) -> Deployment:
-    """A `Deployment` that is shown all of its context, and acts greedily, unless told otherwise."""
+    """A `Deployment` that is shown all of its context, and acts greedily, unless told otherwise.
+
+    Raises:
+        ValueError: a concrete length that the context does not have, or a concrete temperature below zero.
+    """
+    tokens = context.shape[0]
+    if length is not None and is_concrete(length) and not np.all((np.asarray(length) >= 0) & (length <= tokens)):
+        raise ValueError(f"length: {length}; expected between 0 and the {tokens} tokens of the context")
+    if is_concrete(temperature) and not np.all(np.asarray(temperature) >= 0):
+        raise ValueError(f"temperature: {temperature}; expected at least 0")
     return Deployment(
         weights=weights,
         context=context,
-        length=jnp.asarray(context.shape[0] if length is None else length, jnp.int32),
+        length=jnp.asarray(tokens if length is None else length, jnp.int32),
         temperature=jnp.asarray(temperature, context.dtype),
     )
 
@@ -52,11 +64,16 @@ def network_agent(network: Network, spaces: Spaces, length: int) -> Agent:
     Args:
         network: from `jaxdm.models.transformer.network`, with `spaces.features` features.
         spaces: sizes.
-        length: decisions it will have to take after its context.
+        length: T, the largest number of decisions after its context; a rollout of more is refused, and where an agent
+            is driven by hand, its action after them is -1.
 
     Returns:
         Agent whose parameters are a `Deployment`.
+
+    Raises:
+        ValueError: length < 1.
     """
+    check_sizes(length=length)
 
     def init(key: jax.Array, params: Deployment) -> NetworkMemory:
         capacity = params.context.shape[0] + length
@@ -81,8 +98,19 @@ def network_agent(network: Network, spaces: Spaces, length: int) -> Agent:
             start=transition.terminated | transition.truncated,
         )
 
-    predrawn = Predrawn(draw=uniform_noise, apply=act)
+    predrawn = Predrawn(draw=at_most(length, uniform_noise), apply=act)
     return Agent(init=init, act=predrawn.keyed, observe=observe, predrawn=predrawn)
+
+
+def at_most(length: int, draw: Callable[[jax.Array, int], Tree]) -> Callable[[jax.Array, int], Tree]:
+    """The noise of an agent with room for `length` decisions, which refuses to be drawn for more."""
+
+    def checked(key: jax.Array, decisions: int) -> Tree:
+        if decisions > length:
+            raise ValueError(f"length: {decisions} decisions; expected at most {length}, for which the agent has room")
+        return draw(key, decisions)
+
+    return checked
 
 
 def choose(logits: jax.Array, uniform: jax.Array, temperature: jax.Array) -> jax.Array:
@@ -94,11 +122,17 @@ def choose(logits: jax.Array, uniform: jax.Array, temperature: jax.Array) -> jax
         temperature: [] >= 0.
 
     Returns:
-        [] int32.
+        [] int32; -1, no action, where a logit is NaN.
     """
     probabilities = jax.nn.softmax(logits / jnp.where(temperature > 0, temperature, 1))
     sampled = sample_index(inverse_cdf(probabilities), uniform)
-    return jnp.where(temperature > 0, sampled, jnp.argmax(logits).astype(jnp.int32))
+    action = jnp.where(temperature > 0, sampled, jnp.argmax(logits).astype(jnp.int32))
+    return jnp.where(jnp.any(jnp.isnan(logits)), -1, action)
+
+
+def draw_arm(probabilities: jax.Array, uniform: jax.Array) -> jax.Array:
+    """An arm with probabilities [A], [] int32; -1, no arm, where they are NaN."""
+    return jnp.where(jnp.any(jnp.isnan(probabilities)), -1, sample_index(inverse_cdf(probabilities), uniform))
 
 
 Labels = Literal["sampled", "probabilities", "output"]
@@ -148,13 +182,17 @@ def bandit_player(network: Network, arms: int, length: int) -> Agent:
     Args:
         network: with `bandit_features(arms)` features and at least A outputs.
         arms: A.
-        length: T, the largest number of decisions.
+        length: T, the largest number of decisions; a rollout of more is refused, and an arm after them is -1.
+
+    Raises:
+        ValueError: a size below one.
     """
+    check_sizes(arms=arms, length=length)
 
     def act(noise: DecisionNoise, memory: PlayerMemory, observation: jax.Array, params: Player) -> tuple:
         output, memory = _read(network, memory, observation, params)
         probabilities = arm_probabilities(output[:arms], observation, noise.outputs, params.exploration)
-        return sample_index(inverse_cdf(probabilities), noise.arm), memory
+        return draw_arm(probabilities, noise.arm), memory
 
     def observe(memory: PlayerMemory, transition: Transition, params: Player) -> PlayerMemory:
         chosen = jax.nn.one_hot(transition.action, arms, dtype=memory.past.dtype)
@@ -163,7 +201,7 @@ def bandit_player(network: Network, arms: int, length: int) -> Agent:
     def init(key, params):
         return _start(network, params, bandit_features(arms), arms, length)
 
-    predrawn = Predrawn(draw=functools.partial(decision_noise, arms=arms), apply=act)
+    predrawn = Predrawn(draw=at_most(length, functools.partial(decision_noise, arms=arms)), apply=act)
     return Agent(init=init, act=predrawn.keyed, observe=observe, predrawn=predrawn)
 
 
@@ -175,14 +213,15 @@ def online_player(
     Args:
         network: with `online_features(dimension)` features and at least A = d outputs.
         dimension: d.
-        length: T, the largest number of decisions.
+        length: T, the largest number of decisions; a rollout of more is refused, and a decision after them is NaN.
         decisions: the set; on the ball the available coordinates are used.
         labels: on the simplex, with "sampled" it plays one drawn arm, else the probabilities.
 
     Raises:
-        ValueError: unknown decisions or labels, or drawn arms on the ball.
+        ValueError: unknown decisions or labels, drawn arms on the ball, or a size below one.
     """
     check(decisions, labels)
+    check_sizes(dimension=dimension, length=length)
 
     def act(noise: DecisionNoise, memory: PlayerMemory, observation: jax.Array, params: Player) -> tuple:
         output, memory = _read(network, memory, params.available, params)
@@ -194,9 +233,8 @@ def online_player(
         )
         if labels != "sampled":
             return probabilities, memory
-        return jax.nn.one_hot(
-            sample_index(inverse_cdf(probabilities), noise.arm), dimension, dtype=probabilities.dtype
-        ), memory
+        drawn = jax.nn.one_hot(draw_arm(probabilities, noise.arm), dimension, dtype=probabilities.dtype)
+        return jnp.where(jnp.isnan(probabilities), jnp.nan, drawn), memory
 
     def observe(memory: PlayerMemory, transition: Transition, params: Player) -> PlayerMemory:
         return memory._replace(past=online_past(transition.next_observation, params.available))
@@ -204,7 +242,7 @@ def online_player(
     def init(key, params):
         return _start(network, params, online_features(dimension), dimension, length)
 
-    predrawn = Predrawn(draw=functools.partial(decision_noise, arms=dimension), apply=act)
+    predrawn = Predrawn(draw=at_most(length, functools.partial(decision_noise, arms=dimension)), apply=act)
     return Agent(init=init, act=predrawn.keyed, observe=observe, predrawn=predrawn)
 
 

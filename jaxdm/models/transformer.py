@@ -17,6 +17,7 @@ from jaxdm import random
 from jaxdm.models import attention
 from jaxdm.models.attention import KeyValues, Kind, Position
 from jaxdm.types import Network, Tree
+from jaxdm.validation import is_concrete
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,22 +87,43 @@ def network(config: TransformerConfig, features: int, outputs: int) -> Network:
         count = tokens_TF.shape[0]
         if capacity < count:
             raise ValueError(f"capacity: {capacity}; expected at least the {count} tokens of the prompt")
+        remembered = _remembered(count, capacity, length)
         cache = module(params).empty_cache(capacity, tokens_TF.dtype)
         if count == 0:
-            return jnp.zeros((0, outputs), tokens_TF.dtype), (cache, jnp.int32(0))
+            return jnp.zeros((0, outputs), tokens_TF.dtype), (cache, remembered)
         y_TO, cache = module(params).extend(tokens_TF, cache, 0)
         # What is after the last token that counts is masked until it is overwritten.
-        return y_TO, (cache, jnp.asarray(count if length is None else length, jnp.int32))
+        return y_TO, (cache, remembered)
 
     def step(params: Tree, cache: Tree, token_F: jax.Array) -> tuple[jax.Array, Tree]:
         layers, length = cache
+        capacity = layers[0].keys.shape[-2]
+        if is_concrete(length) and np.any(np.asarray(length) >= capacity):
+            raise ValueError(f"cache: holds {length} tokens; expected room for one more, at most {capacity}")
         y_TO, layers = module(params).extend(token_F[None], layers, length)
-        return y_TO[0], (layers, length + 1)
+        # A token without room would overwrite the last one: its output must not pass for a number.
+        return jnp.where(length < capacity, y_TO[0], jnp.nan), (layers, length + 1)
 
     def apply(params: Tree, tokens_TF: jax.Array) -> jax.Array:
         return module(params)(tokens_TF)
 
     return Network(init=init, apply=apply, prefill=prefill, step=step)
+
+
+def _remembered(count: int, capacity: int, length: jax.Array | int | None) -> jax.Array:
+    """How many of `count` tokens a cache holds, [] int32; a length that they cannot have leaves no room for more.
+
+    Raises:
+        ValueError: a concrete length outside 0..count.
+    """
+    if length is None:
+        return jnp.int32(count)
+    if is_concrete(length):
+        if not np.all((np.asarray(length) >= 0) & (np.asarray(length) <= count)):
+            raise ValueError(f"length: {length}; expected between 0 and the {count} tokens of the prompt")
+        return jnp.asarray(length, jnp.int32)
+    length = jnp.asarray(length, jnp.int32)
+    return jnp.where((length >= 0) & (length <= count), length, capacity)
 
 
 class Decoder(nnx.Module):

@@ -34,7 +34,8 @@ class HistoryGraph(NamedTuple):
     """Where histories lead, and what is believed there: `belief[m, n, k]` of state `support[n, k]` under model m."""
 
     root: Table  # [O] int32, the node after the first observation
-    child: Table  # [E, A, O] int32, the node after one more action and observation; any where that is impossible
+    child: Table  # [E, A, O] int32, the node after one more action and observation; any where that is impossible,
+    # and none, -1 or at least N, in the one row of a graph in which no node has successors
     belief: Table  # [M, N, K] sums to one, or is zero where the model rules the node out
     support: Table | None = None  # [N, K] int32, no state twice; without it K = S, every state in its place
 
@@ -51,12 +52,15 @@ class GraphPolicy(NamedTuple):
 class GraphMemory(NamedTuple):
     """Where on the graph the agent is."""
 
-    node: jax.Array  # [] int32
+    node: jax.Array  # [] int32, -1 where the graph has ended
     time: jax.Array  # [] int32
 
 
 def graph_agent() -> Agent:
-    """The agent that plays a `GraphPolicy`: an oracle's plan, or an expert that knows what the oracle knows."""
+    """The agent that plays a `GraphPolicy`: an oracle's plan, or an expert that knows what the oracle knows.
+
+    Where the graph ends, as a tree does after its horizon, there is nothing to follow: from then on its action is -1.
+    """
 
     def init(key: jax.Array, params: GraphPolicy) -> GraphMemory:
         return GraphMemory(node=jnp.int32(0), time=jnp.int32(0))
@@ -70,7 +74,8 @@ def graph_agent() -> Agent:
             allowed = _row(jnp.asarray(allowed).reshape(-1, *allowed.shape[-2:]), memory.time)[node]
         probabilities = epsilon_soft(planned, params.graph.child.shape[1], params.exploration, allowed)
         action = sample_index(inverse_cdf(probabilities), uniform)
-        return action, memory._replace(node=node)
+        ended = (node < 0) | (node >= policy.shape[-1])
+        return jnp.where(ended, -1, action), memory._replace(node=node)
 
     def observe(memory: GraphMemory, transition: Transition, params: GraphPolicy) -> GraphMemory:
         node = successor(params.graph, memory.node, transition.action, transition.next_observation)
@@ -101,6 +106,7 @@ def nodes_along(graph: HistoryGraph, episode: Episode) -> jax.Array:
 
 
 def successor(graph: HistoryGraph, node: jax.Array, action: jax.Array, observation: jax.Array) -> jax.Array:
-    """The node after one more action and observation; of no meaning where a node has no successors."""
+    """The node after one more action and observation, [] int32; -1 after a node that has no successors."""
     child = jnp.asarray(graph.child)
-    return child[jnp.minimum(node, child.shape[0] - 1), action, observation]
+    inner = (node >= 0) & (node < child.shape[0])
+    return jnp.where(inner, child[jnp.where(inner, node, 0), action, observation], -1)

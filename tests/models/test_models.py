@@ -188,6 +188,33 @@ def test_too_small_a_cache_is_refused():
         net.prefill(params, tokens, 4)
 
 
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_a_token_without_room_has_no_output(kind):
+    """Four of eight tokens fit. Outside jit the fifth is refused; under jit and vmap what follows is NaN."""
+    net, params, tokens = build(kind, "none")
+
+    def steps(tokens, remembered):
+        _, cache = net.prefill(params, tokens[:2], 4, remembered)
+
+        def one(cache, token):
+            output, cache = net.step(params, cache, token)
+            return cache, output
+
+        return jax.lax.scan(one, cache, tokens[2:8])[1]
+
+    cached = jax.jit(jax.vmap(steps, (0, None)))(jnp.stack([tokens, tokens]), jnp.int32(2))
+    full = net.apply(params, tokens[:4])[2:]
+    np.testing.assert_allclose(cached[:, :2], jnp.stack([full, full]), atol=200 * EPS * float(jnp.abs(full).max()))
+    assert bool(jnp.all(jnp.isnan(cached[:, 2:])))
+    assert bool(jnp.all(jnp.isnan(jax.jit(steps)(tokens, jnp.int32(3))))), "three of two tokens cannot be remembered"
+    _, cache = net.prefill(params, tokens[:4], 4)
+    with pytest.raises(ValueError, match=r"^cache: holds 4 tokens; expected room for one more, at most 4"):
+        net.step(params, cache, tokens[4])
+    for length in (-1, 3):
+        with pytest.raises(ValueError, match=rf"^length: {length}; expected between 0 and the 2 tokens"):
+            net.prefill(params, tokens[:2], 4, jnp.int32(length))
+
+
 def test_odd_heads_cannot_rotate():
     with pytest.raises(ValueError, match=r"^width of a head: 3"):
         attention.rotate(jnp.ones((1, 2, 3)), 0)

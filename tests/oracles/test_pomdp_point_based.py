@@ -228,26 +228,32 @@ def test_agents_earn_what_they_promise(double):
         assert abs(earned.mean() - value) <= slack, name
 
 
-def test_agents_work_outside_jit_too():
-    """On Tiger what is heard later, observation 1, could not have come first; one-step plans have no successor."""
+def test_agents_work_outside_jit_too_and_have_no_action_where_their_plan_ends():
+    """On Tiger what is heard later, observation 1, could not have come first."""
     tiger = families.pomdp.tiger()
-    for agent, params in (
-        (alpha_vectors.agent(), alpha_vectors.qmdp(tiger)),
-        (graph_agent(), follow(exact_planning.plan(tiger, 1))),
-        (graph_agent(), follow(PLAN_TREE(tiger, 2))),
+    for agent, params, steps in (
+        (alpha_vectors.agent(), alpha_vectors.qmdp(tiger), 4),
+        (graph_agent(), follow(exact_planning.plan(tiger, 1)), 1),
+        (graph_agent(), follow(exact_planning.plan(tiger, 2)), 2),
+        (graph_agent(), follow(PLAN_TREE(tiger, 1)), 1),
+        (graph_agent(), follow(PLAN_TREE(tiger, 2)), 2),
     ):
-        action, memory = agent.act(KEY, agent.init(KEY, params), jnp.int32(0), params)
-        assert int(action) == families.pomdp.LISTEN
-        heard = Transition(
-            observation=jnp.int32(0),
-            action=action,
-            reward=jnp.float32(-1),
-            next_observation=jnp.int32(1),
-            terminated=jnp.bool_(False),
-            truncated=jnp.bool_(False),
-        )
-        action, _ = agent.act(KEY, agent.observe(memory, heard, params), jnp.int32(1), params)
-        assert int(action) in (0, 1, 2)
+        memory, actions = agent.init(KEY, params), []
+        for step in range(4):
+            action, memory = agent.act(KEY, memory, jnp.int32(min(step, 1)), params)
+            heard = Transition(
+                observation=jnp.int32(min(step, 1)),
+                action=action,
+                reward=jnp.float32(-1),
+                next_observation=jnp.int32(1),
+                terminated=jnp.bool_(False),
+                truncated=jnp.bool_(False),
+            )
+            memory = agent.observe(memory, heard, params)
+            actions.append(int(action))
+        assert actions[0] == families.pomdp.LISTEN
+        assert all(action in (0, 1, 2) for action in actions[:steps])
+        assert all(action == -1 for action in actions[steps:])
 
 
 @pytest.mark.parametrize(

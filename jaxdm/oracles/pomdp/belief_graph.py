@@ -30,7 +30,7 @@ MEMORY = 2**30
 class ReachableBeliefs(NamedTuple):
     """Beliefs in the order in which they were found, those within t steps the first `within[t]`, and what comes next.
 
-    In the graph, impossible observations lead to node 0; where no belief has successors, `child` has one row of zeros.
+    In the graph, impossible observations lead to node 0; where no belief has successors, `child` has one row of -1.
     """
 
     graph: HistoryGraph  # of one model; belief [1, N, S]
@@ -79,7 +79,7 @@ def reachable(
         children.append(child)
         probabilities.append(probability)
         count.append(len(beliefs.belief))
-    child = np.concatenate(children) if len(children) > 1 else np.zeros((1, actions, observations), np.int32)
+    child = np.concatenate(children) if len(children) > 1 else np.full((1, actions, observations), -1, np.int32)
     return ReachableBeliefs(
         graph=HistoryGraph(root=root, child=child, belief=beliefs.belief[None]),
         reward=beliefs.belief @ fields["reward"],

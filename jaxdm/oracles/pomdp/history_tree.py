@@ -109,7 +109,7 @@ def plan_tree(pomdp: POMDP, horizon: int, memory: float = MEMORY) -> TreePlan:
 def _child(widths: list[int], actions: int, observations: int) -> jax.Array:
     """Where each history leads, [E, A, O], numbered as in this module's docstring; zeros where none leads anywhere."""
     branch = jnp.arange(actions * observations, dtype=jnp.int32).reshape(1, actions, observations)
-    children, start = [jnp.zeros((1, actions, observations), jnp.int32)], 0
+    children, start = [jnp.full((1, actions, observations), -1, jnp.int32)], 0
     for width in widths[:-1]:
         start += width
         children.append(start + branch * width + jnp.arange(width, dtype=jnp.int32)[:, None, None])
