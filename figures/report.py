@@ -91,7 +91,7 @@ def collect_claims(results: Path, shown: Sequence[Result]) -> dict[str, tuple[Cl
     for id in sorted(theorems, key=_natural):
         changes = theorems[id]
         found.append((results / "theory" / _file(id, changes), "changed" if changes else None))
-    found += [(result.path / "claims.json", preset_of(result)) for result in shown]
+    found += [(result.path / storage.CLAIMS, preset_of(result)) for result in shown]
     return {claim.id: (claim, preset) for path, preset in found if path.exists() for claim in read_claims(path)}
 
 

@@ -221,5 +221,6 @@ def dots(axes: Axes, rows: Sequence[str], values: Sequence[np.ndarray | list], m
         colour, marker = style.PALETTE[order % 8], style.MARKERS[order % 7]
         axes.hlines(place, low, high, color=colour, linewidth=1.2)
         axes.plot(mean, place, color=colour, marker=marker, linestyle="", label=name)
+        style.say_if_single(axes, value)
     axes.set_yticks(np.arange(len(rows)), list(rows))
     axes.set_ylim(len(rows) - 0.4, -0.6)

@@ -15,8 +15,8 @@ def stored_results(results: Path) -> list[Result]:
     """
     if not results.is_dir():
         raise ValueError(f"results: there is no folder {results}; expected one that an experiment wrote to")
-    experiments = sorted(path.parent.parent.name for path in results.glob("*/*/config.json"))
-    return [result for name in dict.fromkeys(experiments) for result in storage.read_results(results, name)]
+    experiments = sorted({path.parent.parent.name for path in results.glob("*/*/*.npz")})
+    return [result for name in experiments for result in storage.read_results(results, name)]
 
 
 def chosen(stored: Sequence[Result], preset: str | None = None) -> list[Result]:

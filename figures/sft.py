@@ -73,7 +73,8 @@ def gap(stored: list[Result]) -> Drawn:
         most = gaps.sel(demonstrations=demonstrations.max()).transpose("agent", "seed").values
         mean, low, high = style.seed_interval(most)
         best = int(np.nanargmin(mean))
-        ends.append(f"{title(result)}: {methods[best]}, {mean[best]:.3f} [{low[best]:.3f}, {high[best]:.3f}]")
+        interval = f" [{low[best]:.3f}, {high[best]:.3f}]" if np.isfinite(low[best]) else ""
+        ends.append(f"{title(result)}: {methods[best]}, {mean[best]:.3f}{interval}")
     panels[0].set_ylabel("share of V* $-$ V$^{\\mathrm{random}}$ lost")
     style.legend_above(figure, panels[0], columns=4)
     seeds = stored[0].metrics["gap"].sizes["seed"]
@@ -155,9 +156,11 @@ def learnt(stored: list[Result]) -> Drawn:
         for order, method in enumerate(methods):
             values = by_step.sel(agent=method).transpose("step", "seed")
             style.line(above, values["step"].values, values.values, method, order)
-            mean, low, high = style.seed_interval(by_visit.sel(agent=method).transpose("visit", "seed").values)
+            optimal = by_visit.sel(agent=method).transpose("visit", "seed").values
+            mean, low, high = style.seed_interval(optimal)
             position = np.arange(len(mean)) + (order - len(methods) / 2) * 0.12
             error = [mean - low, high - mean]
+            style.say_if_single(below, optimal)
             below.bar(position, mean, 0.11, yerr=error, color=style.PALETTE[order], error_kw={"linewidth": 0.8})
         above.set(xlabel="decision step", title=title(result), ylim=(0, 1.02))
         below.set_xticks(range(by_visit.sizes["visit"]), by_visit["visit"].values.tolist())

@@ -27,6 +27,9 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MARKERS = "osD^vPX*"
 """Beside the colour, so that a black-and-white print can be read."""
 
+SINGLE = "one seed: no interval"
+"""What a panel says where nothing is known of the error."""
+
 SETTINGS: Any = {
     "font.family": "sans-serif",
     "font.size": 8,
@@ -79,9 +82,9 @@ def grid(rows: int, columns: int, *, width: float, height: float) -> tuple[Figur
 
 
 def seed_interval(values: Any, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean over seeds and its Student interval: `mean -+ t_{n-1} sd / sqrt(n)`; without width for a single seed.
+    """Mean over seeds and its Student interval: `mean -+ t_{n-1} sd / sqrt(n)`.
 
-    NaN where a seed has none.
+    NaN where a seed has none; a single seed has a mean, and NaN for an interval, as nothing is known of its error.
 
     Args:
         values: [..., seeds].
@@ -92,10 +95,10 @@ def seed_interval(values: Any, level: float = 0.95) -> tuple[np.ndarray, np.ndar
     """
     values = np.moveaxis(np.asarray(values, np.float64), -1, 0)
     mean = values.mean(axis=0)
-    if len(values) == 1:
-        return mean, mean, mean
     known = np.isfinite(mean)
     low, high = np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    if len(values) == 1:
+        return mean, low, high
     interval = mean_interval(values[:, known], level)
     low[known], high[known] = interval.low, interval.high
     return mean, low, high
@@ -116,6 +119,18 @@ def line(axes: Axes, x: Any, values: Any, label: str, order: int, marked: bool =
     mean, low, high = seed_interval(values)
     axes.plot(x, mean, color=colour, marker=marker if marked else "", label=label)
     axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+    say_if_single(axes, values)
+
+
+def say_if_single(axes: Axes, values: Any) -> None:
+    """Write on a panel that it has no intervals, once, where there is but one seed.
+
+    Args:
+        axes: the panel.
+        values: [..., seeds] that it shows.
+    """
+    if np.shape(values)[-1] == 1 and SINGLE not in [text.get_text() for text in axes.texts]:
+        axes.text(0.98, 0.98, SINGLE, transform=axes.transAxes, ha="right", va="top", fontsize=6, color=PALETTE[-1])
 
 
 def legend_above(figure: Figure, axes: Axes, columns: int = 4) -> None:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxdm.analysis.statistics import Interval, holm, mean_interval, mean_test
-from jaxdm.analysis.storage import write_json
+from jaxdm.analysis.storage import CLAIMS, result_token, write_json
 
 HOLDS, DIFFERS, INCONCLUSIVE, FAILS, VOID = "holds", "differs", "inconclusive", "fails", "void"
 
@@ -274,7 +274,7 @@ def _positive(claim: Claim, target: str) -> Claim:
 
 
 def write_claims(path: Path, claims: Sequence[Claim], command: str) -> Path:
-    """Write `claims.json` in a folder, e.g. that of a result.
+    """Write `claims.json` in a folder; beside a result they name it, and are nobody's once it is replaced.
 
     Args:
         path: the folder.
@@ -287,7 +287,8 @@ def write_claims(path: Path, claims: Sequence[Claim], command: str) -> Path:
     Raises:
         ValueError: a verdict is none of `VERDICTS`.
     """
-    return write_rows(Path(path) / "claims.json", [claim._replace(command=command) for claim in claims])
+    rows = [as_row(claim._replace(command=command)) for claim in claims]
+    return write_json(Path(path) / CLAIMS, {"result": result_token(path), "claims": rows})
 
 
 def write_rows(path: Path, claims: Sequence[Claim]) -> Path:
@@ -313,6 +314,8 @@ def as_row(claim: Claim) -> dict[str, Any]:
 def read_claims(path: Path) -> list[Claim]:
     """The claims in a JSON file that holds one record or a list of them; a number that was not finite is NaN.
 
+    None where they are of a result that has been replaced since.
+
     Raises:
         ValueError: the file is no JSON, or a record is no claim.
     """
@@ -320,6 +323,8 @@ def read_claims(path: Path) -> list[Claim]:
         stored = json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
         raise ValueError(f"path: {path} cannot be read as JSON ({error}); expected claims") from error
+    if isinstance(stored, dict) and stored.keys() == {"result", "claims"}:
+        stored = stored["claims"] if stored["result"] == result_token(Path(path).parent) else []
     return [_as_claim(row) for row in (stored if isinstance(stored, list) else [stored])]
 
 

@@ -1,15 +1,18 @@
-"""Results on disk: arrays with named axes beside what made them, written whole or not at all.
+"""Results on disk: arrays with named axes beside what made them, in one file, written whole or not at all.
 
     results/<experiment>/<hash of config>/
-        config.json     the configuration
-        run.json        the command, its preset and seed, versions, date, and the axes of every array
-        metrics.npz     the arrays
+        result.npz      the arrays, and what made them: configuration, command, preset, seed, versions, date
         claims.json     what the experiment found out about the statements it tests, see `jaxdm.analysis.claims`
 
-numpy and xarray only, so that a figure can be redrawn without jax. A result is written to a temporary folder beside its
-place, flushed, and renamed into it: a kill or a full disk leaves either the old result, or none, never half of one.
+Everything that must agree lies in one file, an archive that `numpy.load`, `unzip -p result.npz run.json` and any other
+zip tool open. It is written under a hidden name beside its place, flushed, and renamed into it, in one step: a kill or
+a full disk leaves either the old file, or none; of several writers the last one's stays, whole; a reader finds the old
+one or the new one, never nothing. What a killed writer leaves behind is swept by the next one.
+
+numpy and xarray only, so that a figure can be redrawn without jax.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import hashlib
@@ -17,18 +20,30 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import secrets
 import shlex
-import shutil
-from collections.abc import Mapping, Sequence
+import socket
+import time
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
+import ml_dtypes
 import numpy as np
 import xarray as xr
 
-FORMAT = 2
+FORMAT = 3
 """Of a stored result; results of another format are refused."""
+
+
+RESULT, CLAIMS = "result.npz", "claims.json"
+"""The files of a result."""
+
+
+STALE = 86_400.0
+"""Seconds after which a half-written file is swept that may be of a living process, such as one on another machine."""
 
 
 PRESETS = ("toy", "quick", "full", "paper")
@@ -54,6 +69,13 @@ class Run(NamedTuple):
     date: str  # UTC, to the second, ISO 8601
 
 
+class Archive(NamedTuple):
+    """What one file of arrays and documents holds."""
+
+    arrays: dict[str, np.ndarray]
+    documents: dict[str, Any]  # JSON types
+
+
 class Result(NamedTuple):
     """A stored result: where it lies, the configuration that made it, what ran it, and its arrays by name."""
 
@@ -63,7 +85,7 @@ class Result(NamedTuple):
     metrics: dict[str, xr.DataArray]
 
 
-def named(values: Any, **axes: Sequence[Any] | np.ndarray | None) -> xr.DataArray:
+def named(values: Any, /, **axes: Sequence[Any] | np.ndarray | None) -> xr.DataArray:
     """An array with named axes, whose entries are selected by name: `gap.sel(agent="SFT", demonstrations=2)`.
 
     Args:
@@ -71,9 +93,11 @@ def named(values: Any, **axes: Sequence[Any] | np.ndarray | None) -> xr.DataArra
         axes: one for each dimension of `values`, in order: its name, and its coordinates (names or numbers), or None.
 
     Raises:
-        ValueError: not one name for each dimension, not one coordinate for each place, or a name that `sel` takes for
-            an option of its own.
+        ValueError: not one name for each dimension, not one coordinate for each place, a name that `sel` takes for an
+            option of its own, or a masked array.
     """
+    if isinstance(values, np.ma.MaskedArray):
+        raise ValueError("values: a masked array; expected numbers alone, NaN where there is none")
     values = np.asarray(values)
     for name in OPTIONS_OF_SEL & axes.keys():
         raise ValueError(f"axes: {name!r} is an option of xarray's `sel`; expected another name")
@@ -83,6 +107,8 @@ def named(values: Any, **axes: Sequence[Any] | np.ndarray | None) -> xr.DataArra
     for size, (name, coordinates) in zip(values.shape, axes.items(), strict=True):
         if coordinates is not None:
             known[name] = np.asarray(coordinates)
+            if known[name].dtype == np.float16:  # of which pandas makes no index
+                known[name] = known[name].astype(np.float32)
             if known[name].shape != (size,):
                 raise ValueError(f"{name}: coordinates of shape {known[name].shape}; expected {size} of them")
     return xr.DataArray(values, dims=tuple(axes), coords=known)
@@ -128,13 +154,19 @@ def as_plain(config: Any) -> Any:
     """A configuration as JSON types: dataclasses become dictionaries that also name their class.
 
     A dataclass's paths are left out: where a result goes is no part of what it is.
+
+    Raises:
+        ValueError: a value that is not like JSON's, or two names of a mapping that are written alike.
     """
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
         kept = {name: as_plain(value) for name, value in fields.items() if not isinstance(value, Path)}
         return {"class": type(config).__name__, **kept}
     if isinstance(config, Mapping):
-        return {str(name): as_plain(value) for name, value in config.items()}
+        plain = {str(name): as_plain(value) for name, value in config.items()}
+        if len(plain) < len(config):
+            raise ValueError(f"config: names {list(config)}; expected names that differ when written")
+        return plain
     if isinstance(config, (list, tuple)):
         return [as_plain(value) for value in config]
     if isinstance(config, Path):
@@ -145,9 +177,19 @@ def as_plain(config: Any) -> Any:
 
 
 def config_hash(config: Any) -> str:
-    """Twelve hexadecimal digits that name a configuration; equal configurations get equal names."""
-    text = json.dumps(as_plain(config), sort_keys=True)
+    """Twelve hexadecimal digits that name a configuration; equal ones get equal names, also with 1, 1.0 and True."""
+    text = json.dumps(_equal_alike(as_plain(config)), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _equal_alike(plain: Any) -> Any:
+    """JSON types in which numbers that are equal are written alike, as integers where they are whole."""
+    if isinstance(plain, dict):
+        return {name: _equal_alike(value) for name, value in plain.items()}
+    if isinstance(plain, list):
+        return [_equal_alike(value) for value in plain]
+    whole = isinstance(plain, (bool, float)) and float(plain).is_integer()
+    return int(plain) if whole else plain
 
 
 def write_result(root: Path, experiment: str, config: Any, metrics: Mapping[str, Any], command: str) -> Path:
@@ -164,38 +206,33 @@ def write_result(root: Path, experiment: str, config: Any, metrics: Mapping[str,
         The folder of the result.
 
     Raises:
-        ValueError: an array whose axes have no names.
+        ValueError: a metric without a name or of a type that cannot be stored, or an array whose axes have no names.
         OSError: nothing could be written; what was there before is untouched.
     """
-    arrays = {name: _as_named(name, value) for name, value in metrics.items()}
-    axes = {
-        name: {dim: array.coords[dim].values.tolist() if dim in array.coords else None for dim in map(str, array.dims)}
-        for name, array in arrays.items()
-    }
-    run = {"format": FORMAT, **describe_run(command, config)._asdict(), "axes": axes}
+    arrays, axes = {}, {}
+    for name, value in metrics.items():
+        array = _as_named(name, value)
+        arrays[f"metrics/{name}"] = array.values
+        axes[name] = {dim: dim in array.coords for dim in map(str, array.dims)}
+        for dim in filter(array.coords.__contains__, axes[name]):
+            arrays[f"axes/{name}/{dim}"] = array.coords[dim].values
+    run = {"format": FORMAT, "token": secrets.token_hex(8), **describe_run(command, config)._asdict(), "axes": axes}
     target = Path(root) / experiment / config_hash(config)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = _beside(target)
-    staging.mkdir()
-    try:
-        with open(staging / "metrics.npz", "wb") as file:
-            np.savez(file, allow_pickle=False, **{name: array.values for name, array in arrays.items()})
-            _flush(file)
-        for name, value in {"run": run, "config": as_plain(config)}.items():
-            with open(staging / f"{name}.json", "w") as file:
-                json.dump(value, file, indent=2)
-                _flush(file)
-        _swap(staging, target)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
+    write_archive(target / RESULT, Archive(arrays=arrays, documents={"run": run, "config": as_plain(config)}))
     return target
 
 
 def _as_named(name: str, value: Any) -> xr.DataArray:
-    """A metric with the names of its axes, of which a single number has none."""
+    """A metric with the names of its axes, of which a single number has none.
+
+    Raises:
+        ValueError: it could not be written, or not be read again.
+    """
+    if not isinstance(name, str) or not name.isprintable() or not name or "/" in name:
+        raise ValueError(f"metrics: {name!r}; expected printable names without '/'")
     if isinstance(value, xr.DataArray):
-        return value
+        axes = {str(dim): value.coords[dim].values if dim in value.coords else None for dim in value.dims}
+        return named(value.values, **axes)
     if np.ndim(value):
         raise ValueError(f"metrics: {name} is a bare array of shape {np.shape(value)}; expected named axes")
     return xr.DataArray(np.asarray(value))
@@ -208,31 +245,103 @@ def read_result(path: Path) -> Result:
         ValueError: the folder does not hold a whole result, or one of another format.
     """
     path = Path(path)
+    if (path / "metrics.npz").exists() and not (path / RESULT).exists():
+        raise ValueError(f"path: {path} has format 2 or older; expected {FORMAT}: run its experiment again")
     try:
-        config = json.loads((path / "config.json").read_text())
-        with open(path / "metrics.npz", "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        run = json.loads((path / "run.json").read_text()) if (path / "run.json").exists() else {}
-        if run.get("format") == FORMAT:
-            metrics = {name: named(array, **run["axes"][name]) for name, array in arrays.items()}
+        stored = read_archive(path / RESULT)
+        config, run = stored.documents["config"], stored.documents["run"]
+        if run["format"] == FORMAT:
+            metrics = {}
+            for name, axes in run["axes"].items():
+                known = {dim: stored.arrays[f"axes/{name}/{dim}"] if kept else None for dim, kept in axes.items()}
+                metrics[name] = named(stored.arrays[f"metrics/{name}"], **known)
             run = Run(**{name: run[name] for name in Run._fields})
             return Result(path=path, config=config, run=run, metrics=metrics)
-    except Exception as error:
-        raise ValueError(
-            f"path: {path} is not a whole result ({error}); expected config.json, run.json and metrics.npz"
-        ) from error
-    raise ValueError(
-        f"path: {path} has format {run.get('format', 1)}; expected {FORMAT}: run its experiment again, or remove it"
-    )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"path: {path} is not a whole result ({error}); expected {RESULT}") from error
+    raise ValueError(f"path: {path} has format {run['format']}; expected {FORMAT}: run its experiment again")
 
 
 def read_results(root: Path, experiment: str) -> list[Result]:
-    """All whole results of an experiment, oldest first; folders still being written are passed over."""
-    folder = Path(root) / experiment
-    if not folder.is_dir():
-        return []
-    paths = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    return [read_result(path) for path in sorted(paths, key=lambda path: path.stat().st_mtime)]
+    """All results of an experiment, oldest first; folders in which none has been stored yet are passed over.
+
+    Raises:
+        ValueError: as `read_result`.
+    """
+    files = [file for name in ("metrics.npz", RESULT) for file in (Path(root) / experiment).glob(f"[!.]*/{name}")]
+    times = {file.parent: (file.stat().st_mtime, file.parent.name) for file in files}
+    return [read_result(path) for path in sorted(times, key=times.__getitem__)]
+
+
+def result_token(path: Path) -> str | None:
+    """What tells the result in a folder from those it replaced or will be replaced by; None where there is none.
+
+    Raises:
+        ValueError: the result is damaged.
+    """
+    file = Path(path) / RESULT
+    return read_archive(file, arrays=False).documents["run"]["token"] if file.exists() else None
+
+
+def write_archive(path: Path, content: Archive) -> Path:
+    """Write arrays and documents to one file, atomically: numpy's `.npz`, with a `.json` member for each document.
+
+    Raises:
+        ValueError: an array of objects, or of a type that neither numpy nor ml_dtypes defines.
+        OSError: nothing could be written; what was there before is untouched.
+    """
+    dtypes = {name: _dtype_name(name, array) for name, array in content.arrays.items()}
+    documents = {name: json.dumps(value, indent=2) for name, value in {**content.documents, "dtypes": dtypes}.items()}
+    with whole(path, "wb") as file, zipfile.ZipFile(file, "w", allowZip64=True) as archive:
+        for name, array in content.arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(_bits(array)), allow_pickle=False)
+        for name, text in documents.items():
+            archive.writestr(f"{name}.json", text)
+    return Path(path)
+
+
+def read_archive(path: Path, arrays: bool = True) -> Archive:
+    """Read a file that `write_archive` wrote; without arrays its documents alone.
+
+    Raises:
+        ValueError: it is damaged.
+        OSError: it cannot be read.
+    """
+    found: dict[str, np.ndarray] = {}
+    try:
+        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+            names = [name.removesuffix(".json") for name in archive.namelist() if name.endswith(".json")]
+            documents = {name: json.loads(archive.read(f"{name}.json")) for name in names}
+            for name, dtype in documents.pop("dtypes").items() if arrays else ():
+                with archive.open(f"{name}.npy") as member:
+                    stored = np.lib.format.read_array(member, allow_pickle=False)
+                    member.read()  # to the end, where its checksum is compared
+                known = getattr(ml_dtypes, dtype, None)
+                found[name] = stored if known is None else stored.view(known)
+    except (zipfile.BadZipFile, KeyError, EOFError, ValueError, NotImplementedError) as error:
+        raise ValueError(f"path: {path} is damaged ({error})") from error
+    return Archive(arrays=found, documents=documents)
+
+
+def _dtype_name(name: str, array: np.ndarray) -> str:
+    """The name of an array's type.
+
+    Raises:
+        ValueError: it cannot be stored.
+    """
+    if array.dtype.kind not in "biufcSUmM" and not _is_extension(array.dtype):
+        raise ValueError(f"{name}: dtype {array.dtype}; expected numbers, strings or times, without objects")
+    return array.dtype.name
+
+
+def _bits(array: np.ndarray) -> np.ndarray:
+    """An array as numpy can write it: types that it does not know, such as bfloat16, as unsigned integers."""
+    return np.asarray(array, order="C").view(f"u{array.dtype.itemsize}") if _is_extension(array.dtype) else array
+
+
+def _is_extension(dtype: np.dtype) -> bool:
+    return dtype.type.__module__ == ml_dtypes.__name__
 
 
 def write_json(path: Path, value: Any) -> Path:
@@ -242,39 +351,62 @@ def write_json(path: Path, value: Any) -> Path:
 
 def write_text(path: Path, text: str) -> Path:
     """Write a text file atomically."""
+    with whole(path, "w") as file:
+        file.write(text)
+    return Path(path)
+
+
+@contextlib.contextmanager
+def whole(path: Path, mode: str) -> Iterator[IO[Any]]:
+    """A file to write that appears at `path`, in one step, when the block has ended well.
+
+    Until then, and for ever if it does not, what was there stays. Of several writers the last one's file stays.
+
+    Args:
+        path: where; folders are made when missing.
+        mode: "w" for text, in UTF-8, or "wb".
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    staging = _beside(path)
+    _sweep(path)
+    # The name says whose it is, and that it is nobody else's; unlike tempfile's, the file gets the user's permissions.
+    staging = path.with_name(f".{path.name}-{_machine()}-{os.getpid()}-{secrets.token_hex(6)}")
     try:
-        with open(staging, "x") as file:
-            file.write(text)
-            _flush(file)
+        with open(staging, mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(staging, path)
     except BaseException:
         staging.unlink(missing_ok=True)
         raise
-    return path
 
 
-def _beside(target: Path) -> Path:
-    """A hidden name in the same folder that no other writer has; unlike tempfile's, it gets the user's permissions."""
-    return target.with_name(f".{target.name}-{secrets.token_hex(6)}")
+def _sweep(path: Path) -> None:
+    """Remove what writers of this file left that no longer live; those of other machines after `STALE` seconds."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}-(?P<machine>\w+)-(?P<process>\d+)-[0-9a-f]+")
+    for name in os.listdir(path.parent):
+        if found := pattern.fullmatch(name):
+            left = path.with_name(name)
+            with contextlib.suppress(OSError):  # another writer may sweep it first
+                dead = found["machine"] == _machine() and not _lives(int(found["process"]))
+                if dead or time.time() - left.stat().st_mtime > STALE:
+                    left.unlink()
 
 
-def _swap(staging: Path, target: Path) -> None:
-    """Put `staging` in the place of `target`, or leave `target` as it was."""
-    retired = Path(f"{staging}-old")
-    if target.exists():
-        target.rename(retired)
+def _machine() -> str:
+    """A word for this machine, or container."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _lives(process: int) -> bool:
+    """Whether a process of this machine exists; where that cannot be asked without harm, yes."""
+    if os.name != "posix":
+        return True
     try:
-        staging.rename(target)
-    except BaseException:
-        if retired.exists():
-            retired.rename(target)
-        raise
-    shutil.rmtree(retired, ignore_errors=True)
-
-
-def _flush(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

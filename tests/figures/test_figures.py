@@ -417,12 +417,26 @@ def test_settings_stand_side_by_side_and_axes_where_they_apply(tmp_path):
     assert "untrained 0.10" in items["sft_learnt"].caption
 
 
+def test_a_single_seed_has_no_band_and_every_panel_with_means_says_so(tmp_path):
+    synthetic_sft(tmp_path, seeds=1, axes=("horizon", "slip"))
+    drawn = {item.name: item for item in sft.draw(storage.read_results(tmp_path, "sft"))}
+    for name in ("sft_gap", "sft_axes", "sft_learnt", "sft_curves"):
+        for axes in drawn[name].figure.axes:
+            assert [text.get_text() for text in axes.texts].count(style.SINGLE) == 1, name
+            bands = [band.get_paths() for band in axes.collections]
+            assert not any(np.isfinite(path.vertices).all() for paths in bands for path in paths), name
+    assert "[" not in drawn["sft_gap"].caption
+    drawn["sft_learnt"].figure.savefig(tmp_path / "drawn.png")
+
+
 def test_seed_interval_is_students(tmp_path):
     mean, low, high = style.seed_interval([[1.0, 2.0, 3.0]])
     assert mean == [2.0]
     half = 4.302652729911275 / np.sqrt(3)  # t_{0.975} with 2 degrees of freedom, times sd 1 / sqrt 3
     np.testing.assert_allclose([low[0], high[0]], [2 - half, 2 + half])
-    assert style.seed_interval([[5.0]]) == ([5.0], [5.0], [5.0])
+    mean, low, high = style.seed_interval([[5.0]])
+    assert mean == [5.0]
+    assert np.isnan([low, high]).all()
     samples = np.random.default_rng(0).normal(size=(4000, 5))
     _, low, high = style.seed_interval(samples)
     covered = np.mean((low <= 0) & (high >= 0))
