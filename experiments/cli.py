@@ -1,15 +1,20 @@
 """How an experiment is started: a preset by name, any field changed on the command line, errors without a trace."""
 
+import contextlib
+import functools
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
+import jax
 import tyro
 
+from jaxdm import trainer
 from jaxdm.validation import InvalidInput
 
 Config = TypeVar("Config")
@@ -21,12 +26,35 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
+CACHE_BYTES = 2**30
+"""Of compiled programs that are kept; those not used for longest go first."""
+
+
+OWN_CACHE = {"JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"}
+"""Settings of the environment by which users say themselves what is kept."""
+
+
+INTERRUPTED = "interrupted: run the same command again to go on from the last checkpoint"
+
+
 def compile_quicker() -> None:
     """A third off the processor time of compilation on a CPU; programs of these studies do not run slower for it.
 
     Read when jax is first used; what the user says in XLA_FLAGS comes later, and wins.
     """
     os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=2 {os.environ.get('XLA_FLAGS', '')}"
+
+
+def keep_compiled(results: Path | None) -> None:
+    """Keep compiled programs in `results/.compiled`, up to `CACHE_BYTES`: the next run need not compile them again.
+
+    Not in continuous integration, where nothing is run twice; the user's own settings win (`OWN_CACHE`).
+    """
+    if results is None or OWN_CACHE & os.environ.keys() or "CI" in os.environ:
+        return
+    jax.config.update("jax_compilation_cache_dir", str((results / ".compiled").absolute()))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
 
 
 def preset(presets: Mapping[str, Config], name: str) -> Config:
@@ -43,8 +71,9 @@ def preset(presets: Mapping[str, Config], name: str) -> Config:
 def command_line(presets: Mapping[str, Config], run: Callable[[Config, str], Path], description: str | None) -> None:
     """Read `PRESET [--field value ...]` (the first preset when nothing is given), run, and print where the result is.
 
-    A wrong value ends with one line and exit code 2; an interruption with one line and 130: the next run of the same
-    command goes on where this one stopped. Any other error is a fault of the program, and shows its trace.
+    A wrong value ends with one line and exit code 2. SIGINT and SIGTERM end with one line and 130 or 143, after what is
+    being trained has finished its chunk and stored it: the next run of the same command goes on from there. Any other
+    error is a fault of the program, and shows its trace.
 
     Args:
         presets: configurations by name, the default first.
@@ -60,11 +89,24 @@ def command_line(presets: Mapping[str, Config], run: Callable[[Config, str], Pat
             preset(presets, arguments[0])
         choices = {name: (f"the {name} preset", config) for name, config in presets.items()}
         config = tyro.extras.overridable_config_cli(choices, args=arguments, description=description)
-        print(run(config, given_command(arguments)))
+        keep_compiled(getattr(config, "results", None))
+        with trainer.ending_on_signals():
+            _run(functools.partial(run, config, given_command(arguments)))
     except InvalidInput as error:
         _leave(2, f"error: {error}")
     except KeyboardInterrupt:
-        _leave(130, "interrupted: run the same command again to go on from the last checkpoint")
+        _leave(130, INTERRUPTED)
+
+
+def _run(work: Callable[[], Path]) -> None:
+    """Work, and print where the result is; when a signal comes, leave once every run has stored its chunk."""
+    try:
+        print(work())
+    except trainer.Interrupted as stop:
+        with contextlib.suppress(trainer.Interrupted):  # a second signal: at once
+            while trainer.runs_in_progress():
+                time.sleep(0.05)
+        _leave(int(stop.code or 0), INTERRUPTED)
 
 
 def given_command(arguments: Sequence[str]) -> str:
@@ -84,7 +126,10 @@ def at_once(work: Callable[[Item], Found], items: Iterable[Item], workers: int) 
         raise InvalidInput(f"workers: {workers}; expected at least 1")
     pool = ThreadPoolExecutor(workers)
     try:
-        return list(pool.map(work, items))
+        tasks = [pool.submit(work, item) for item in items]
+        for task in wait(tasks, return_when=FIRST_EXCEPTION).done:
+            task.result()
+        return [task.result() for task in tasks]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

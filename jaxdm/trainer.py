@@ -4,10 +4,15 @@ Every step's randomness is `fold_in(key, step)`, so a run depends on its key alo
 Callers put seeds on a leading axis: `jax.vmap(trainer.init)(keys, params)`.
 """
 
+import contextlib
 import functools
+import hashlib
+import json
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import orbax.checkpoint as ocp
 
 from jaxdm import random
-from jaxdm.analysis.storage import as_plain
+from jaxdm.analysis.storage import Archive, as_plain, read_archive, write_archive
 from jaxdm.types import Tree
-from jaxdm.validation import check_sizes
+from jaxdm.validation import InvalidInput, check_sizes
 
 
 class TrainState(NamedTuple):
@@ -141,6 +145,75 @@ def reset_moments(optimiser: Tree, when: jax.Array | bool = True) -> Tree:
     return jax.tree.map(reset, optimiser, is_leaf=is_adam)
 
 
+class Interrupted(SystemExit):
+    """SIGINT or SIGTERM came; a run, if there was one, ended its chunk and wrote a checkpoint. The code is 128 + it."""
+
+
+class _Signals:
+    """What has been asked of the runs of this process, of which several may go on in threads."""
+
+    def __init__(self):
+        self.counting = threading.Lock()
+        self.running = 0  # runs that would end by themselves if asked to
+        self.asked: int | None = None  # the signal
+        self.obeyed = False  # whether anything has ended for it
+        self.heard = False  # whether signals are listened to
+
+    def interrupted(self) -> Interrupted:
+        self.obeyed = True
+        return Interrupted(128 + (self.asked or 0))
+
+
+_SIGNALS = _Signals()
+
+
+@contextlib.contextmanager
+def ending_on_signals() -> Iterator[None]:
+    """In this block the first SIGINT or SIGTERM ends every `fit`, in any thread, after its chunk and a checkpoint.
+
+    Each raises `Interrupted`. Where nothing is running, and for a second signal, it is raised at once. A `fit` with a
+    folder does this by itself; a program with several, or in other threads, puts all of them in one block. Only the
+    main thread can listen to signals; in others the block changes nothing.
+    """
+    if _SIGNALS.heard or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def hear(number: int, _: Any) -> None:
+        again, _SIGNALS.asked = _SIGNALS.asked is not None, number
+        if again or not _SIGNALS.running:
+            raise _SIGNALS.interrupted()
+
+    kept = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    _SIGNALS.heard = True
+    try:
+        yield
+        if _SIGNALS.asked is not None and not _SIGNALS.obeyed:  # it came when the last run had just ended
+            raise _SIGNALS.interrupted()
+    finally:
+        _SIGNALS.heard, _SIGNALS.asked, _SIGNALS.obeyed = False, None, False
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _running() -> Iterator[None]:
+    """The part of a run that ends by itself when asked."""
+    with ending_on_signals():
+        with _SIGNALS.counting:
+            _SIGNALS.running += 1
+        try:
+            yield
+        finally:
+            with _SIGNALS.counting:
+                _SIGNALS.running -= 1
+
+
+def runs_in_progress() -> int:
+    """How many runs of this process are in `fit`: after `Interrupted` from one, whether others still write."""
+    return _SIGNALS.running
+
+
 def fit(
     trainer: Trainer,
     state: TrainState,
@@ -155,52 +228,75 @@ def fit(
 ) -> Fit:
     """Run a batch of seeds to `steps`, a compiled chunk at a time, resuming from `folder` where a run was cut off.
 
-    A checkpoint is whole or absent, and holds the losses so far: a resumed run gives the same bits as an unbroken one.
+    The checkpoint is one file, whole or absent, and holds the losses so far: a resumed run gives the same bits as an
+    unbroken one. It is of this run only if everything that decides it is the same: what the caller says it is, the
+    first state (weights, optimiser with its schedule, keys), the data, all their shapes and types, and the program of a
+    step, down to its constants, so that a checkpoint of changed code is not read. More steps of the same run go on;
+    how they are divided into chunks is not part of it.
+
+    On SIGINT or SIGTERM a run with a folder finishes its chunk and writes a checkpoint, see `ending_on_signals`.
 
     Args:
         trainer: from `make`.
         state: leading axis [seeds], at step 0.
         data: what the loss draws from, shared by all seeds.
-        steps: gradient steps.
-        every: steps of a chunk.
-        folder: where checkpoints lie; none are kept when left out.
+        steps: gradient steps, >= 1.
+        every: steps of a chunk, >= 1.
+        folder: where the checkpoint lies; none is kept when left out.
         spacing: seconds, at least, from one checkpoint to the next; one is written after a chunk, and after the last.
-        identity: what the run is (configuration); a checkpoint of another run is refused.
+        identity: what the run is (configuration), JSON-like or dataclasses; required where there is a folder.
         progress: called after each chunk with the steps done and the mean loss of the chunk.
 
     Returns:
         Fit.
 
     Raises:
-        ValueError: `folder` holds a checkpoint that is damaged or belongs to another run.
+        ValueError: a size below one, no identity, or a checkpoint in `folder` that is damaged, belongs to another run
+            (the message says in what they differ) or has more steps than are asked for.
+        OSError: a checkpoint could not be written; the one before is untouched.
+        Interrupted: a signal came.
     """
+    check_sizes(steps=steps, every=every)
+    if not spacing >= 0:
+        raise InvalidInput(f"spacing: {spacing}; expected seconds, at least 0")
     run = _compiled(trainer.run)
     losses, seconds = np.zeros((state.step.shape[0], 0), np.float32), 0.0
     state = _copy(state)  # the chunks consume their argument, which is the caller's
-    with _Checkpoints(folder, identity) as checkpoints:
-        restored = checkpoints.restore(state)
-        if restored is not None:
-            state, losses, seconds = restored
+    checkpoint = None if folder is None else _Checkpoint(folder, run, state, data, identity)
+    if checkpoint is not None and (restored := checkpoint.restore(state, steps)) is not None:
+        state, losses, seconds = restored
+    with contextlib.nullcontext() if checkpoint is None else _running():
         saved = time.perf_counter()
         while (done := losses.shape[1]) < steps:
             start = time.perf_counter()
             state, chunk = run(state, data, min(every, steps - done))
             losses = np.concatenate([losses, np.asarray(chunk)], axis=1)
             seconds += time.perf_counter() - start
-            if losses.shape[1] == steps or time.perf_counter() - saved >= spacing:
-                checkpoints.save(Fit(state=state, losses=losses, seconds=seconds))
+            reached = Fit(state=state, losses=losses, seconds=seconds)
+            due = time.perf_counter() - saved >= spacing or losses.shape[1] == steps
+            if checkpoint is not None and due:
+                checkpoint.save(reached)
                 saved = time.perf_counter()
             progress(losses.shape[1], float(chunk.mean()))
+            if checkpoint is not None and _SIGNALS.asked is not None:
+                if not due:
+                    checkpoint.save(reached)
+                raise _SIGNALS.interrupted()
     return Fit(state=state, losses=losses, seconds=seconds)
 
 
 @jax.jit
 def _copy(tree: Tree) -> Tree:
-    return jax.tree.map(jnp.copy, tree)
+    """A tree of its own; numbers have their types for good, as those that are read from a checkpoint."""
+
+    def copy(leaf: jax.Array) -> jax.Array:
+        return jnp.copy(leaf) if _is_key(leaf) else jax.lax.convert_element_type(jnp.copy(leaf), leaf.dtype)
+
+    return jax.tree.map(copy, tree)
 
 
 @functools.lru_cache
-def _compiled(one: Callable[[TrainState, Tree, int], tuple[TrainState, jax.Array]]) -> Callable[..., tuple]:
+def _compiled(one: Callable[[TrainState, Tree, int], tuple[TrainState, jax.Array]]) -> Any:
     """One compilation for all runs of trainers that share their loop.
 
     Seeds are vmapped, but on CPU mapped one after the other: there, batched products of small matrices are slower.
@@ -213,55 +309,136 @@ def _compiled(one: Callable[[TrainState, Tree, int], tuple[TrainState, jax.Array
     return jax.jit(run, static_argnums=2, donate_argnums=0)
 
 
-class _Checkpoints:
-    """The newest checkpoint of a run, through orbax; does nothing without a folder."""
+CHECKPOINT = "checkpoint.npz"
+"""The file in a run's folder."""
 
-    def __init__(self, folder: Path | None, identity: Any):
-        self.folder, self.identity = folder, as_plain(identity)
 
-    def __enter__(self) -> "_Checkpoints":
-        if self.folder is not None:
-            options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-            self.manager = ocp.CheckpointManager(Path(self.folder).absolute(), options=options)
-        return self
+CHECKPOINT_FORMAT = 1
+"""Of a checkpoint; those of another format are refused."""
 
-    def __exit__(self, *error: object) -> None:
-        if self.folder is not None:
-            self.manager.close()
+
+class _Checkpoint:
+    """The newest checkpoint of a run, and what says that it is of this run."""
+
+    def __init__(self, folder: Path, run: Any, state: TrainState, data: Tree, identity: Any):
+        if identity is None:
+            raise InvalidInput("identity: None; expected what the run is, such as its configuration, beside a folder")
+        self.path = Path(folder) / CHECKPOINT
+        # As it would be read again: tuples are lists, and the order of names is lost.
+        self.identity = json.loads(json.dumps(as_plain({"identity": identity}), sort_keys=True))["identity"]
+        begun = self._arrays(Fit(state=state, losses=np.zeros((state.step.shape[0], 0), np.float32), seconds=0.0))
+        self.types = {name: _type(array) for name, array in begun.items() if name.startswith("state")}
+        self.first, self.data = _digest(state), data
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)  # it will be consumed
+        self.lower = functools.partial(run.lower, shapes, data, 1)
+
+    @functools.cached_property
+    def marks(self) -> dict[str, str]:
+        """Fingerprints of what cannot be written out."""
+        program = hashlib.sha256(self.lower().as_text().encode()).hexdigest()
+        return {"first state": self.first, "data": _digest(self.data), "program of a step": program}
+
+    def _arrays(self, reached: Fit) -> dict[str, np.ndarray]:
+        """A `Fit` as arrays by name; keys as their data."""
+        leaves = {f"state{jax.tree_util.keystr(path)}": leaf for path, leaf in jax.tree.leaves_with_path(reached.state)}
+        arrays = {name: np.asarray(_key_data(leaf)) for name, leaf in leaves.items()}
+        return arrays | {"losses": reached.losses, "seconds": np.float64(reached.seconds)}
 
     def save(self, reached: Fit) -> None:
-        if self.folder is not None:
-            tree = _stored(reached)
-            items = {"tree": ocp.args.StandardSave(tree), "identity": ocp.args.JsonSave({"identity": self.identity})}
-            self.manager.save(reached.losses.shape[1], args=ocp.args.Composite(**items))
+        run = {
+            "format": CHECKPOINT_FORMAT,
+            "identity": self.identity,
+            "types": self.types,
+            "marks": self.marks,
+            "steps": reached.losses.shape[1],
+            "jax": jax.__version__,
+            "device": jax.devices()[0].device_kind,
+        }
+        write_archive(self.path, Archive(arrays=self._arrays(reached), documents={"run": run}))
 
-    def restore(self, like: TrainState) -> Fit | None:
-        if self.folder is None or (step := self.manager.latest_step()) is None:
+    def restore(self, like: TrainState, steps: int) -> Fit | None:
+        """What was saved, if anything.
+
+        Raises:
+            ValueError: as `fit`.
+        """
+        if not self.path.exists():
             return None
         try:
-            meta = self.manager.restore(step, args=ocp.args.Composite(identity=ocp.args.JsonRestore()))
-            found = meta["identity"]["identity"]
-        except Exception as error:
-            raise ValueError(
-                f"folder: {self.folder} step {step} is damaged ({error}); delete it to start anew"
-            ) from error
-        if found != self.identity:
-            raise ValueError(f"folder: {self.folder} holds a run of {found}; expected {self.identity}")
-        losses = np.zeros((like.step.shape[0], step), np.float32)
-        template = _stored(Fit(state=like, losses=losses, seconds=0.0))
-        try:
-            items = self.manager.restore(step, args=ocp.args.Composite(tree=ocp.args.StandardRestore(template)))
-            tree = items["tree"]
-        except Exception as error:
-            raise ValueError(
-                f"folder: {self.folder} step {step} is damaged ({error}); delete it to start anew"
-            ) from error
-        key = jax.random.wrap_key_data(tree["state"].key, impl=jax.random.key_impl(like.key))
-        state = tree["state"]._replace(key=key)
-        return Fit(state=state, losses=np.asarray(tree["losses"]), seconds=float(tree["seconds"]))
+            stored = read_archive(self.path)
+            run = stored.documents["run"]
+            found = run["format"]
+        except (ValueError, KeyError) as error:
+            message = f"folder: {self.path} cannot be read ({error}); expected a whole checkpoint, or another folder"
+            raise InvalidInput(message) from error
+        if found != CHECKPOINT_FORMAT:
+            raise InvalidInput(
+                f"folder: {self.path} has format {found}; expected {CHECKPOINT_FORMAT}, or another folder"
+            )
+        self._check(run)
+        if run["steps"] > steps:
+            raise InvalidInput(f"steps: {steps}; expected at least {run['steps']}, which {self.path} holds of this run")
+        leaves, tree = jax.tree.flatten_with_path(like)
+        arrays = [stored.arrays[f"state{jax.tree_util.keystr(path)}"] for path, _ in leaves]
+        state = tree.unflatten(_as_leaf(array, leaf) for array, (_, leaf) in zip(arrays, leaves, strict=True))
+        return Fit(state=state, losses=stored.arrays["losses"], seconds=float(stored.arrays["seconds"]))
+
+    def _check(self, run: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another run, by the first thing in which it differs.
+
+        Raises:
+            ValueError: it is of another run.
+        """
+        where = f"folder: {self.path} holds another run"
+        for name, theirs, ours in _differences("identity", run["identity"], self.identity):
+            raise InvalidInput(f"{where}, of {name} = {theirs}; expected {name} = {ours}")
+        for name in sorted({*run["types"], *self.types}):
+            theirs, ours = run["types"].get(name, "nothing"), self.types.get(name, "nothing")
+            if theirs != ours:
+                raise InvalidInput(f"{where}, in which {name} is {theirs}; expected {ours}")
+        made = (run["jax"], run["device"])
+        here = (jax.__version__, jax.devices()[0].device_kind)
+        by = f" (by jax {made[0]} on {made[1]}, here jax {here[0]} on {here[1]})" if made != here else ""
+        for name, ours in self.marks.items():
+            if run["marks"][name] != ours:
+                raise InvalidInput(f"{where}, whose {name} differs{by}; expected the same {name}, or another folder")
 
 
-def _stored(reached: Fit) -> dict[str, Tree]:
-    """A `Fit` as arrays: keys as their data."""
-    state = reached.state._replace(key=jax.random.key_data(reached.state.key))
-    return {"state": state, "losses": reached.losses, "seconds": np.float64(reached.seconds)}
+def _differences(name: str, theirs: Any, ours: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Where two values of JSON types differ: names, and what each has there."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for key in sorted({*theirs, *ours}):
+            yield from _differences(f"{name}.{key}", theirs.get(key, "nothing"), ours.get(key, "nothing"))
+    elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        for index, pair in enumerate(zip(theirs, ours, strict=True)):
+            yield from _differences(f"{name}[{index}]", *pair)
+    elif theirs != ours and not (theirs != theirs and ours != ours):  # NaN is NaN
+        yield name, theirs, ours
+
+
+def _digest(tree: Tree) -> str:
+    """A fingerprint of every bit of a tree: names, types, shapes and numbers."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        array = np.asarray(_key_data(leaf))
+        digest.update(f"{jax.tree_util.keystr(path)} {_type(array)} ".encode())
+        digest.update(np.asarray(array, order="C").tobytes())
+    return digest.hexdigest()
+
+
+def _type(array: np.ndarray) -> str:
+    return f"{array.dtype.name}{list(array.shape)}"
+
+
+def _key_data(leaf: Any) -> Any:
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _as_leaf(array: np.ndarray, like: jax.Array) -> jax.Array:
+    """A stored array as the leaf it was: a key again where that is one."""
+    stored = jnp.asarray(array)
+    return jax.random.wrap_key_data(stored, impl=jax.random.key_impl(like)) if _is_key(like) else stored

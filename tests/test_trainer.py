@@ -1,12 +1,14 @@
 """Training: exact resume after a kill at any point, checkpoints that are whole or refused, and a loss that falls."""
 
+import errno
 import os
-import re
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import optax
 import pytest
 
 from jaxdm import trainer
+from jaxdm.analysis.storage import read_archive
 
 STEPS, EVERY, SEEDS = 30, 5, 3
 
@@ -69,11 +72,12 @@ def test_a_resumed_run_has_the_bits_of_an_unbroken_one(tmp_path, unbroken):
 def test_checkpoints_keep_their_distance_and_the_last_is_written(tmp_path, spacing, kept):
     seen = set()
 
-    def newest():
-        return {int(path.name) for path in tmp_path.iterdir() if path.name.isdigit()}
+    def newest(done: int, _: float) -> None:
+        seen.update({reached(tmp_path)} if (tmp_path / trainer.CHECKPOINT).exists() else ())
 
-    fit(folder=tmp_path, identity="run", spacing=spacing, progress=lambda done, _: seen.update(newest()))
+    fit(folder=tmp_path, identity="run", spacing=spacing, progress=newest)
     assert sorted(seen) == list(kept)
+    assert [path.name for path in tmp_path.iterdir()] == [trainer.CHECKPOINT]
 
 
 def test_a_finished_run_is_not_run_again(tmp_path, unbroken):
@@ -100,24 +104,6 @@ RUN = """
 """
 
 
-REFUSED = """
-    import sys
-    from pathlib import Path
-    import jax
-    import jax.numpy as jnp
-    from jaxdm import trainer
-    from tests.test_trainer import SEEDS, STEPS, EVERY, TRAINER
-
-    keys, width = jax.random.split(jax.random.key(0), SEEDS), int(sys.argv[2])
-    state = jax.vmap(TRAINER.init)(keys, {"w": jnp.zeros((SEEDS, width))})
-    try:
-        data = jnp.zeros((1, width))
-        trainer.fit(TRAINER, state, data, STEPS, every=EVERY, folder=Path(sys.argv[1]), identity="run")
-    except ValueError as error:
-        print(error)
-"""
-
-
 def child(script: str, *arguments: object) -> subprocess.Popen:
     """A script of this module in a process of its own."""
     here = Path(__file__).parent
@@ -126,12 +112,12 @@ def child(script: str, *arguments: object) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, env=environment, text=True)
 
 
-def refusal(folder: Path, width: int) -> str:
-    """What a run of this width says of the folder. Reads that fail leave orbax with threads that complain for long."""
-    return child(REFUSED, folder, width).communicate()[0]
+def reached(folder: Path) -> int:
+    """The steps of a checkpoint."""
+    return read_archive(folder / trainer.CHECKPOINT, arrays=False).documents["run"]["steps"]
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.05, 0.2])
+@pytest.mark.parametrize("delay", [0.0, 0.03, 0.1])
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path, unbroken, delay):
     run = child(RUN, tmp_path)
     assert run.stdout is not None
@@ -140,27 +126,206 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path, unbroken, delay):
     run.send_signal(signal.SIGKILL)
     run.wait()
     run.stdout.close()
+    assert reached(tmp_path) % EVERY == 0
+    assert same_bits(fit(folder=tmp_path, identity="run"), unbroken)
+    assert [path.name for path in tmp_path.iterdir()] == [trainer.CHECKPOINT], "what the killed left is swept"
+
+
+def fit_for_ever(folder: Path) -> None:
+    """A run that is read from its checkpoint when it has ended, again and again."""
+    while True:
+        fit(folder=folder, identity="run", spacing=0.0)
+
+
+def test_a_run_interrupted_at_any_moment_resumes_to_the_same_bits(tmp_path, unbroken):
+    """Signals at ten random moments, each of which finds the run in a chunk, in a checkpoint, or between."""
+    rng, ends = np.random.default_rng(0), []
+    for index, delay in enumerate(rng.uniform(0, 0.1, 10)):
+        folder = tmp_path / str(index)
+        number = (signal.SIGINT, signal.SIGTERM)[index % 2]
+        timer = threading.Timer(delay, os.kill, (os.getpid(), number))
+        with trainer.ending_on_signals():
+            timer.start()
+            with pytest.raises(trainer.Interrupted) as caught:
+                fit_for_ever(folder)
+            timer.join()
+        assert caught.value.code == 128 + number
+        ends.append(reached(folder) if (folder / trainer.CHECKPOINT).exists() else 0)
+        assert same_bits(fit(folder=folder, identity="run"), unbroken), f"interrupted after {delay} s, step {ends[-1]}"
+    assert all(end % EVERY == 0 for end in ends)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_after_its_chunk_and_it_goes_on_from_there(tmp_path, unbroken, number):
+    """Every checkpoint but that one would come too late: they are an hour apart."""
+    done = []
+
+    def interrupt(steps: int, _: float) -> None:
+        done.append(steps)
+        if steps == 2 * EVERY:
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    with pytest.raises(trainer.Interrupted) as caught:
+        fit(folder=tmp_path, identity="run", spacing=3600.0, progress=interrupt)
+    assert caught.value.code == 128 + number
+    assert signal.getsignal(number) is before
+    assert reached(tmp_path) == done[-1] < STEPS
+    resumed = fit(folder=tmp_path, identity="run", progress=lambda steps, _: done.append(steps))
+    assert done == [EVERY * (i + 1) for i in range(STEPS // EVERY)], "no step was taken twice, none left out"
+    assert same_bits(resumed, unbroken)
+
+
+def test_a_signal_ends_the_runs_of_other_threads_too(tmp_path, unbroken):
+    started = threading.Barrier(3)
+
+    def one(name: str) -> trainer.Fit:
+        waited = iter([started.wait])
+        return fit(folder=tmp_path / name, identity="run", progress=lambda *_: next(waited, time.sleep)(0.02))
+
+    with ThreadPoolExecutor(2) as pool, trainer.ending_on_signals():
+        runs = [pool.submit(one, name) for name in "ab"]
+        started.wait()
+        assert trainer.runs_in_progress() == 2
+        os.kill(os.getpid(), signal.SIGTERM)
+        codes = [getattr(run.exception(), "code", None) for run in runs]
+    assert codes == [143, 143]
+    assert trainer.runs_in_progress() == 0
+    for name in "ab":
+        assert reached(tmp_path / name) < STEPS
+        assert same_bits(fit(folder=tmp_path / name, identity="run"), unbroken)
+
+
+def test_a_signal_acts_at_once_where_nothing_runs():
+    def ask_and_wait() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    with trainer.ending_on_signals(), pytest.raises(trainer.Interrupted) as caught:
+        ask_and_wait()
+    assert caught.value.code == 143
+
+
+def test_a_full_disk_is_an_error_that_leaves_the_last_checkpoint(tmp_path, monkeypatch, unbroken):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+
+        def fill(done: int, _: float) -> None:
+            if done == 2 * EVERY:
+                patch.setattr(os, "fsync", full)
+
+        with pytest.raises(OSError, match="No space left"):
+            fit(folder=tmp_path, identity="run", spacing=0.0, progress=fill)
+    assert [path.name for path in tmp_path.iterdir()] == [trainer.CHECKPOINT]
+    assert reached(tmp_path) == 2 * EVERY
     assert same_bits(fit(folder=tmp_path, identity="run"), unbroken)
 
 
-def test_a_foreign_checkpoint_is_refused(tmp_path):
-    fit(EVERY, folder=tmp_path, identity={"rate": 0.1})
-    with pytest.raises(ValueError, match=r"^folder: .* holds a run of \{'rate': 0.1\}; expected \{'rate': 0.2\}"):
-        fit(folder=tmp_path, identity={"rate": 0.2})
-
-
-@pytest.mark.parametrize("damage", ["truncate", "remove"])
-def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
+@pytest.mark.parametrize("keep", [0.0, 0.1, 0.9, 0.999])
+def test_a_truncated_checkpoint_is_refused_and_left_as_it_is(tmp_path, keep):
     fit(EVERY, folder=tmp_path, identity="run")
-    files = [path for path in (tmp_path / str(EVERY) / "tree").rglob("*") if path.is_file()]
-    for path in files:
-        path.write_bytes(path.read_bytes()[:10]) if damage == "truncate" else path.unlink()
-    assert re.match(r"(?s)folder: .* step 5 is damaged .*; delete it to start anew", refusal(tmp_path, 4))
+    path = tmp_path / trainer.CHECKPOINT
+    cut = path.read_bytes()[: int(keep * path.stat().st_size)]
+    path.write_bytes(cut)
+    with pytest.raises(ValueError, match=r"^folder: .*checkpoint.npz cannot be read .*; expected a whole checkpoint"):
+        fit(folder=tmp_path, identity="run")
+    assert path.read_bytes() == cut
 
 
-def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
+def other_loss(params, key, data):
+    return 1.000001 * loss(params, key, data)
+
+
+def steady(rate: float) -> trainer.Trainer:
+    """A trainer whose optimiser keeps its rate to itself, not in its state."""
+    return trainer.make(loss, optax.sgd(rate))
+
+
+IDENTITY = {"rate": 0.1, "layers": [1, 2]}
+
+
+OTHERS = {
+    "identity": ({"identity": IDENTITY | {"rate": 0.2}}, r"of identity.rate = 0.1; expected identity.rate = 0.2$"),
+    "list": ({"identity": IDENTITY | {"layers": [1, 3]}}, r"of identity.layers\[1\] = 2; expected .* = 3$"),
+    "one more": ({"identity": IDENTITY | {"new": 1}}, r"of identity.new = nothing; expected identity.new = 1$"),
+    "rate": ({"maker": trainer.make(loss, trainer.adamw(0.2, STEPS))}, "whose first state differs"),
+    "longer": ({"maker": trainer.make(loss, trainer.adamw(0.1, 60)), "steps": 60}, "whose first state differs"),
+    "seed": ({"seed": 1}, "whose first state differs; expected the same first state, or another folder$"),
+    "data": ({"data": DATA + 1e-6}, "whose data differs"),
+    "code": ({"maker": trainer.make(other_loss, trainer.adamw(0.1, STEPS))}, "whose program of a step differs"),
+    "shape": (
+        {"width": 5, "data": jnp.zeros((1, 5))},
+        r"in which state.* is float32\[3, 4\]; expected float32\[3, 5\]$",
+    ),
+    "optimiser": ({"maker": steady(0.1)}, r"in which state.optimiser.* is .*; expected nothing$"),
+    "fewer steps": ({"steps": 10}, "^steps: 10; expected at least 30, which .* holds of this run$"),
+}
+
+
+def ask(folder: Path, **changes: Any) -> trainer.Fit:
+    """A run that differs by `changes` from the one that `IDENTITY` names."""
+    told = {"maker": TRAINER, "data": DATA, "seed": 0, "width": 4, "steps": STEPS, "identity": IDENTITY} | changes
+    keys = jax.random.split(jax.random.key(told["seed"]), SEEDS)
+    state = jax.vmap(told["maker"].init)(keys, {"w": jnp.zeros((SEEDS, told["width"]))})
+    options = {"every": EVERY, "folder": folder, "identity": told["identity"]}
+    return trainer.fit(told["maker"], state, told["data"], told["steps"], **options)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    ask(folder)
+    return folder
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_a_checkpoint_of_another_run_is_refused_by_what_differs(checkpoint, what):
+    changes, message = OTHERS[what]
+    whole = (checkpoint / trainer.CHECKPOINT).read_bytes()
+    with pytest.raises(ValueError, match=message) as caught:
+        ask(checkpoint, **changes)
+    assert "delete" not in str(caught.value)
+    assert (checkpoint / trainer.CHECKPOINT).read_bytes() == whole
+
+
+def test_a_rate_that_the_optimiser_keeps_to_itself_is_in_the_program(tmp_path):
+    ask(tmp_path, maker=steady(0.1))
+    with pytest.raises(ValueError, match="whose program of a step differs"):
+        ask(tmp_path, maker=steady(0.2))
+
+
+def test_checkpoints_are_not_cast(tmp_path, checkpoint):
+    """Neither from float32 to float64 nor back."""
+    with jax.enable_x64(True):
+        wide = ask(tmp_path, data=jnp.arange(4.0)[None])
+        assert wide.state.params["w"].dtype == jnp.float64
+        with pytest.raises(ValueError, match=r"in which state.* is float32\[.*\]; expected float64\["):
+            ask(checkpoint, data=jnp.arange(4.0)[None])
+    with pytest.raises(ValueError, match=r"in which state.* is float64\[.*\]; expected float32\["):
+        ask(tmp_path)
+
+
+def test_more_steps_of_the_same_run_and_another_length_of_chunks_go_on(tmp_path, unbroken):
     fit(EVERY, folder=tmp_path, identity="run")
-    assert refusal(tmp_path, 5).startswith("folder: ")
+    resumed = trainer.fit(TRAINER, start(), DATA, STEPS, every=7, folder=tmp_path, identity="run")
+    np.testing.assert_allclose(resumed.losses, unbroken.losses, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"every": 0}, "every: 0; expected at least 1"),
+        ({"steps": 0}, "steps: 0; expected at least 1"),
+        ({"spacing": float("nan")}, "spacing: nan; expected seconds"),
+        ({"folder": Path("somewhere")}, "identity: None; expected what the run is"),
+    ],
+)
+def test_what_a_run_cannot_be_is_refused(options, message):
+    told = {"steps": STEPS, "every": EVERY} | options
+    with pytest.raises(ValueError, match=f"^{message}"):
+        trainer.fit(TRAINER, start(), DATA, **told)
 
 
 def test_the_schedule_is_optaxs_and_its_length_is_data(unbroken):

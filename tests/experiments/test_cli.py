@@ -1,6 +1,7 @@
 """The command line of every study: what is stored of a run runs it again."""
 
 import importlib.util
+import os
 import shlex
 import sys
 
@@ -16,6 +17,7 @@ def started_as_a_module(monkeypatch):
     """As `python -m experiments.bandit` starts it; the compiler of the other tests in this process stays as it is."""
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", importlib.util.find_spec("experiments.bandit"))
     monkeypatch.setattr(cli, "compile_quicker", lambda: None)
+    monkeypatch.setenv("JAX_ENABLE_COMPILATION_CACHE", os.environ.get("JAX_ENABLE_COMPILATION_CACHE", "1"))
 
 
 def store(config, command):
