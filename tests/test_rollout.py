@@ -200,7 +200,7 @@ def test_the_counted_model_approaches_the_truth():
 
 
 def test_an_episode_needs_a_step():
-    with pytest.raises(ValueError, match=r"^length: 0; expected at least 1"):
+    with pytest.raises(ValueError, match=r"^length: 0; expected .*at least 1"):
         rollout(jax.random.key(0), ENV, WORLD, tabular.random(SPACES), (), 0)
 
 
@@ -272,7 +272,7 @@ def test_decisions_without_room_are_refused_or_seen():
     agent, params, _ = players(4)["greedy network"]
     with pytest.raises(ValueError, match=r"^length: 6 decisions; expected at most 4"):
         rollout(jax.random.key(0), ENV, WORLD, agent, params, HORIZON)
-    with pytest.raises(ValueError, match=r"^length: 0; expected at least 1"):
+    with pytest.raises(ValueError, match=r"^length: 0; expected .*at least 1"):
         network_agent(NET, SPACES, 0)
     with pytest.raises(ValueError, match=r"^length: 13; expected between 0 and the 12 tokens"):
         deploy(params.weights, params.context, length=13)
