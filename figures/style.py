@@ -97,7 +97,7 @@ def seed_interval(values: Any, level: float = 0.95) -> tuple[np.ndarray, np.ndar
     mean = values.mean(axis=0)
     known = np.isfinite(mean)
     low, high = np.full_like(mean, np.nan), np.full_like(mean, np.nan)
-    if len(values) == 1:
+    if len(values) == 1 or not known.any():
         return mean, low, high
     interval = mean_interval(values[:, known], level)
     low[known], high[known] = interval.low, interval.high
