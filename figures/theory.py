@@ -190,8 +190,8 @@ def on_policy(result: Result) -> Drawn:
 def softmax(result: Result) -> Drawn:
     """Softmax layers beside linear ones, against M and against the scale of test features.
 
-    Metrics `softmax [length, context, seed]`, `linear [length, context]`, `softmax_limit [length, seed]`,
-    `softmax_scaled [scale, seed]`, `linear_scaled [scale]`.
+    Metrics `softmax [length, context, seed]`, `softmax_alone [context, seed]`, `linear [length, context]`,
+    `softmax_limit [length, seed]`, `softmax_scaled [scale, seed]`, `linear_scaled [scale]`.
     """
     metrics = result.metrics
     trained, linear, limits = metrics["softmax"], metrics["linear"], metrics["softmax_limit"].mean("seed")
@@ -204,6 +204,8 @@ def softmax(result: Result) -> Drawn:
         style.line(panels[0], x, values, f"softmax, {label}", order)
         panels[0].plot(x, linear.sel(length=length), color=colour, linestyle="--", label=f"linear, {label}")
         panels[0].axhline(float(limits.sel(length=length)), color=colour, linestyle=":", linewidth=1)
+    alone = metrics["softmax_alone"].transpose("context", "seed")
+    style.line(panels[0], alone["context"], alone, f"the same without its own token, N = {lengths[0]:g}", len(lengths))
     panels[0].set_xscale("log", base=2)
     scales = scaled["scale"]
     style.line(panels[1], scales, scaled, f"softmax, N = {lengths[-1]:g}", len(lengths) - 1)
@@ -220,9 +222,10 @@ def softmax(result: Result) -> Drawn:
     caption = (
         "Softmax attention trained on N pairs of linear MDPs, beside the best linear layer. Left, look at the turn: "
         f"past M = N the error of softmax layers rises, to the dotted lines, {limit} where it was {least}; that of "
-        "linear ones only falls. Right, with test features c times those of training the linear layer's answers grow "
-        "by c^2 beyond the truth's, those of softmax attention are averages of labels: look at both ends. Bands are "
-        f"95 % intervals over {trained.sizes['seed']} training seeds (result {result.path.name})."
+        "linear ones only falls, and that of softmax layers whose query does not attend to itself most of all. Right, "
+        "with test features c times those of training the linear layer's answers grow by c^2 beyond the truth's, those "
+        "of softmax attention are averages of labels: look at both ends. Bands are 95 % intervals over "
+        f"{trained.sizes['seed']} training seeds (result {result.path.name})."
     )
     return Drawn(name="theory_softmax", figure=figure, caption=caption)
 
@@ -250,8 +253,8 @@ def actions(result: Result) -> Drawn:
     on_actions, on_values = (float(end.sel(label=label)) for label in ("optimal actions", "Q*"))
     caption = (
         "What actions show of the preconditioner (its rows less their mean) after training on Q* and on the best "
-        "action, mean over seeds, each matrix on a colour scale of its own. Look at the numbers: the pattern is the "
-        f"same, the size {on_actions:.1f} times that of the exact form against {on_values:.1f} for training on Q*. "
+        "action, mean over seeds, each matrix on a colour scale of its own. Look at the numbers: the pattern is nearly "
+        f"the same, the size {on_actions:.1f} times that of the exact form against {on_values:.1f} for training on Q*. "
         f"Bands are 95 % intervals over {norms.sizes['seed']} seeds (result {result.path.name})."
     )
     return Drawn(name="theory_actions", figure=figure, caption=caption)

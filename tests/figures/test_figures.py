@@ -356,6 +356,7 @@ def synthetic_theory(root):
     store_curves(
         root,
         "L8c",
+        softmax_alone=named(np.full((5, 5), 0.1), context=x, seed=None),
         softmax=named(np.full((2, 5, 5), 0.5), length=lengths, context=x, seed=None),
         linear=named(np.full((2, 5), 0.25), length=lengths, context=x),
         softmax_limit=named(np.stack([np.full(5, 0.75), np.ones(5)]), length=lengths, seed=None),

@@ -1,16 +1,23 @@
 """L8d. Trained on optimal actions by cross-entropy instead of on Q*, the layer keeps another preconditioner.
 
-The layer's answers to the features of a state's actions are taken as logits, and trained to name the action that is
-best under Q*; contexts are as in L7, pairs with their Q*-values. Features on a simplex sum to one, so that adding a row
-to all rows of A adds one number to all logits: A's mean row, which no action shows, is left out. What remains is the
-closed form's `W L G^-1` scaled up: actions say what is better and not by how much, and logits grow until they are as
-sure as a context of N pairs lets them be. Of the layer's estimates of Q* the size is lost. This is a finding at these
-sizes, and no theorem: that the norm is what to measure, and twice what to ask of it, was settled after a first look;
-the direction says less, for at these sizes the identity shows the same one.
+Statement. The layer's answers to the features of a state's actions are taken as logits, and trained to name the action
+that is best under Q*; contexts are as in L7, pairs with their Q*-values. What actions show of the trained A then points
+nearly where that of `W L G^-1` does, and is between 4.5 and 10 times as large. This is a finding at these sizes, and no
+theorem.
 
-The refutation says the same of layers trained on Q* themselves.
+Assumptions. Linear MDPs as in L7, most of whose features are close to the first unit vector: there `W L G^-1` is far
+enough from the identity for the direction to mean something. Features on a simplex sum to one, so that adding a row to
+all rows of A adds one number to all logits: A's mean row, which no action shows, is left out.
 
-Source: ours.
+Why, in place of a proof. Actions say what is better and not by how much: logits grow until they are as sure as a
+context of N pairs lets them be. Of the layer's estimates of Q* the size is lost.
+
+Check. Norm of what training on actions leaves, over that of the closed form, mean and interval over training seeds; the
+cosine between the two must be large in every seed, and larger than that of the identity (0.95 and 0.85 or so).
+
+Refutation. The same of layers trained on Q* themselves, whose norm is the closed form's.
+
+Source. Ours, a finding.
 """
 
 from typing import NamedTuple
@@ -30,14 +37,18 @@ from theory.linear_attention import in_context_regression, linear_mdps, training
 from theory.verdicts import near
 
 LENGTH, ALIKE = 4, 0.9
-"""N, and the smallest cosine that counts as the same direction."""
+"""N, and the smallest cosine that counts as nearly the same direction."""
+
+
+LEAST, MOST = 4.5, 10.0
+"""Between which the ratio of norms lies."""
 
 
 class ActionLabelForm(NamedTuple):
     """What is stated, with its constants."""
 
-    least: float = 2.0  # ratio of norms that is exceeded
     closed: float = 1.0  # times the closed form
+    identity: bool = False  # in place of the closed form, with its norm
     actions: bool = True  # the layers of which it is said
 
 
@@ -46,10 +57,10 @@ STATED = ActionLabelForm()
 
 WRONG = {
     "trained on Q*": ActionLabelForm(actions=False),
-    "closed form x 10": ActionLabelForm(closed=10.0),
-    "closed form x 4": ActionLabelForm(closed=4.0),
+    "the identity's direction": ActionLabelForm(identity=True),
+    "closed form x 2": ActionLabelForm(closed=2.0),
+    "closed form x 0.5": ActionLabelForm(closed=0.5),
     "closed form x -1": ActionLabelForm(closed=-1.0),
-    "20 times as large": ActionLabelForm(least=20.0),
 }
 
 
@@ -62,15 +73,21 @@ def check(key: jax.Array, samples: int = 32, form: ActionLabelForm = STATED) -> 
         form: what is claimed.
     """
     squares, actions, closed = layers(key, samples)
-    found, closed = (actions if form.actions else squares)[:, -1], form.closed * closed
+    found, size = (actions if form.actions else squares)[:, -1], np.linalg.norm(closed)
+    identity = np.eye(len(closed)) - 1 / len(closed)
+    identity *= size / np.linalg.norm(identity)
+    closed = form.closed * (identity if form.identity else closed)
     norm = np.linalg.norm(found, axis=(1, 2))
     cosine = np.sum(found * closed, axis=(1, 2)) / norm / np.linalg.norm(closed)
+    other = np.sum(found * identity, axis=(1, 2)) / norm / size
+    aligned = cosine.min() > ALIKE and np.all(cosine > other)
     ratio = statistics.mean_interval(norm / np.linalg.norm(closed))
     labels = "optimal actions" if form.actions else "Q*"
-    statement = f"Trained on {labels} A points where W L G^-1 does (cosine {cosine.mean():.2f}), its norm times"
-    claim = near(statement, "ours", float(ratio.estimate), form.least, 0.0)
-    verdict = HOLDS if ratio.low > form.least and cosine.min() > ALIKE else DIFFERS
-    return claim._replace(low=float(ratio.low), high=float(ratio.high), target=f"> {form.least:g}", verdict=verdict)
+    statement = f"Trained on {labels} A points nearly where W L G^-1 does (cosine {cosine.mean():.2f}), its norm times"
+    claim = near(statement, "ours", float(ratio.estimate), LEAST, 0.0)
+    verdict = HOLDS if ratio.low > LEAST and ratio.high < MOST and aligned else DIFFERS
+    target = f"in [{LEAST:g}, {MOST:g}]"
+    return claim._replace(low=float(ratio.low), high=float(ratio.high), target=target, verdict=verdict)
 
 
 def curves(key: jax.Array, samples: int = 32) -> dict[str, xr.DataArray]:
@@ -92,8 +109,8 @@ def curves(key: jax.Array, samples: int = 32) -> dict[str, xr.DataArray]:
 @draws.once
 def layers(key: jax.Array, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What actions show of A: trained on Q* and on actions, two [SEEDS, SHOWN, d, d], and the closed form [d, d]."""
-    squares = training.train(key, LENGTH, batch, linear_mdps.linear_mdp_pool, None)
-    actions = training.train(key, LENGTH, batch, linear_mdps.linear_mdp_pool, cross_entropy)
+    squares = training.train(key, LENGTH, batch, linear_mdps.uneven_pool, None)
+    actions = training.train(key, LENGTH, batch, linear_mdps.uneven_pool, cross_entropy)
     distribution, tasks = linear_mdps.uniform_pairs(jnp.asarray(squares.points)), jnp.asarray(squares.tasks)
     shown = np.eye(distribution.moment.shape[0]) - 1 / distribution.moment.shape[0]
     closed = shown @ np.asarray(in_context_regression.optimum(distribution, tasks, LENGTH))

@@ -140,15 +140,41 @@ class TrainingPool(NamedTuple):
 
 
 def normal_pool(key: jax.Array) -> TrainingPool:
-    """Normal features and tasks."""
+    """Normal features and tasks, whose second moment W is I."""
     size = len(SPECTRUM)
-    return TrainingPool(points=jnp.zeros((0, size)), tasks=draws.normal(key, (POOL, size)))
+    return TrainingPool(points=jnp.zeros((0, size)), tasks=_of_moment(draws.normal(key, (POOL, size)), jnp.eye(size)))
+
+
+def skewed_pool(key: jax.Array) -> TrainingPool:
+    """Four points of the plane and tasks whose second moment W does not commute with theirs: A is not symmetric."""
+    points = jnp.asarray([[2.0, 0.0], [1.0, 1.0], [0.0, 0.5], [1.0, -0.5]])
+    tasks = _of_moment(draws.normal(key, (POOL, 2)), jnp.asarray([[4.0, 1.5], [1.5, 1.0]]))
+    return TrainingPool(points=points, tasks=tasks)
+
+
+@jax.jit
+def _of_moment(tasks: jax.Array, moment: jax.Array) -> jax.Array:
+    """Tasks [n, d] mapped to others whose second moment is this one, [d, d], up to rounding."""
+    found = jnp.linalg.cholesky(tasks.T @ tasks / tasks.shape[0])
+    return jax.scipy.linalg.solve_triangular(found, tasks.T, lower=True).T @ jnp.linalg.cholesky(moment).T
 
 
 def linear_mdp_pool(key: jax.Array) -> TrainingPool:
     """Features of linear MDPs, and the weights of their Q*, each at one step."""
     points, tasks = _solved(worlds(key, POOL))
     return TrainingPool(points=points, tasks=tasks)
+
+
+def uneven_pool(key: jax.Array) -> TrainingPool:
+    """As `linear_mdp_pool`, but the features of most state-action pairs are close to the first unit vector."""
+    drawn = worlds(key, POOL)
+    features = drawn.features * jnp.asarray(UNEVEN)
+    points, tasks = _solved(drawn._replace(features=features / jnp.sum(features, axis=-1, keepdims=True)))
+    return TrainingPool(points=points, tasks=tasks)
+
+
+UNEVEN = (8.0, 1.0, 1.0)
+"""Times the features, before they are normalised."""
 
 
 def arms_pool(key: jax.Array) -> TrainingPool:

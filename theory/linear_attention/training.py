@@ -3,7 +3,8 @@
 Dimensions: `d` features, `S A` state-action pairs, `N` context length, `P` points.
 
 Trained are the entries v and K of `W^PV = v e e^T`, `W^KQ = diag(K, 0)` of the library's attention layer; the others
-stay at zero.
+stay at zero. Two ways: Adam from `v = 1, K = I`; and plain gradient steps from the start of L3, `v^2 = |K|^2`, which
+these steps keep as gradient flow does.
 """
 
 import functools
@@ -25,12 +26,20 @@ SEEDS = 5
 """Training seeds."""
 
 
-STEPS, RATE, SHOWN = 2000, 0.02, 20
-"""Gradient steps, their first size, and how often on the way the layer is looked at."""
+STEPS, RATE, PLAIN_RATE, SHOWN = 2000, 0.02, 0.005, 20
+"""Gradient steps, their first size by Adam and plain, and how often on the way the layer is looked at."""
+
+
+CHUNK = 4096
+"""Prompts whose gradient is taken at once; a larger batch is a mean over such parts."""
 
 
 Loss = Callable[[Tree, jax.Array, linear_mdps.TrainingPool, int, int], jax.Array]
 """Parameters, key, what to draw from, N and batch to a number."""
+
+
+Reader = Callable[[Tree, jax.Array, jax.Array, jax.Array], jax.Array]
+"""Parameters, a context x [N, d], y [N], and queries [Q, d] to answers [Q]."""
 
 
 class TrainedLayers(NamedTuple):
@@ -54,6 +63,7 @@ def train(
     batch: int,
     draw: Callable[[jax.Array], linear_mdps.TrainingPool] = linear_mdps.linear_mdp_pool,
     loss: Loss | None = None,
+    plain: bool = False,
 ) -> TrainedLayers:
     """Train `SEEDS` layers.
 
@@ -63,10 +73,11 @@ def train(
         batch: prompts of a gradient step.
         draw: key to what training draws from.
         loss: of a batch; the squared error when left out.
+        plain: whether steps are plain, from the start of L3.
     """
     key_pool, key_train = draws.keys(key)
     pool = draw(key_pool)
-    last, key_query = _train(draws.keys(key_train, SEEDS), pool, length, batch, loss or squared_error)
+    last, key_query = _train(draws.keys(key_train, SEEDS), pool, length, batch, loss or squared_error, plain)
     tasks = np.asarray(pool.tasks)
     return TrainedLayers(
         last=np.asarray(last),
@@ -76,44 +87,32 @@ def train(
     )
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
 def _train(
-    keys: jax.Array, pool: linear_mdps.TrainingPool, length: int, batch: int, loss: Loss
+    keys: jax.Array, pool: linear_mdps.TrainingPool, length: int, batch: int, loss: Loss, plain: bool
 ) -> tuple[jax.Array, jax.Array]:
     """v and K of independently trained layers, on the way: [SEEDS, SHOWN, ...]."""
-    learner = trainer.make(
-        lambda params, key, pool: loss(params, key, pool, length, batch),
-        optax.adam(optax.cosine_decay_schedule(RATE, STEPS)),
-    )
+    rate = optax.cosine_decay_schedule(PLAIN_RATE if plain else RATE, STEPS)
+    parts = -(-batch // CHUNK)
+
+    def batch_loss(params: Tree, key: jax.Array, pool: linear_mdps.TrainingPool) -> jax.Array:
+        part = jax.checkpoint(lambda key: loss(params, key, pool, length, batch // parts))
+        if parts == 1:
+            return loss(params, key, pool, length, batch)
+        return jnp.mean(jax.lax.map(part, random.split(key, parts)))
+
+    learner = trainer.make(batch_loss, (optax.sgd if plain else optax.adam)(rate))
+    size = pool.tasks.shape[1]
 
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         def some(state: trainer.TrainState, _: None) -> tuple:
             state = learner.run(state, pool, STEPS // SHOWN)[0]
             return state, (state.params["v"], state.params["K"])
 
-        start = learner.init(key, {"v": jnp.ones(()), "K": jnp.eye(pool.tasks.shape[1])})
+        start = learner.init(key, {"v": jnp.ones(()), "K": jnp.eye(size) / (size**0.5 if plain else 1)})
         return jax.lax.scan(some, start, length=SHOWN)[1]
 
     return jax.vmap(one)(keys)
-
-
-def squared_error(
-    params: Tree,
-    key: jax.Array,
-    pool: linear_mdps.TrainingPool,
-    length: int,
-    batch: int,
-    kind: Callable[[int], Network] = constructions.linear_attention,
-) -> jax.Array:
-    """Mean squared error of the library's layer on a batch of prompts."""
-    key_task, key_features = random.split(key)
-    chosen = pool.tasks[(random.uniform(key_task, (batch,)) * linear_mdps.POOL).astype(jnp.int32)]
-    x = linear_mdps.features(key_features, pool, batch * (length + 1)).reshape(batch, length + 1, -1)
-
-    def answer(x: jax.Array, task: jax.Array) -> jax.Array:
-        return answers(params, x[:-1], x[:-1] @ task, x[-1:], kind)[0]
-
-    return jnp.mean((jax.vmap(answer)(x, chosen) - jnp.sum(x[:, -1] * chosen, axis=-1)) ** 2)
 
 
 def answers(
@@ -131,3 +130,17 @@ def answers(
     tokens = jax.vmap(lambda query: constructions.regression_prompt(x, y, query)[-1])(queries)
     _, cache = layer.prefill(weights, constructions.regression_prompt(x, y, queries[0])[:-1], x.shape[0] + 1)
     return jax.vmap(lambda token: layer.step(weights, cache, token)[0][-1])(tokens)
+
+
+def squared_error(
+    params: Tree, key: jax.Array, pool: linear_mdps.TrainingPool, length: int, batch: int, read: Reader = answers
+) -> jax.Array:
+    """Mean squared error of the library's layer, or of what else `read` gives, on a batch of prompts."""
+    key_task, key_features = random.split(key)
+    chosen = pool.tasks[(random.uniform(key_task, (batch,)) * linear_mdps.POOL).astype(jnp.int32)]
+    x = linear_mdps.features(key_features, pool, batch * (length + 1)).reshape(batch, length + 1, -1)
+
+    def answer(x: jax.Array, task: jax.Array) -> jax.Array:
+        return read(params, x[:-1], x[:-1] @ task, x[-1:])[0]
+
+    return jnp.mean((jax.vmap(answer)(x, chosen) - jnp.sum(x[:, -1] * chosen, axis=-1)) ** 2)
