@@ -28,6 +28,19 @@ def batched_map(function: Callable[[Any], Any], inputs: Any, size: int) -> Any:
     return jax.lax.map(function, inputs, batch_size=size)
 
 
+def apply_if(needed: jax.Array, function: Callable[[Any], Any], value: Any) -> Any:
+    """`function(value)` where `needed` [] is true, else `value`; both of one structure.
+
+    As `jax.lax.cond`, but under `jax.vmap` the work is done only if an instance of the batch needs it; `cond` then does
+    it always.
+    """
+
+    def once(carry: tuple) -> tuple:
+        return jnp.bool_(False), function(carry[1])
+
+    return jax.lax.while_loop(lambda carry: carry[0], once, (needed, value))[1]
+
+
 def cast_floats(tree: Any, dtype: Any) -> Any:
     """The same tree with every floating leaf in `dtype`; other leaves are left alone."""
     return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)

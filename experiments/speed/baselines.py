@@ -24,6 +24,10 @@ MDPS, STATES, ACTIONS, HORIZON = 256, 50, 5, 20
 """The MDPs that are planned in, and for how many steps."""
 
 
+TOLERANCE = 1e-6
+"""Of values by successive approximation."""
+
+
 SOLVED_AT_ONCE = 16
 """MDPs whose kernels stay in the processor's cache together: `jax.lax.map(f, mdps, batch_size=16)` on a CPU."""
 
@@ -41,7 +45,7 @@ SLOW_RUNS = 5
 
 
 def planners(repeats: int) -> Iterator[SpeedRow]:
-    """Backward induction and policy iteration on a batch of dense random MDPs, in float64, beside QuantEcon."""
+    """Backward induction, policy and value iteration on dense random MDPs, in float64, beside QuantEcon."""
     peer = importlib.import_module("quantecon").markov
 
     def family(key: jax.Array) -> MDP:
@@ -53,11 +57,15 @@ def planners(repeats: int) -> Iterator[SpeedRow]:
     def endless(world: MDP) -> jax.Array:
         return planning.policy_iteration(world).policy
 
+    def approximate(world: MDP) -> jax.Array:
+        return planning.value_iteration(world, TOLERANCE).policy
+
     with jax.enable_x64(True):
         worlds = jax.jit(jax.vmap(family))(jax.random.split(jax.random.key(0), MDPS))
         total = worlds._replace(discount=jnp.ones(MDPS))
         solve_finite = jax.jit(lambda worlds: jax.lax.map(finite, worlds, batch_size=SOLVED_AT_ONCE))
         solve_endless = jax.jit(lambda worlds: jax.lax.map(endless, worlds, batch_size=SOLVED_AT_ONCE))
+        solve_approximately = jax.jit(lambda worlds: jax.lax.map(approximate, worlds, batch_size=SOLVED_AT_ONCE))
         pairs = [(np.asarray(r), np.asarray(p)) for r, p in zip(worlds.reward, worlds.transition, strict=True)]
         discounted = [peer.DiscreteDP(r, p, 0.95) for r, p in pairs]
         undiscounted = [peer.DiscreteDP(r, p, 1.0) for r, p in pairs]
@@ -77,6 +85,15 @@ def planners(repeats: int) -> Iterator[SpeedRow]:
             MDPS,
             lambda: solve_endless(worlds),
             lambda: [dp.solve(method="policy_iteration") for dp in discounted],
+            "QuantEcon",
+            repeats,
+        )
+        yield compare(
+            f"value iteration to {TOLERANCE:g}: {size}",
+            "MDPs/s",
+            MDPS,
+            lambda: solve_approximately(worlds),
+            lambda: [dp.solve(method="value_iteration", epsilon=2 * TOLERANCE) for dp in discounted],
             "QuantEcon",
             repeats,
         )

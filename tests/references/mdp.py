@@ -91,7 +91,8 @@ def random_mdp(seed, states, actions):
 def extended(transition, reward, discount, horizon=None):
     """Optimal values and Q-values in extended precision: from the end, or for ever by policy iteration.
 
-    Each policy is evaluated by a float64 solve that is refined until its residual is that of extended precision.
+    A reward may be -inf, where an action is not available. Each policy is evaluated by a float64 solve that is refined
+    until its residual is that of extended precision.
     """
     wide = np.longdouble
     transition, reward, discount = transition.astype(wide), reward.astype(wide), wide(discount)
@@ -111,7 +112,8 @@ def extended(transition, reward, discount, horizon=None):
             value = value + np.linalg.solve(system.astype(float), residual.astype(float))
         q = reward + discount * (transition @ value)
         gain = q.max(axis=1) - q[rows, policy]
-        better = np.where(gain > 1e-17 * np.abs(q).max(axis=1), q.argmax(axis=1), policy)
+        size = np.abs(reward[rows, policy]) + transition[rows, policy] @ np.abs(value)
+        better = np.where(gain > 1e-17 * (size + np.abs(q.max(axis=1))), q.argmax(axis=1), policy)
         if np.array_equal(better, policy):
             return q.max(axis=1), q
         policy = better

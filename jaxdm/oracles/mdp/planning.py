@@ -10,16 +10,20 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm.envs.mdp import MDP, validate
+from jaxdm.envs.mdp import MDP, available, validate
+from jaxdm.numerics import apply_if
 from jaxdm.oracles.mdp.bellman import (
     backup,
-    backup_with_errors,
     certificate,
     contraction,
     discounted_bound,
+    errors,
     greedy,
+    loss_of,
     require_range,
+    size_of,
     solve_linear,
+    unit_of,
     validate_discounted,
     value_error,
 )
@@ -90,25 +94,103 @@ def _induce(fixed: MDP, stages: MDP | None, horizon: int, terminal: jax.Array | 
     if last.shape != (states,):
         raise ValueError(f"terminal: shape {last.shape}; expected {(states,)}")
 
-    def step(carry: tuple, stage: MDP | None) -> tuple:
-        value, behind = carry
-        mdp = fixed if stage is None else stage
-        q, rounding, error = backup_with_errors(mdp, value, behind)
-        policy, ties = greedy(q, rounding, error)
-        value, behind = jnp.max(q, axis=-1), value_error(q, error)
-        return (value, behind), (value, q, policy, ties, error, behind)
+    def step(value: jax.Array, stage: MDP | None) -> tuple:
+        q = backup(fixed if stage is None else stage, value).T
+        return jnp.max(q, axis=0), q
 
-    _, outputs = jax.lax.scan(step, (last, jnp.zeros_like(last)), stages, length=horizon, reverse=True)
-    value, q, policy, ties, error, behind = outputs
+    _, q = jax.lax.scan(step, last, stages, length=horizon, reverse=True)  # [H, A, S]
+    value = jnp.concatenate([jnp.max(q, axis=1), last[None]])
+    every = jax.tree.map(lambda x: x[None], fixed) if stages is None else stages
+    reward = jnp.broadcast_to(jnp.swapaxes(every.reward, 1, 2), q.shape)
+    own, whole = _errors_without_products(reward, jax.vmap(contraction)(every), q, value)
+    policy, ties = greedy(q, unit_of(fixed) * size_of(reward, q), whole, 1)
+
+    def sharpened(_: tuple) -> tuple:
+        error = jnp.minimum(whole, jnp.swapaxes(_errors_by_products(fixed, stages, q, value), 1, 2))
+        return error, greedy(q, own, error, 1)[1]
+
+    # Sharper bounds cost as much as the plan: they are found where a decision is left open that they may close.
+    unclear = jnp.any(ties & (loss_of(q, 1) > 4 * own))
+    error, ties = apply_if(unclear, sharpened, (whole, ties))
+    behind = value_error(q, error, 1)
     return Plan(
-        value=jnp.concatenate([value, last[None]]),
-        q=q,
+        value=value,
+        q=jnp.swapaxes(q, 1, 2),
         policy=policy,
-        ties=ties,
-        error=error,
+        ties=jnp.swapaxes(ties, 1, 2),
+        error=jnp.swapaxes(error, 1, 2),
         value_error=behind,
         certificate=certificate(jnp.zeros((), dtype), jnp.max(behind), horizon),
     )
+
+
+def _errors_without_products(
+    reward: jax.Array, factor: jax.Array, q: jax.Array, value: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Bounds of every entry over a finite horizon, from what the recursion computed alone.
+
+    With `m = 2 min(max v^+, max v^-)`, `|v| <= w <= |v| + m` for `w = v + m` or `w = m - v`, and so
+    `P|v| <= |P v| + rho m`. Where the values ahead are known to `c w + k`, an entry is known to
+    `delta + c (|gamma P v| + gamma rho m) + gamma rho k`; `c` grows by one unit a step, and `k` by what is left. Where
+    signs are mixed the largest modulus for all states serves better: the smaller of the two bounds is returned.
+
+    Args:
+        reward: [H, A, S].
+        factor: [H] or [1], `gamma rho`.
+        q: [H, A, S].
+        value: [H + 1, S].
+
+    Returns:
+        [H, A, S] the part of the bounds that is the entry's own, without m and k; and the bounds.
+    """
+    horizon, _, states = q.shape
+    kind = jnp.finfo(q.dtype)
+    unit = (states + 8) * kind.eps
+    open_ = reward != -jnp.inf
+    paid = jnp.where(open_, jnp.abs(reward), 0)
+    ahead = size_of(reward, q) - paid
+    factor = jnp.broadcast_to(factor, (horizon,)) * (1 + unit)
+    high, low = jnp.max(value, axis=-1), -jnp.min(value, axis=-1)
+    mixed = 2 * jnp.maximum(jnp.minimum(high, low), 0)
+    weight = jnp.where(high >= low, 1, -1)[:, None] * value + mixed[:, None]
+    left = jnp.arange(horizon, 0, -1).astype(q.dtype)
+    grown = unit * (1 + unit) ** left
+    steps = ((left - 1) * grown)[:, None, None]
+    tiny = 2 * kind.tiny / kind.eps
+
+    def entry(ahead: jax.Array) -> jax.Array:
+        return unit * (paid + ahead + tiny) + steps * ahead
+
+    def carried(more: jax.Array) -> jax.Array:
+        """`x_{h+1}` of `x_h = more_h + gamma rho x_{h+1}`, `x_H = 0`, beside the entries of step h."""
+
+        def step(behind: jax.Array, at: tuple) -> tuple:
+            return at[0] + at[1] * behind, at[1] * behind
+
+        return jax.lax.scan(step, jnp.zeros((), q.dtype), (more, factor), reverse=True)[1][:, None, None]
+
+    local = entry(ahead + (factor * mixed[1:])[:, None, None])
+    missing = value_error(q, local, 1) - (left * grown)[:, None] * weight[:-1]
+    by_weight = local + carried(jnp.maximum(jnp.max(missing, axis=1), 0))
+    largest = jnp.max(jnp.abs(value), axis=-1)
+    next_largest = factor * largest[1:]
+    # What is paid where values are made is the difference of two values.
+    most = jnp.minimum(jnp.max(paid, axis=(1, 2)), (largest[:-1] + next_largest) * (1 + 2 * unit))
+    by_largest = carried(unit * (most + next_largest + tiny)) + unit * (paid + next_largest[:, None, None] + tiny)
+    whole = jnp.minimum(by_weight, by_largest)
+    whole = jnp.where(jnp.isnan(whole), jnp.inf, whole)
+    return jnp.where(open_, entry(ahead), 0), jnp.where(open_, whole, 0)
+
+
+def _errors_by_products(fixed: MDP, stages: MDP | None, q: jax.Array, value: jax.Array) -> jax.Array:
+    """Bounds of every entry, [H, S, A], by `e_h(s,a) = delta_h(s,a) + gamma sum_s' P(s'|s,a) e_{h+1}(s')`."""
+
+    def step(behind: jax.Array, at: tuple) -> tuple:
+        stage, q, value = at
+        error = errors(fixed if stage is None else stage, value, behind)
+        return value_error(q.T, error), error
+
+    return jax.lax.scan(step, jnp.zeros_like(value[0]), (stages, q, value[1:]), reverse=True)[1]
 
 
 def value_iteration(mdp: MDP, tolerance: float = 1e-6, max_iterations: int = 100_000) -> Plan:
@@ -139,26 +221,27 @@ def value_iteration(mdp: MDP, tolerance: float = 1e-6, max_iterations: int = 100
     pull = mdp.discount * jnp.minimum(narrowest, 1)
 
     def backed_up(value: jax.Array) -> tuple:
-        q, _, error = backup_with_errors(mdp, value)
-        change, rounding = jnp.max(q, axis=-1) - value, value_error(q, error)
-        bound = discounted_bound(jnp.max(jnp.abs(change) + rounding), factor)
-        return change, bound, jnp.max(rounding)
+        q = backup(mdp, value).T
+        return q, jnp.max(q, axis=0) - value, value_error(q, _rounding(mdp, q, value, factor), 0)
 
     def unfinished(carry: tuple) -> jax.Array:
-        _, (_, bound, rounding), iteration = carry
-        floor = discounted_bound(2 * rounding, factor)
-        return (bound > jnp.maximum(tolerance, floor)) & (iteration < max_iterations)
+        _, (_, change, rounding), iteration = carry
+        # A state is finished by its own rounding: where large penalties are paid, that is no measure for the others.
+        wanted = tolerance * jnp.maximum(1 - factor, 0) - rounding
+        return jnp.any(jnp.abs(change) > jnp.maximum(wanted, rounding)) & (iteration < max_iterations)
 
     def improve(carry: tuple) -> tuple:
-        value, (change, _, _), iteration = carry
+        value, (_, change, rounding), iteration = carry
         middle = (jnp.max(change) + jnp.min(change)) / 2
+        # The rounding of one state must not shift all others for ever.
+        middle = jnp.where(jnp.abs(middle) > jnp.max(rounding), middle, 0)
         # Rows below one pull a shift back: as if all were the narrowest, it never goes too far.
         value = value + change + jnp.where(pull < 1, pull / (1 - pull), 0) * middle
         return value, backed_up(value), iteration + 1
 
     start = jnp.zeros_like(mdp.reward[:, 0])
-    value, _, iterations = jax.lax.while_loop(unfinished, improve, (start, backed_up(start), 1))
-    return _discounted_plan(mdp, value, iterations)
+    value, (q, _, _), iterations = jax.lax.while_loop(unfinished, improve, (start, backed_up(start), 1))
+    return _discounted_plan(mdp, value, q, iterations)
 
 
 def policy_iteration(mdp: MDP, max_iterations: int = 1000, sweeps: int = 4) -> Plan:
@@ -184,47 +267,61 @@ def policy_iteration(mdp: MDP, max_iterations: int = 1000, sweeps: int = 4) -> P
     validate_discounted(mdp)
     rows = jnp.arange(mdp.reward.shape[0])
 
+    factor = contraction(mdp)
+
     def evaluate(policy: jax.Array) -> tuple:
         value = solve_linear(mdp.transition[rows, policy], mdp.reward[rows, policy], mdp.discount)
-        q, _, error = backup_with_errors(mdp, value)
-        best = jnp.argmax(q, axis=-1).astype(jnp.int32)
-        gain = q[rows, best] - q[rows, policy]
-        improved = jnp.where(gain > error[rows, best] + error[rows, policy], best, policy)
-        return value, improved
+        q = backup(mdp, value).T
+        rounding = _rounding(mdp, q, value, factor)
+        best = jnp.argmax(q, axis=0).astype(jnp.int32)
+        gain = q[best, rows] - q[policy, rows]
+        improved = jnp.where(gain > rounding[best, rows] + rounding[policy, rows], best, policy)
+        return value, q, improved
 
     def unfinished(carry: tuple) -> jax.Array:
-        policy, (_, improved), iteration = carry
+        policy, (_, _, improved), iteration = carry
         return jnp.any(policy != improved) & (iteration < max_iterations)
 
     def improve(carry: tuple) -> tuple:
-        _, (_, improved), iteration = carry
+        _, (_, _, improved), iteration = carry
         return improved, evaluate(improved), iteration + 1
 
     warm = jax.lax.fori_loop(0, sweeps, lambda _, v: jnp.max(backup(mdp, v), axis=-1), jnp.max(mdp.reward, axis=-1))
     first = jnp.argmax(backup(mdp, warm), axis=-1).astype(jnp.int32)
-    _, (value, _), iterations = jax.lax.while_loop(unfinished, improve, (first, evaluate(first), 1))
-    return _discounted_plan(mdp, value, iterations)
+    _, (value, q, _), iterations = jax.lax.while_loop(unfinished, improve, (first, evaluate(first), 1))
+    return _discounted_plan(mdp, value, q, iterations)
 
 
-def _discounted_plan(mdp: MDP, value: jax.Array, iterations: jax.Array | int) -> Plan:
-    """The plan of one backup of a vector [S] that is nearly optimal."""
-    q, rounding, error = backup_with_errors(mdp, value)
-    change = jnp.abs(jnp.max(q, axis=-1) - value)
-    residual = change + value_error(q, error)
-    behind = jnp.full_like(residual, discounted_bound(jnp.max(residual), contraction(mdp)))
-    for _ in range(SHARPENED):
-        whole = backup_with_errors(mdp, value, behind).error
-        _, ties = greedy(q, rounding, whole)
-        behind = jnp.minimum(behind, change + jnp.max(jnp.where(ties, whole, 0), axis=-1))
-    error = backup_with_errors(mdp, value, behind).error
-    policy, ties = greedy(q, rounding, error)
-    of_value = value_error(q, error)
+def _rounding(mdp: MDP, q: jax.Array, value: jax.Array, factor: jax.Array) -> jax.Array:
+    """`delta(s,a)` of a backup of `value` [S], at most, without another product: `P|v| <= |P v| + rho m`, [A, S].
+
+    `m = 2 min(max v^+, max v^-)` is zero where values have one sign.
+    """
+    mixed = 2 * jnp.maximum(jnp.minimum(jnp.max(value), -jnp.min(value)), 0)
+    mixed = factor * jnp.minimum(mixed, jnp.max(jnp.abs(value)))
+    tiny = 2 * jnp.finfo(q.dtype).tiny / jnp.finfo(q.dtype).eps
+    rounding = unit_of(mdp) * (size_of(mdp.reward.T, q) + mixed + tiny)
+    rounding = jnp.where(jnp.isnan(rounding), jnp.inf, rounding)
+    return jnp.where(available(mdp).T, rounding, 0)
+
+
+def _discounted_plan(mdp: MDP, value: jax.Array, q: jax.Array, iterations: jax.Array | int) -> Plan:
+    """The plan of the backup `q` [A, S] of a vector [S] that is nearly optimal."""
+    factor = contraction(mdp)
+    best = jnp.max(q, axis=0)
+    rounding = _rounding(mdp, q, value, factor)
+    change = jnp.abs(best - value)
+    behind = discounted_bound(jnp.max(change + value_error(q, rounding, 0)), factor)
+    error = rounding + factor * behind
+    error = jnp.where(available(mdp).T, jnp.where(jnp.isnan(error), jnp.inf, error), 0)
+    policy, ties = greedy(q, unit_of(mdp) * size_of(mdp.reward.T, q), error, 0)
+    of_value = value_error(q, error, 0)
     return Plan(
-        value=jnp.max(q, axis=-1),
-        q=q,
+        value=best,
+        q=q.T,
         policy=policy,
-        ties=ties,
-        error=error,
+        ties=ties.T,
+        error=error.T,
         value_error=of_value,
         certificate=certificate(jnp.max(change), jnp.max(of_value), iterations),
     )
