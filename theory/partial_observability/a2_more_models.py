@@ -1,16 +1,23 @@
 """A2. More models never raise the robust value of an ambiguous POMDP.
 
-Statement. At alpha = 1, where the worst model is all that counts, a set of models is worth no more than any part of it.
+Statement. At alpha = 1, where the worst model is all that counts, a set of models is worth no more than any part of it:
+before the first observation, and after every history that some model of the part allows.
 
-Proof. By induction from the last step: after a history that some model of the part allows, the models of the set that
-allow it include those of the part, so the minimum over them is taken over more. Histories that no model of the part
-allows have probability zero under each of them, so that their values enter only through models outside the part, whose
-presence can but lower a minimum.
+Assumptions. Finite models and horizon; models that give a history probability zero take no part in its value.
 
-Check: root values of random APOMDPs as models are added one by one. Refutation: the same at alpha = 1/2, where another
-model may also be a better best one.
+Proof. By induction from the last step. Let h be a history that some model of the part allows. The models of the set
+that allow h include those of the part, so the minimum over models is taken over more. Each model m of the part that allows h
+weighs only those next histories that it allows itself, hence some model of the part does: there the values ahead are,
+by assumption, no larger for the set. So G_m(h, a) is no larger for the set, nor is its minimum, nor the maximum over
+actions.
 
-Source: this form is ours; the recursion is after Saghafian, J. Econ. Theory 178, 2018.
+Check. Values after all those histories, and at the root, in random APOMDPs, half of which rule out histories, as models
+are added one by one.
+
+Refutation. The same at alpha = 1/2, where another model may also be a better best one. Nor is it true of histories that
+no model of the part allows, whose value is zero until a model is added that allows them.
+
+Source. This form is ours; the recursion is after Saghafian, J. Econ. Theory 178, 2018.
 """
 
 from typing import NamedTuple
@@ -37,6 +44,7 @@ class ModelSetForm(NamedTuple):
     attitude: float = 1.0
     direction: float = 1.0
     equal: bool = False  # whether adding models is said to make no difference
+    allowed: bool = True  # whether only histories count that the smaller set allows
 
 
 STATED = ModelSetForm()
@@ -47,38 +55,53 @@ WRONG = {
     "alpha = 0": ModelSetForm(attitude=0.0),
     "never lowers": ModelSetForm(direction=-1.0),
     "makes no difference": ModelSetForm(equal=True),
+    "after every history, whoever allows it": ModelSetForm(allowed=False),
 }
 
 
 def check(key: jax.Array, samples: int = 500, form: ModelSetForm = STATED) -> Claim:
-    """The largest rise of the robust value as models are added one by one, over random APOMDPs.
+    """The largest rise of the robust value after any history as models are added one by one, over random APOMDPs.
 
     Args:
         key: random key.
         samples: number of APOMDPs; half of them rule out histories, each model its own.
         form: what is claimed.
     """
-    rises, bounds = _measured(key, samples, form.attitude)
-    largest = np.max(np.abs(rises) if form.equal else form.direction * rises)
-    return exactly("adding models never raises the robust value", SOURCE, float(largest), 2 * float(np.max(bounds)))
+    found = _measured(key, samples, form.attitude)
+    largest = found.highest if form.direction > 0 else -found.lowest
+    if form.equal:
+        largest = np.maximum(found.highest, -found.lowest)
+    if not form.allowed:
+        largest = found.unallowed
+    statement = "adding models never raises the robust value, before or after any history"
+    return exactly(statement, SOURCE, float(np.max(largest)), 2 * float(np.max(found.bound)))
+
+
+class ModelSetRises(NamedTuple):
+    """By how much values rise from some models to one more: after histories that the smaller set allows, and all."""
+
+    highest: jax.Array  # [] largest
+    lowest: jax.Array  # [] smallest
+    unallowed: jax.Array  # [] largest over all histories
+    bound: jax.Array  # [] what rounding may do
 
 
 @draws.once
-def _measured(key: jax.Array, samples: int, attitude: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rises [samples, MODELS - 1] and what rounding may do [samples]."""
+def _measured(key: jax.Array, samples: int, attitude: float) -> ModelSetRises:
+    """Leading axis [samples]."""
     density = jnp.where(jnp.arange(samples) % 2 == 0, 1.0, 0.6)
-    rises, bounds = _measure(jax.random.split(key, samples), density, jnp.full(samples, attitude))
-    return np.asarray(rises), np.asarray(bounds)
+    found = _measure(jax.random.split(key, samples), density, jnp.full(samples, attitude))
+    return jax.tree.map(np.asarray, found)
 
 
 @jax.jit
-def _measure(keys: jax.Array, densities: jax.Array, attitudes: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _measure(keys: jax.Array, densities: jax.Array, attitudes: jax.Array) -> ModelSetRises:
     """`_measure_one` of each, a batch at a time, so that memory does not grow with the samples."""
     return jax.lax.map(lambda one: _measure_one(*one), (keys, densities, attitudes), batch_size=min(len(keys), 100))
 
 
-def _measure_one(key: jax.Array, density: jax.Array, attitude: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Rises of the value from 1..M - 1 models to one more, [M - 1], and what rounding may do."""
+def _measure_one(key: jax.Array, density: jax.Array, attitude: jax.Array) -> ModelSetRises:
+    """Of one APOMDP."""
     world = families.apomdp.independent(
         key, models=MODELS, states=3, actions=2, observations=2, density=density, discount=0.95
     )
@@ -90,4 +113,11 @@ def _measure_one(key: jax.Array, density: jax.Array, attitude: jax.Array) -> tup
     # Model 0 stands again for those not added yet: a model listed twice is in the set once.
     models = jnp.arange(MODELS)
     plans = jax.vmap(solve)(jnp.where(models[None] <= models[:, None], models[None], 0))
-    return jnp.diff(plans.root_value), jnp.max(plans.certificate.bound)
+    root, rises = jnp.diff(plans.root_value), jnp.diff(plans.value, axis=0)
+    allowed = jnp.any(plans.alive[:-1], axis=1)
+    return ModelSetRises(
+        highest=jnp.maximum(jnp.max(root), jnp.max(jnp.where(allowed, rises, -jnp.inf))),
+        lowest=jnp.minimum(jnp.min(root), jnp.min(jnp.where(allowed, rises, jnp.inf))),
+        unallowed=jnp.max(rises),
+        bound=jnp.max(plans.certificate.bound),
+    )
