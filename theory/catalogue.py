@@ -24,6 +24,7 @@ from theory.linear_attention import (
 from theory.no_regret import (
     n1_attention_ftrl,
     n2_ftrl_regret,
+    n2b_attack,
     n3_regret_loss,
     n4_selection_law,
     n10_equilibrium,
@@ -53,6 +54,7 @@ CLAIMS: dict[str, ModuleType] = {
     "L8d": l8d_action_labels,
     "N1": n1_attention_ftrl,
     "N2": n2_ftrl_regret,
+    "N2b": n2b_attack,
     "N3": n3_regret_loss,
     "N4": n4_selection_law,
     "N10": n10_equilibrium,

@@ -248,6 +248,21 @@ def test_the_gap_is_zero_where_all_actions_are_equal(reward):
         assert tuple(evaluation.gap(jnp.full((1, 1), rounding), task)) == (0, 0)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_the_gap_weighs_the_worst_model_by_alpha_and_the_best_by_the_rest(alpha):
+    """By hand: `J = alpha min_m V_m + (1 - alpha) max_m V_m` of the oracle, of what was met, and of random play."""
+    task = jax.tree.map(lambda x: x[None], one(0))._replace(
+        attitude=jnp.asarray([alpha]),
+        model_value=jnp.asarray([[9.0, 8.0]]),
+        oracle_value=jnp.asarray([[8.0, 5.0]]),
+        random_value=jnp.asarray([[2.0, 1.0]]),
+    )
+    found = evaluation.gap(jnp.asarray([[3.0, 4.0]]), task)  # values met: 6 and 4
+    best, met, worst = (alpha * low + (1 - alpha) * high for low, high in ((5, 8), (4, 6), (1, 2)))
+    assert float(found.of_random[()]) == pytest.approx((best - met) / (best - worst))
+    assert float(found.of_value[()]) == pytest.approx((best - met) / best)
+
+
 def test_decision_pretraining_shows_behaviour_and_is_labelled_by_the_expert():
     task, other = one(0), one(0)._replace(expert=experts.adversarial(one(0)))
     make = jax.jit(lambda key, task: data.dpt_prompt(key, MDP, task, 2))

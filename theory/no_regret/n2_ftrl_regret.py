@@ -45,6 +45,10 @@ STATEMENT = "regret of FTRL on the ball / (R^2/(2 eta) + eta/2 sum |l|^2), large
 ROUNDS, DIMENSION, RESTARTS = 40, 2, 64
 
 
+CHUNK = 2000
+"""Sequences of each kind at once."""
+
+
 ROUNDING = 100 * ROUNDS * float(np.finfo(np.float64).eps)
 
 
@@ -105,8 +109,14 @@ def on_adversary(key: jax.Array, respond: online.Response) -> FTRLRegret:
     return measured(episode.next_observation, episode.action, params)
 
 
-def under_attack(key: jax.Array) -> FTRLRegret:
-    """On what gradient ascent of `Regret - bound` finds from one random start, losses in the unit ball."""
+def under_attack(key: jax.Array, direction: jax.Array | float = 1.0, steps: int = 150) -> FTRLRegret:
+    """On what gradient ascent of `Regret - bound` finds from one random start, losses in the unit ball.
+
+    Args:
+        key: random key.
+        direction: 1; -1 to descend instead.
+        steps: of the ascent.
+    """
     key_start, key_play = jax.random.split(key)
     params = ftrl_rate(1.0, ROUNDS)
 
@@ -115,25 +125,31 @@ def under_attack(key: jax.Array) -> FTRLRegret:
 
     def excess(losses: jax.Array) -> jax.Array:
         found = on(losses)
-        return found.regret - (found.radius + found.losses)
+        return direction * (found.regret - (found.radius + found.losses))
 
     start = families.losses.unit_ball(families.losses.gaussian(key_start, length=ROUNDS, dimension=DIMENSION))
-    return on(ascend(excess, to_unit_ball, start, steps=150).losses)
+    return on(ascend(excess, to_unit_ball, start, steps=steps).losses)
 
 
 @draws.once
-@functools.partial(jax.jit, static_argnums=1)
 def regrets(key: jax.Array, samples: int) -> dict[str, FTRLRegret]:
     """Every regret found, by where the sequences came from."""
+    return draws.in_chunks(_regrets, key, samples, CHUNK)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _regrets(key: jax.Array, count: int) -> dict[str, FTRLRegret]:
+    """The same, with leading axis [count]: that of the distributions too, as many of each as there are."""
     key_plan, *keys = jax.random.split(key, 5)
     # One sequence after another: batched, the generators take twice as long to compile.
     draw = [functools.partial(each, length=ROUNDS, dimension=DIMENSION) for each in families.losses.LAWS.values()]
-    plan = jnp.concatenate([jax.lax.map(each, jax.random.split(key_plan, samples)) for each in draw])
+    plan = jnp.stack([jax.lax.map(each, jax.random.split(key_plan, count)) for each in draw], axis=1)
+    play = jax.vmap(on_losses)
     return {
-        "distributions": jax.vmap(on_losses)(jax.random.split(keys[0], len(plan)), plan),
-        "reacting": jax.vmap(lambda k: on_adversary(k, online.against_ball))(jax.random.split(keys[1], samples)),
-        "orthogonal": jax.vmap(lambda k: on_adversary(k, online.orthogonal))(jax.random.split(keys[2], samples)),
-        "attack": jax.vmap(under_attack)(jax.random.split(keys[3], max(samples, RESTARTS))),
+        "distributions": jax.vmap(play)(jax.random.split(keys[0], plan.shape[:2]), plan),
+        "reacting": jax.vmap(lambda k: on_adversary(k, online.against_ball))(jax.random.split(keys[1], count)),
+        "orthogonal": jax.vmap(lambda k: on_adversary(k, online.orthogonal))(jax.random.split(keys[2], count)),
+        "attack": jax.vmap(under_attack)(jax.random.split(keys[3], count)),
     }
 
 
@@ -142,10 +158,12 @@ def check(key: jax.Array, samples: int = 100, form: FTRLBoundForm = STATED) -> C
 
     Args:
         key: random key.
-        samples: sequences of every distribution and of every adversary, and starts of the attack if more than 64.
+        samples: sequences of every distribution and of every adversary, and starts of the attack; at least 64.
         form: what is claimed.
     """
-    found = [jax.tree.map(np.asarray, each) for each in regrets(key, samples).values()]
-    ratios = [each.regret / (form.radius * each.radius + form.losses * each.losses) for each in found]
+    count = max(samples, RESTARTS)
+    ratios = [
+        each.regret / (form.radius * each.radius + form.losses * each.losses) for each in regrets(key, count).values()
+    ]
     worst = max(float(ratio.max()) for ratio in ratios)
-    return at_most(STATEMENT.format(max(samples, RESTARTS)), SOURCE, worst, 1.0, ROUNDING)
+    return at_most(STATEMENT.format(count), SOURCE, worst, 1.0, ROUNDING)

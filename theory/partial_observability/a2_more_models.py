@@ -6,10 +6,10 @@ before the first observation, and after every history that some model of the par
 Assumptions. Finite models and horizon; models that give a history probability zero take no part in its value.
 
 Proof. By induction from the last step. Let h be a history that some model of the part allows. The models of the set
-that allow h include those of the part, so the minimum over models is taken over more. Each model m of the part that allows h
-weighs only those next histories that it allows itself, hence some model of the part does: there the values ahead are,
-by assumption, no larger for the set. So G_m(h, a) is no larger for the set, nor is its minimum, nor the maximum over
-actions.
+that allow h include those of the part, so the minimum over models is taken over more. A model m of the part that
+allows h weighs only next histories that it allows itself, so that some model of the part does: there the values ahead
+are, by assumption, no larger for the set. So G_m(h, a) is no larger for the set, nor is its minimum, nor the
+maximum over actions.
 
 Check. Values after all those histories, and at the root, in random APOMDPs, half of which rule out histories, as models
 are added one by one.
