@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jaxdm.envs import families, mdp
+from jaxdm.oracles.mdp import bellman, planning
 from jaxdm.oracles.mdp import evaluation as policies
-from jaxdm.oracles.mdp import planning
 from tests.references import mdp as reference
 
 induction = jax.jit(planning.backward_induction, static_argnums=1)
@@ -525,3 +525,27 @@ def test_rewards_whose_sum_would_overflow_are_refused(reward, discount):
             solve(world)
     with pytest.raises(ValueError, match=r"reward: .* in modulus; expected at most .*float32"):
         planning.backward_induction(world, 1000)
+
+
+def test_sums_of_rows_are_known_beyond_the_float_type():
+    rows = np.random.default_rng(0).dirichlet(np.ones(37), (50, 3)).astype(np.float32)
+    found = jax.jit(bellman.row_excess)(jnp.asarray(rows))
+    # float64 sums of float32 numbers are exact to 37 of its units.
+    np.testing.assert_allclose(found, rows.astype(float).sum(axis=-1) - 1, rtol=1e-6, atol=1e-13)
+
+
+@pytest.mark.parametrize(("states", "actions"), [(S, A), (30, 4)])
+def test_few_suboptimal_actions_are_ties_in_float32_near_discount_one(states, actions):
+    """Values of 1e3 are known to 1 at best, but actions are told apart that differ by a thousandth of that."""
+    arrays = random_batch(COUNT, states, actions, 0.999, first=50)
+    rounded = as_mdp(arrays, jnp.float32)
+    plans = [solve(rounded) for solve in BATCHED.values()]
+    with jax.enable_x64(True):
+        q = np.asarray(howards(as_mdp(arrays, float)).q)
+    loss = q.max(axis=-1, keepdims=True) - q
+    for plan in plans:
+        ties = np.asarray(plan.ties)
+        assert np.all(ties[loss == 0]), "the best action is among the ties"
+        assert ties[loss > 0].mean() < 0.05
+        chosen = np.take_along_axis(loss, np.asarray(plan.policy)[..., None], axis=-1)
+        assert chosen.max() <= 1e-3

@@ -81,6 +81,24 @@ def unit_of(mdp: MDP) -> float:
     return (mdp.reward.shape[0] + 8) * float(jnp.finfo(mdp.reward.dtype).eps)
 
 
+def row_excess(transition: jax.Array) -> jax.Array:
+    """`sum_s' P(s'|s,a) - 1`, [S, A], with an error of order `S eps^2`: sums whose rounding is summed as well.
+
+    Reference: Knuth, The Art of Computer Programming 2, section 4.2.2 (TwoSum).
+    """
+    width = 1 << (transition.shape[-1] - 1).bit_length()
+    pad = [(0, 0)] * (transition.ndim - 1) + [(0, width - transition.shape[-1])]
+    high = jnp.pad(transition, pad)
+    low = jnp.zeros_like(high)
+    while width > 1:
+        width //= 2
+        x, y = high[..., :width], high[..., width:]
+        high = x + y
+        kept = high - x
+        low = low[..., :width] + low[..., width:] + ((x - (high - kept)) + (y - kept))
+    return (high[..., 0] - 1) + low[..., 0]
+
+
 def size_of(reward: jax.Array, q: jax.Array) -> jax.Array:
     """`|r| + |gamma P v|` of a backup `q = r + gamma P v` of the same shape; zero where an action is not available."""
     open_ = reward != -jnp.inf

@@ -21,6 +21,7 @@ from jaxdm.oracles.mdp.bellman import (
     greedy,
     loss_of,
     require_range,
+    row_excess,
     size_of,
     solve_linear,
     unit_of,
@@ -30,8 +31,8 @@ from jaxdm.oracles.mdp.bellman import (
 from jaxdm.types import Certificate
 from jaxdm.validation import is_concrete
 
-SHARPENED = 2
-"""Backups by which the bound that holds in every state becomes one of each state."""
+POLISHED = 32
+"""Backups, at most, by which differences of values are made exact before actions are compared by them."""
 
 
 class Plan(NamedTuple):
@@ -314,7 +315,11 @@ def _discounted_plan(mdp: MDP, value: jax.Array, q: jax.Array, iterations: jax.A
     behind = discounted_bound(jnp.max(change + value_error(q, rounding, 0)), factor)
     error = rounding + factor * behind
     error = jnp.where(available(mdp).T, jnp.where(jnp.isnan(error), jnp.inf, error), 0)
-    policy, ties = greedy(q, unit_of(mdp) * size_of(mdp.reward.T, q), error, 0)
+    own = unit_of(mdp) * size_of(mdp.reward.T, q)
+    decided = greedy(q, own, error, 0)
+    # What all values have in common is known to 1 / (1 - gamma) times what their differences are.
+    unclear = jnp.any(decided[1] & (loss_of(q, 0) > 4 * own))
+    policy, ties = apply_if(unclear, lambda decided: _by_differences(mdp, value, behind, decided), decided)
     of_value = value_error(q, error, 0)
     return Plan(
         value=best,
@@ -325,3 +330,63 @@ def _discounted_plan(mdp: MDP, value: jax.Array, q: jax.Array, iterations: jax.A
         value_error=of_value,
         certificate=certificate(jnp.max(change), jnp.max(of_value), iterations),
     )
+
+
+def _by_differences(mdp: MDP, value: jax.Array, behind: jax.Array, decided: tuple) -> tuple[jax.Array, jax.Array]:
+    """Policy [S] and ties [A, S] from differences of values, which rounding does not blur by `1 / (1 - gamma)`.
+
+    Let `v = c + h` with a number c. Then `T v - c = max_a (r - (1 - gamma) c + gamma (P h + c (P 1 - 1)))`, whose terms
+    are small where h is. Backups of h alone are repeated while they gain. Let `e = v* - v` lie within w of some number:
+    for any vector u, `P e` is a number and at most `kappa w`, with `kappa = max_{s,a} |P(.|s,a) - u|_1`; hence
+    `w <= (half the span of T v - v, and its errors) / (1 - gamma kappa)`, and two actions' values differ as those of v
+    do but for `2 gamma kappa w`. Where `gamma kappa >= 1`, what was decided stands.
+
+    Args:
+        mdp: the world.
+        value: [S] nearly optimal.
+        behind: [] how far it may be from optimal.
+        decided: policy and ties so far.
+
+    Reference: Puterman 1994, section 6.6 (span, and the delta coefficient of P, of which kappa is a bound).
+    """
+    kind, unit = jnp.finfo(value.dtype), unit_of(mdp)
+    open_ = available(mdp).T
+    excess = row_excess(mdp.transition).T
+    rest = 1 - mdp.discount
+    factor = contraction(mdp)
+
+    def relative(common: jax.Array, height: jax.Array) -> tuple:
+        ahead = backup(mdp._replace(reward=jnp.zeros_like(mdp.reward)), height).T
+        q = mdp.reward.T - rest * common + ahead + mdp.discount * common * excess
+        change = jnp.max(q, axis=0) - height
+        middle = (jnp.max(change) + jnp.min(change)) / 2
+        return q, middle, change - middle
+
+    def unfinished(carry: tuple) -> jax.Array:
+        _, _, (_, _, change), before, count = carry
+        return (jnp.max(jnp.abs(change)) < before) & (count < POLISHED)
+
+    def polish(carry: tuple) -> tuple:
+        common, height, (_, middle, change), _, count = carry
+        common, height = common + middle / rest, height + change
+        return common, height, relative(common, height), jnp.max(jnp.abs(change)), count + 1
+
+    common = jnp.median(value)
+    start = (common, value - common, relative(common, value - common), jnp.asarray(jnp.inf, value.dtype), 0)
+    common, height, (q, _, change), _, _ = jax.lax.while_loop(unfinished, polish, start)
+    # The common part is rounded with the parameters: half a unit in each probability, and in each sum of a row.
+    of_common = mdp.discount * jnp.abs(common) * (kind.eps * (0.51 + jnp.abs(excess)) + 4 * unit * kind.eps)
+    delta = errors(mdp, height).T + unit * rest * jnp.abs(common) + of_common
+    delta = jnp.where(open_, delta, 0)
+    shut = ~available(mdp)[..., None]
+    mean = jnp.mean(mdp.transition, axis=(0, 1))
+    low = jnp.min(jnp.where(shut, 1, mdp.transition), axis=(0, 1))
+    around = [jnp.sum(jnp.abs(mdp.transition - u[None, None]), axis=-1) for u in (mean, low)]
+    kappa = jnp.minimum(*(jnp.max(jnp.where(shut[..., 0], 0, x)) for x in around)) * (1 + unit)
+    distance = behind + jnp.max(jnp.abs(value - common - height)) + kind.eps * jnp.max(jnp.abs(value))
+    apart = factor * distance * (jnp.max(jnp.abs(excess)) + kind.eps)  # rows that do not sum to one shift unevenly
+    spread = (1 + unit) * jnp.max(jnp.abs(change)) + jnp.max(value_error(q, delta, 0)) + apart
+    width = discounted_bound(spread, factor * kappa)
+    error = jnp.where(open_, delta + factor * kappa * width + apart, 0)
+    found = greedy(q, delta, error, 0)
+    return jax.tree.map(lambda new, old: jnp.where(jnp.isfinite(width), new, old), found, decided)
