@@ -30,14 +30,14 @@ def draw(shown: Sequence[Result]) -> list[Drawn]:
 
 
 def rates(context: Result, length: Result) -> Drawn:
-    """The error's two parts against M and N, in log-log scale, with fitted exponents.
+    """The error's two parts against M and N, in log-log scale, with fitted exponents; where the second law starts.
 
-    Metrics `errors [context or length, run]`, `exact [context or length]`.
+    Metrics `errors [context or length, run]`, `exact [context or length]`; of the second `local [condition, ratio]`.
     """
-    figure, panels = style.panels(2, width=style.PAGE, height=2.6)
+    figure, panels = style.panels(3, width=style.PAGE, height=2.6)
     fits = []
     kinds = (("context", "M", context), ("length", "N", length))
-    for order, (axes, (axis, name, result)) in enumerate(zip(panels, kinds, strict=True)):
+    for order, (axes, (axis, name, result)) in enumerate(zip(panels[:2], kinds, strict=True)):
         errors, exact = result.metrics["errors"], result.metrics["exact"]
         x = errors[axis]
         mean, error, (low, high) = fitted(errors, axis)
@@ -50,10 +50,20 @@ def rates(context: Result, length: Result) -> Drawn:
         axes.legend(loc="lower left")
         axes.set(xlabel=f"context length {name} {'at test' if name == 'M' else 'in training'}")
     panels[0].set_ylabel("mean squared error")
+    local = length.metrics["local"]
+    for order, condition in enumerate(local["condition"].values):
+        colour, marker = style.PALETTE[order], style.MARKERS[order]
+        values = local.sel(condition=condition)
+        panels[2].plot(local["ratio"], values, color=colour, marker=marker, label=f"k = {condition:g}")
+    panels[2].axhline(-2, color="#8c8c8c", linestyle=":", linewidth=1)
+    panels[2].set_xscale("log", base=2)
+    panels[2].set(xlabel="N / (d k)", title="local exponent in N")
+    panels[2].legend()
     caption = (
-        "What the context (left, without the bias) and the training length (right, with the context's second moment "
+        "What the context (left, without the bias) and the training length (middle, with the context's second moment "
         "exact) leave of the layer's error. Look at the slopes, -1 and -2, and whether the dots lie on the exact "
-        f"curve. Fitted exponents, mean over independent curves and {WIDTH:g} standard errors: "
+        "curve. Right, the exact slope in N for three condition numbers k: the law needs N of ten times d k. "
+        f"Fitted exponents, mean over independent curves and {WIDTH:g} standard errors: "
         f"{style.listed(fits)}. Bands are 95 % intervals (results {context.path.name}, {length.path.name})."
     )
     return Drawn(name="theory_rates", figure=figure, caption=caption)

@@ -337,7 +337,8 @@ def synthetic_theory(root):
     for id, axis, power in (("L5-M", "context", -1), ("L5-N", "length", -2)):
         errors = 3 * x[:, None] ** power * np.exp(0.05 * rng.normal(size=(5, runs)))
         exact = named(3 * x**power, **{axis: x})
-        store_curves(root, id, errors=named(errors, **{axis: x, "run": None}), exact=exact)
+        local = {} if id == "L5-M" else {"local": named(-np.ones((2, 3)), condition=[1.0, 8.0], ratio=[0.5, 1.0, 2.0])}
+        store_curves(root, id, errors=named(errors, **{axis: x, "run": None}), exact=exact, **local)
     terms = {"length": [1, 8], "context": x, "run": None}
     estimation = named(np.broadcast_to(1 / np.sqrt(x)[:, None], (2, 5, 5)), **terms)
     bounded = {"gap": named(np.full((2, 5, 5), 0.25), **terms), "estimation": estimation}
