@@ -8,7 +8,7 @@ Assumptions. `x ~ N(0, L)`, `w ~ N(0, I)`, and the preconditioner `Gamma^-1` of 
 
 Proof. With infinitely many demonstrations `L_M = L`, and the error is `x^T (Gamma^-1 L - I) w`, where
 `Gamma^-1 L - I = -Gamma^-1 (L + tr(L) I) / N`. Along the eigenvalue l of L that is `-c / (N + c)`, `c = 1 + tr(L) / l`,
-so that `bias = sum_l l c^2 / (N + c)^2`. Each term has the local exponent `-2 N / (N + c) = -2 + 2 c / (N + c)`, the sum
+so `bias = sum_l l c^2 / (N + c)^2`. Each term has the local exponent `-2 N / (N + c) = -2 + 2 c / (N + c)`, their sum
 a weighted mean of these, and `c <= 1 + d k`.
 
 Check. A context of d pairs can have second moment exactly L, namely `x_i = sqrt(d) L^(1/2) e_i`; on it the library's
