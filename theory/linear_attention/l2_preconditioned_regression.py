@@ -1,15 +1,20 @@
 """L2. One layer of linear attention is a preconditioned regression.
 
-With context pairs `(x_i, y_i)` and `W^PV = e e^T`, `W^KQ = diag(A^T, 0)`, the layer
+Statement. With context pairs `(x_i, y_i)` and `W^PV = e e^T`, e the last unit vector, `W^KQ = diag(A^T, 0)`, the layer
 `f(E) = E + W^PV E (E^T W^KQ E) / M` answers a query with `y_hat = x_q^T A (1/M) sum_i y_i x_i`.
-Proof: only the last row of `W^PV E` is non-zero, and it is `(y_1, ..., y_M, 0)`; the query's scores are
-`x_i^T A^T x_q`; the query itself adds nothing, for its label entry is 0. For noise-free labels `y = <w, x>` this is
-`x_q^T A Lambda_M w` with `Lambda_M` the empirical second moment.
 
-The check compares the library's own attention layer with the formula, for random A, any labels. The refutation says
-that the layer divides by M + 1, the number of tokens, instead of M: a difference of one part in M, which must be seen.
+Assumptions. None on pairs, query or A. The query's token is `(x_q, 0)`, and the answer is read at its last entry.
 
-Source: Zhang, Frei, Bartlett, JMLR 25, 2024, section 3.
+Proof. Only the last row of `W^PV E` is non-zero, and it is `(y_1, ..., y_M, 0)`; a query's scores are `x_i^T A^T x_q`;
+the query itself adds nothing, for its label entry is 0. For noise-free labels `y = <w, x>` this is `x_q^T A L_M w` with
+`L_M` the empirical second moment: one gradient step from zero on the squared loss, with a fixed preconditioner.
+
+Check. The library's own attention layer equals the formula, for random A and any labels, also over contexts longer than
+one block of attention.
+
+Refutation. That the layer divides by M + 1, the number of tokens, instead of M: a difference of one part in M.
+
+Source. Classical: Zhang, Frei, Bartlett, JMLR 25, 2024, section 3.
 """
 
 import functools

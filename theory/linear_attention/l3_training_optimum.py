@@ -1,17 +1,24 @@
 """L3. What training on contexts of length N makes of the layer: a preconditioner that is not the inverse covariance.
 
-For `x ~ N(0, L)`, `w ~ N(0, I)` the population risk of the layer `W^PV = v e e^T`, `W^KQ = diag(K, 0)` is the quadratic
-`tr L (A G A^T - 2 A L + I)` in `A = v K^T`, with `G = L Gamma`, least at `A = Gamma^-1`,
-`Gamma = (1 + 1/N) L + (tr L / N) I`. Gradient flow keeps `v^2 - |K|^2` as it was, zero from the initialisation
-`v = s`, `K = s T T^T` with `|T T^T| = 1`; with `v K^T = Gamma^-1` that leaves only
-`W^PV = tr(Gamma^-2)^(1/4) e e^T` and `W^KQ = tr(Gamma^-2)^(-1/4) diag(Gamma^-1, 0)`.
+Statement. The population risk of the layer `W^PV = v e e^T`, `W^KQ = diag(K, 0)` is least at `v K^T = Gamma^-1`,
+`Gamma = (1 + 1/N) L + (tr L / N) I`. From `v = s`, `K = s T T^T` with `|T T^T| = 1`, gradient flow ends at
+`W^PV = c e e^T` and `W^KQ = c^-1 diag(Gamma^-1, 0)`, `c = tr(Gamma^-2)^(1/4)`.
 
-Checked: (a) the gradient of the risk of the library's layer, in every entry of both matrices, vanishes there; the
-risk is a polynomial of low degree in normal variables, so that Gauss-Hermite quadrature is exact (d = N = 2);
-(b) gradient flow on the closed-form risk from that initialisation ends at these matrices, for several d, L and N.
-The refutation claims `A = L^-1`, the optimum for infinitely long contexts.
+Assumptions. `x ~ N(0, L)`, `w ~ N(0, I)`, squared loss; L regular, `T L` not zero, and `s^2 |Gamma| sqrt(d) < 2`.
 
-Source: paper 1, eqs. 4 and 5; Zhang, Frei, Bartlett, JMLR 25, 2024, theorem 4.1.
+Proof. With `A = v K^T` the risk is the quadratic `tr L (A G A^T - 2 A L + I)`, where `G = E[L_N^2] = L Gamma` (L4 and
+Isserlis), so that its gradient `2 L (A G - L)` vanishes at `A = Gamma^-1`. Flow keeps `v^2 - |K|^2` as it was, since
+`v dv/dt = <K, dK/dt>`; it begins at zero, hence `|K| = |v|`, and `v K^T = Gamma^-1` gives `v^2 = |Gamma^-1| =
+tr(Gamma^-2)^(1/2)`. That the flow gets there, from a start below the saddle at zero, is the source's.
+
+Check. (a) The gradient of the risk of the library's layer, in every entry of both matrices, vanishes there: the risk is
+a polynomial of low degree in normal variables, so that Gauss-Hermite quadrature is exact (d = N = 2). (b) Gradient flow
+on the closed-form risk from random starts of that kind ends at these matrices, for several d, L and N, to within what
+half the step of the integrator changes. That training on sampled prompts ends there too is L7.
+
+Refutation. `A = L^-1`, the optimum for infinitely long contexts.
+
+Source. Paper 1, eqs. 4 and 5; Zhang, Frei, Bartlett, JMLR 25, 2024, theorem 4.1.
 """
 
 import functools

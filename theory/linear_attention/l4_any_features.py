@@ -1,19 +1,23 @@
 """L4. The preconditioner that training finds for features of any distribution and tasks of any distribution.
 
-Let contexts of length N have features of second moment L, and tasks `W = E[w w^T]`. With `L_N` the empirical second
-moment of a context, the layer's risk is
-`E |L^(1/2) (A L_N - I) w|^2 = tr L (A G A^T - A L W - W L A^T + W)`, `G = E[L_N W L_N]`,
-since `E L_N = L`. Of the N^2 products in G, N repeat a feature and the others are independent:
-`G = (1 - 1/N) L W L + (1/N) E[x x^T W x x^T]`. The risk is convex in A, and its gradient `2 L (A G - W L)` vanishes at
-`A = W L G^-1`, whatever the distribution beyond these moments. With normal x and `W = I` it is Gamma^-1 (L3).
-Features of a linear MDP are bounded and not centred, and this is the version that applies to them: W is then the
-second moment of the w of the MDPs' Q-functions.
+Statement. For features of second moment L, tasks with `W = E[w w^T]` and contexts of length N the layer's risk is least
+at `A = W L G^-1`, `G = (1 - 1/N) L W L + (1/N) E[x x^T W x x^T]`.
 
-Checked by summing the squared error of the library's attention layer over every context and query of a finite
-distribution, for tasks with second moment W, and minimising that sum over A by one Newton step, exact for a
-quadratic. The refutation claims the normal features' Gamma^-1 for features on a simplex.
+Assumptions. Features and tasks independent, contexts and query drawn from the same distribution, with four moments; G
+regular. No symmetry, no centring: features of a linear MDP are bounded and not centred, and this is the version that
+applies to them, W being the second moment of the weights w of the MDPs' Q-functions.
 
-Source: ours.
+Proof. With `L_N` the empirical second moment of a context, the risk is
+`E |L^(1/2) (A L_N - I) w|^2 = tr L (A G A^T - A L W - W L A^T + W)`, `G = E[L_N W L_N]`, since `E L_N = L`. Of the N^2
+products in G, N repeat a feature and the others are independent: that is the G above. The risk is convex in A, and its
+gradient `2 L (A G - W L)` vanishes at `A = W L G^-1`. With normal x and `W = I` it is Gamma^-1 (L3).
+
+Check. The squared error of the library's attention layer is summed over every context and query of a finite
+distribution, for tasks with second moment W, and minimised over A by one Newton step, exact for a quadratic.
+
+Refutation. The normal features' Gamma^-1 for features on a simplex.
+
+Source. Ours; reduces to L3.
 """
 
 import functools

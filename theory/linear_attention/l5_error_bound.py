@@ -1,13 +1,21 @@
 """L5-bound. The paper's bound on the layer's error, and how loose it is.
 
-For `x ~ N(0, L)` with condition number k, `w ~ N(0, I)` and `A = Gamma^-1`, the exact `E e^2` of L5 is at most
-`(d + 1) tr L / M + (1 + 2 d + d^2 k) tr L / N^2`.
-Proof: `Gamma >= L`, so `Gamma^-2 <= L^-2` inside the traces, all matrices being functions of L. The context term is at
+Statement. The exact `E e^2` of L5 is at most `(d + 1) tr L / M + (1 + 2 d + d^2 k) tr L / N^2`, k the condition number
+of L.
+
+Assumptions. `x ~ N(0, L)`, L regular, `w ~ N(0, I)`, and `A = Gamma^-1` of L3.
+
+Proof. `Gamma >= L`, so `Gamma^-2 <= L^-2` inside the traces, all matrices being functions of L. The context term is at
 most `tr (tr(L) I + L) = (d + 1) tr L`; of the length term the three parts are at most `tr L`, `2 d tr L` and
 `(tr L)^2 tr L^-1 <= d^2 k tr L`, for `tr L <= d l_max` and `tr L^-1 <= d / l_min`. For `L = I` and large N both terms
 are attained, so that no constant can be smaller.
 
-Source: paper 1, eq. 6; Zhang, Frei, Bartlett, JMLR 25, 2024, corollary 4.3.
+Check. The largest share of the bound that the exact error takes, over random spectra with condition numbers up to 100,
+one of them flat, every d, M and N.
+
+Refutation. `(d + 1) / 4` for `d + 1`.
+
+Source. Paper 1, eq. 6; Zhang, Frei, Bartlett, JMLR 25, 2024, corollary 4.3.
 """
 
 from typing import NamedTuple

@@ -1,15 +1,20 @@
 """L8a. Where the layer stops: it is no regression, but a product with a fixed matrix.
 
-The answer `x_q^T A (1/M) sum_i y_i x_i` is bilinear in the context's and the query's features. If a test-time shift
-scales all features by c and tasks answer as before, `y = <w, x>`, the true answer grows by c, and the layer's by c^3:
-two powers too many, c^2 with respect to the truth, for A was fixed in training. (Scaling the query alone scales truth
-and answer alike; scaling the features but not the labels, as when units change, scales the answer by c^2 where the
-truth stays.) A least-squares fit answers rightly at every c.
+Statement. If all features of context and query are scaled by c and tasks answer as before, `y = <w, x>`, the layer's
+answer grows by c^3 where the truth grows by c: relative to the truth by c^2. If labels stay, as when units change, the
+answer grows by c^2 where the truth stays.
 
-Checked on the library's attention layer with random A, contexts and scales. The refutation claims that answers grow
-with c as the truth does.
+Assumptions. None on features, labels or A.
 
-Source: ours; that trained layers do not withstand covariate shift is shown by Zhang, Frei, Bartlett, JMLR 25, 2024.
+Proof. The answer `x_q^T A (1/M) sum_i y_i x_i` is linear in the query, in the context's features and in its labels, and
+A was fixed in training: one power of c for each that is scaled. Scaling the query alone scales truth and answer alike.
+A least-squares fit answers rightly at every c.
+
+Check. The library's attention layer with random A, contexts and scales, both kinds of labels.
+
+Refutation. Answers that do not change relative to the truth, `c^0`.
+
+Source. Ours; that trained layers do not withstand covariate shift is shown by Zhang, Frei, Bartlett, JMLR 25, 2024.
 """
 
 import functools

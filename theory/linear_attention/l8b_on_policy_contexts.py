@@ -1,17 +1,21 @@
 """L8b. Contexts from someone's play, rather than from the data distribution, break L5's equality.
 
-Let queries have second moment L, and contexts be drawn from another distribution rho, with second moment R and fourth
-moments
-`F(W) = E[x x^T W x x^T]`. Since `E R_M = R`, the layer's error `e = x^T (A R_M - I) w` has exactly
+Statement. Let queries have second moment L, and contexts be drawn from another distribution, with second moment R and
+fourth moments `F(W) = E[x x^T W x x^T]`. The layer's error then has exactly
 `E e^2 = tr A^T L A (F(w w^T) - R w w^T R) / M + |L^(1/2) (A R - I) w|^2`.
-Proof: as for L5; `E R_M w w^T R_M = (1 - 1/M) R w w^T R + F / M`, whatever distribution the query has.
-The second term does not vanish for long training contexts: a layer trained for L multiplies by the wrong matrix.
 
-Checked by summing over every context and query through the library's attention layer; the refutation is L5's equality
-for the data distribution. Also measured: by what factor the error on pairs that optimal play visits, in random linear
-MDPs, exceeds what L5 promises.
+Assumptions. Context and query independent; any A, any w.
 
-Source: ours.
+Proof. As for L5: `e = x^T (A R_M - I) w`, `E R_M = R`, and `E R_M w w^T R_M = (1 - 1/M) R w w^T R + F(w w^T) / M`,
+whatever distribution the query has. The second term does not vanish for long training contexts: a layer trained for L
+multiplies by the wrong matrix.
+
+Check. The error is summed over every context and query through the library's attention layer, to rounding. Also
+measured: by what factor the error on pairs that optimal play visits, in random linear MDPs, differs from what L5 says.
+
+Refutation. L5's equality for the queries' distribution.
+
+Source. Ours.
 """
 
 from typing import NamedTuple
