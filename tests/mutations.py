@@ -197,7 +197,7 @@ FAULTS = (
         "pseudo-regret against the mean arm",
         "jnp.max(means) - _paid",
         "jnp.mean(means) - _paid",
-        ("O2",),
+        ("tests/oracles/test_regret.py",),
     ),
     Fault(
         REGRET,

@@ -4,8 +4,18 @@ The id of a claim is written in `theory.catalogue` alone; `theory.harness` puts 
 """
 
 import functools
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
 
 from jaxdm.analysis import claims
+
+
+def largest(values: Iterable[Any]) -> float:
+    """The largest number in some arrays, NaN if there is one: Python's own `max` may overlook it, and nothing may."""
+    return float(np.max([np.max(value) for value in values]))
+
 
 at_most = functools.partial(claims.at_most, "")
 """`at_most(statement, source, measured, bound, slack)`: the largest value found is within the bound."""

@@ -27,7 +27,7 @@ import numpy as np
 from jaxdm.analysis.claims import Claim
 from jaxdm.models import constructions
 from theory import draws
-from theory.verdicts import exactly
+from theory.verdicts import exactly, largest
 
 SHAPES = ((2, 5), (3, 20), (5, 40), (8, 300))
 """Dimension d and context length M of the random instances; the last is longer than one block of attention."""
@@ -82,7 +82,7 @@ def _rounding() -> float:
 
 def _largest_error(key: jax.Array, samples: int, form: Form) -> float:
     errors = [draws.in_chunks(functools.partial(_errors, shape, form), key, samples, CHUNK) for shape in SHAPES]
-    return max(float(error.max()) for error in errors)
+    return largest(errors)
 
 
 def _errors(shape: tuple[int, int], form: Form, key: jax.Array, count: int) -> np.ndarray:

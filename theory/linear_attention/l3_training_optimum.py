@@ -31,7 +31,7 @@ import numpy as np
 from jaxdm.analysis.claims import FAILS, Claim
 from theory import draws
 from theory.linear_attention import population_risk
-from theory.verdicts import at_most
+from theory.verdicts import at_most, largest
 
 SOURCE = "paper 1, eqs. 4-5 = Zhang, Frei, Bartlett 2024, theorem 4.1"
 
@@ -92,8 +92,8 @@ def check(key: jax.Array, samples: int = 4, form: TrainingOptimumForm = STATED) 
     for index, (spectrum, length) in enumerate(SETTINGS):
         inverse, balance = matrices(spectrum, length, form)
         goal = np.append(np.pad(inverse, (0, WIDEST - len(spectrum))).ravel(), balance)
-        worst = max(worst, float(np.max(np.abs(fine[:, index] - goal))))
-        slack = max(slack, float(np.max(np.abs(fine[:, index] - coarse[:, index]))))
+        worst = largest([worst, np.abs(fine[:, index] - goal)])
+        slack = largest([slack, np.abs(fine[:, index] - coarse[:, index])])
     statement = "Training ends at W^KQ = c^-1 diag(Gamma^-1, 0), W^PV = c e e', c = tr(Gamma^-2)^(1/4)"
     claim = at_most(statement, SOURCE, worst, slack)._replace(target=f"<= {slack:.1e}, the integrator's error")
     inverse, balance = matrices((2.0, 1.0), 2, form)

@@ -45,7 +45,7 @@ from jaxdm.analysis.storage import named
 from jaxdm.envs.linear_mdp import LinearMDP
 from theory import draws
 from theory.linear_attention import greedy_play, in_context_regression, linear_mdps
-from theory.verdicts import at_most
+from theory.verdicts import at_most, largest
 
 SIZE = (8, 3, 4, 5)
 """(S, A, d, H)."""
@@ -150,8 +150,8 @@ def check(key: jax.Array, samples: int = 60, form: SuboptimalityForm = STATED) -
         f"E[V* - V] <= sqrt 2 sum_h sqrt(C_h (est/M + bias)); mean share of drawn MDPs {np.mean(drawn[0]):.2g}, "
         f"largest {np.max(drawn):.2g}, of those built for it"
     )
-    largest, worst = max(float(np.max(drawn)), *built), max(*lower, *(share - ROUNDING for share in built))
-    return at_most(statement, SOURCE, largest, 1.0, largest - worst)
+    share, certain = largest([drawn, built]), largest([lower, np.asarray(built) - ROUNDING])
+    return at_most(statement, SOURCE, share, 1.0, share - certain)
 
 
 def curves(key: jax.Array, samples: int = 60) -> dict[str, xr.DataArray]:

@@ -41,7 +41,7 @@ from theory.linear_attention import (
 )
 from theory.linear_attention.l3_training_optimum import TrainingOptimumForm
 from theory.linear_attention.l4_any_features import PreconditionerForm
-from theory.verdicts import at_most
+from theory.verdicts import at_most, largest
 
 LENGTH = 4
 """N."""
@@ -100,7 +100,7 @@ def check(key: jax.Array, samples: int = 64, form: TrainedForm = STATED) -> Clai
         "The trained layer's excess risk over A = W L G^-1, normal, linear-MDP and skewed features, share of the risk "
         f"(distance from L3's matrices {distance:.2g})"
     )
-    claim = at_most(statement, "paper 1 (normal); ours", float(max(shares)), LEFT)
+    claim = at_most(statement, "paper 1 (normal); ours", largest(shares), LEFT)
     return claim if distance <= MATCHED else claim._replace(verdict=FAILS)
 
 
@@ -108,8 +108,8 @@ def from_matrices(key: jax.Array, samples: int, power: float = STATED.power) -> 
     """The largest relative distance of any seed's K and v from L3's, after plain steps from the start of L3."""
     trained = training.train(key, LENGTH, max(samples, PLAIN_BATCH), linear_mdps.normal_pool, None, True)
     key_query, last = l3_training_optimum.matrices(linear_mdps.SPECTRUM, LENGTH, TrainingOptimumForm(power=power))
-    off = np.abs(trained.key_query[:, -1] - key_query).max() / np.abs(key_query).max()
-    return max(float(off), float(np.abs(trained.last[:, -1] / last - 1).max()))
+    off = np.abs(trained.key_query[:, -1] - key_query) / np.abs(key_query).max()
+    return largest([off, np.abs(trained.last[:, -1] / last - 1)])
 
 
 def curves(key: jax.Array, samples: int = 64) -> dict[str, xr.DataArray]:

@@ -38,7 +38,7 @@ from jaxdm.models import attention, constructions
 from jaxdm.types import Tree
 from theory import draws
 from theory.linear_attention import in_context_regression, linear_mdps, training
-from theory.verdicts import near
+from theory.verdicts import largest, near
 
 BATCH, CHUNK = 32, 500
 """Prompts of a gradient step; contexts measured at once."""
@@ -79,7 +79,7 @@ def deviation(key: jax.Array, form: SoftmaxForm) -> float:
     """The largest distance of either layer from the form, random weights and contexts, as a share of `|v| max |y|`."""
     rows = draws.normal(key, (INSTANCES, POINTS + DIMENSION + 2, DIMENSION + 1))
     alone = form._replace(own=0.0)
-    return max(float(jnp.max(_deviation(rows, form, True))), float(jnp.max(_deviation(rows, alone, False))))
+    return largest([_deviation(rows, form, True), _deviation(rows, alone, False)])
 
 
 @functools.partial(jax.jit, static_argnums=2)

@@ -33,7 +33,7 @@ from jaxdm.oracles.regret import external
 from jaxdm.types import Agent, Transition, Tree
 from theory import draws
 from theory.no_regret.n1_attention_ftrl import attend, ftrl_layer
-from theory.verdicts import at_most
+from theory.verdicts import at_most, largest
 
 SOURCE = "Cesa-Bianchi, Lugosi 2006, section 7.4"
 
@@ -157,6 +157,6 @@ def check(key: jax.Array, samples: int = 200, form: EquilibriumForm = STATED) ->
         samples: games of each size.
         form: what is claimed.
     """
-    worst = max(float(worst_ratio(key, samples, arms, form.regularised, form.last)) for arms in SIZES)
+    worst = largest(worst_ratio(key, samples, arms, form.regularised, form.last) for arms in SIZES)
     stated = form.factor * ROUNDS ** (0.5 - form.power)
     return at_most(STATEMENT, SOURCE, worst / stated, 1.0, ROUNDING)

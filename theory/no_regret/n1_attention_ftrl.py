@@ -25,7 +25,7 @@ from jaxdm.analysis.claims import Claim
 from jaxdm.envs import families
 from jaxdm.envs.online import BALL
 from jaxdm.models import attention
-from theory.verdicts import exactly
+from theory.verdicts import exactly, largest
 
 SOURCE = "Park, Liu, Ozdaglar, Zhang, ICLR 2025"
 
@@ -165,7 +165,7 @@ def largest_error(key: jax.Array, samples: int, form: AttentionFTRLForm) -> floa
             total, eta = totals[i, max(t - form.delay, 0)], form.rate * etas[i]
             ball = minimiser_on_ball(total, eta, 1.0)
             simplex = minimiser_on_simplex(total, eta)
-            error = max(error, np.abs(on_ball[i, t] - ball).max(), np.abs(on_simplex[i, t] - simplex).max())
+            error = largest([error, np.abs(on_ball[i, t] - ball), np.abs(on_simplex[i, t] - simplex)])
     return error
 
 

@@ -34,7 +34,7 @@ from jaxdm.oracles.attack import ascend, to_unit_ball
 from jaxdm.oracles.regret import external
 from jaxdm.rollout import rollout
 from theory import draws
-from theory.verdicts import at_most
+from theory.verdicts import at_most, largest
 
 SOURCE = "Shalev-Shwartz 2012, theorem 2.11"
 
@@ -165,5 +165,4 @@ def check(key: jax.Array, samples: int = 100, form: FTRLBoundForm = STATED) -> C
     ratios = [
         each.regret / (form.radius * each.radius + form.losses * each.losses) for each in regrets(key, count).values()
     ]
-    worst = max(float(ratio.max()) for ratio in ratios)
-    return at_most(STATEMENT.format(count), SOURCE, worst, 1.0, ROUNDING)
+    return at_most(STATEMENT.format(count), SOURCE, largest(ratios), 1.0, ROUNDING)

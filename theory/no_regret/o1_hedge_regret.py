@@ -34,7 +34,7 @@ from jaxdm.oracles.attack import ascend, to_unit_interval
 from jaxdm.oracles.regret import external
 from jaxdm.rollout import rollout
 from theory import draws
-from theory.verdicts import at_most
+from theory.verdicts import at_most, largest
 
 SOURCE = "Cesa-Bianchi, Lugosi 2006, theorem 2.2"
 
@@ -91,7 +91,7 @@ def largest_ratio(found: HedgeRegret, arms: int, form: HedgeBoundForm) -> float:
     length = tuned.shape[-1]
     ratio = tuned[..., -1] / (np.sqrt(length * np.log(arms) / 2) * (bound(length) / np.sqrt(length * np.log(arms))))
     rounds = np.arange(1.0, anytime.shape[-1] + 1)
-    return max(float(ratio.max()), float(np.max(anytime / bound(rounds), initial=-np.inf)))
+    return largest([ratio, np.max(anytime / bound(rounds), initial=-np.inf)])
 
 
 def on_losses(losses: jax.Array) -> HedgeRegret:
@@ -170,5 +170,5 @@ def check(key: jax.Array, samples: int = 100, form: HedgeBoundForm = STATED) -> 
     found = regrets(key, samples)
     attacks = sum(len(each.tuned) for (origin, _), each in found.items() if origin == "attack")
     plain = sum(len(each.tuned) for each in found.values()) - attacks
-    worst = max(largest_ratio(each, arms, form) for (_, arms), each in found.items())
+    worst = largest(largest_ratio(each, arms, form) for (_, arms), each in found.items())
     return at_most(STATEMENT.format(plain, attacks), SOURCE, worst, 1.0, ROUNDING)

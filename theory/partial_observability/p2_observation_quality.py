@@ -20,7 +20,7 @@ from jaxdm.envs import families
 from jaxdm.oracles.pomdp import exact
 from jaxdm.oracles.pomdp.history_tree import tree_value
 from theory import draws
-from theory.verdicts import exactly
+from theory.verdicts import exactly, largest
 
 STATES, ACTIONS, HORIZON, QUALITIES = 3, 2, 4, 7
 
@@ -84,7 +84,7 @@ def _myopic_values(key: jax.Array, samples: int) -> tuple[np.ndarray, float]:
         myopic = np.eye(ACTIONS)[solved.reachable.reward.argmax(axis=-1)]
         earned = exact.policy_value(world, solved, np.broadcast_to(myopic, solved.q.shape))
         value[index] = solved.reachable.root_probability @ earned[0, solved.graph.root]
-        error = max(error, float(solved.certificate.bound))
+        error = largest([error, solved.certificate.bound])
     return value, error
 
 
