@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import track
 
 from experiments import cli
+from experiments.fields import at_least, check
 from experiments.streams import Use, stream
 from jaxdm.analysis import exploration, storage
 from jaxdm.analysis.claims import Claim, ordered, write_claims
@@ -36,7 +37,7 @@ from jaxdm.learners import exp3, thompson
 from jaxdm.oracles.bandit import pseudo_regret
 from jaxdm.rollout import rollout
 from jaxdm.types import Agent
-from jaxdm.validation import InvalidInput
+from jaxdm.validation import nonnegative_number, number_in
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -123,15 +124,31 @@ def distributions(arms: int, rounds: int, switches: float, budget: float) -> dic
     }
 
 
+def validate(config: BanditConfig) -> None:
+    """Check every field.
+
+    Raises:
+        InvalidInput: names the first field that is out of range.
+    """
+    check(
+        config,
+        arms=at_least(2),
+        rounds=at_least(20),
+        switches=nonnegative_number,
+        budget=nonnegative_number,
+        seeds=at_least(2),
+        runs=at_least(1),
+    )
+    number_in("switches", config.switches, 0, config.rounds)
+
+
 def main(config: BanditConfig, command: str) -> Path:
     """Play all, store regrets, exponents and how the players explored; returns the result's folder.
 
     Raises:
         InvalidInput: a field out of range.
     """
-    for field, least in {"arms": 2, "rounds": 20, "seeds": 2, "runs": 1}.items():
-        if getattr(config, field) < least:
-            raise InvalidInput(f"{field}: {getattr(config, field)}; expected at least {least}")
+    validate(config)
     start = time.perf_counter()
     shape = (config.seeds, config.runs)
     families_of_means = distributions(config.arms, config.rounds, config.switches, config.budget)
@@ -226,4 +243,4 @@ def claims(regret: xr.DataArray, arms: int) -> list[Claim]:
 
 
 if __name__ == "__main__":
-    cli.command_line(PRESETS, main, __doc__)
+    cli.command_line(PRESETS, main, __doc__, validate)

@@ -69,17 +69,23 @@ def preset(presets: Mapping[str, Config], name: str) -> Config:
     return presets[name]
 
 
-def command_line(presets: Mapping[str, Config], run: Callable[[Config, str], Path], description: str | None) -> None:
+def command_line(
+    presets: Mapping[str, Config],
+    run: Callable[[Config, str], Path],
+    description: str | None,
+    validate: Callable[[Config], None] | None = None,
+) -> None:
     """Read `PRESET [--field value ...]` (the first preset when nothing is given), run, and print where the result is.
 
-    A wrong value ends with one line and exit code 2. SIGINT and SIGTERM end with one line and 130 or 143, after what is
-    being trained has finished its chunk and stored it: the next run of the same command goes on from there. Any other
-    error is a fault of the program, and shows its trace.
+    A wrong value ends with one line and exit code 2, before any work. SIGINT and SIGTERM end with one line and 130 or
+    143, after what is being trained has finished its chunk and stored it: the next run of the same command goes on from
+    there. Any other error, and any during work, whatever its type, is a fault of the program, and shows its trace.
 
     Args:
         presets: configurations by name, the default first.
         run: `(config, command) -> path`, with the command as it was given.
         description: for `--help`.
+        validate: raises `InvalidInput` for a configuration that is not to be run.
     """
     compile_quicker()
     arguments = sys.argv[1:]
@@ -90,11 +96,14 @@ def command_line(presets: Mapping[str, Config], run: Callable[[Config, str], Pat
             preset(presets, arguments[0])
         choices = {name: (f"the {name} preset", config) for name, config in presets.items()}
         config = tyro.extras.overridable_config_cli(choices, args=arguments, description=description)
-        keep_compiled(getattr(config, "results", None))
-        with trainer.ending_on_signals():
-            _run(functools.partial(run, config, given_command(arguments)))
+        if validate is not None:
+            validate(config)
     except InvalidInput as error:
         _leave(2, f"error: {error}")
+    keep_compiled(getattr(config, "results", None))
+    try:
+        with trainer.ending_on_signals():
+            _run(functools.partial(run, config, given_command(arguments)))
     except KeyboardInterrupt:
         _leave(130, INTERRUPTED)
 

@@ -21,6 +21,7 @@ import numpy as np
 import xarray as xr
 
 from experiments import cli
+from experiments.fields import at_least, check, each
 from experiments.online.games import attacked, learners, regret_curve, targets
 from experiments.progress import bar
 from experiments.streams import Use, stream
@@ -30,7 +31,6 @@ from jaxdm.analysis.statistics import Interval, exponent_interval
 from jaxdm.analysis.storage import named
 from jaxdm.envs import families, online
 from jaxdm.oracles.attack import ATTACK_SPACES
-from jaxdm.validation import InvalidInput
 
 EXPECTED = {"Hedge": (0.4, 0.6), "FTRL, ball": (0.4, 0.6), "follow the leader": (0.9, 1.1)}
 """Targets of the attacks, and where the exponent of the worst regret must lie."""
@@ -78,14 +78,31 @@ PRESETS = {
 }
 
 
+def validate(config: OnlineConfig) -> None:
+    """Check every field.
+
+    Raises:
+        InvalidInput: names the first field that is out of range.
+    """
+    check(
+        config,
+        dimension=at_least(2),
+        length=at_least(8),
+        seeds=at_least(2),
+        runs=at_least(1),
+        horizons=each(at_least(1), count=3),
+        restarts=at_least(1),
+        attack_steps=at_least(0),
+    )
+
+
 def main(config: OnlineConfig, command: str) -> Path:
     """Play all curves and attacks, store them, and return the result's folder.
 
     Raises:
         InvalidInput: a field out of range.
     """
-    if config.seeds < 2 or len(config.horizons) < 3:
-        raise InvalidInput(f"seeds, horizons: {config.seeds}, {config.horizons}; expected at least 2 and 3 of them")
+    validate(config)
     shape = (config.seeds, config.runs)
     losses = draw_losses(stream(config.seed, Use.ONLINE_LOSSES), shape, config.length, config.dimension)
     keys = jax.random.split(stream(config.seed, Use.ONLINE_PLAY), shape)
@@ -206,4 +223,4 @@ def claims(exponents: xr.DataArray, horizons: tuple[int, ...]) -> list[Claim]:
 
 
 if __name__ == "__main__":
-    cli.command_line(PRESETS, main, __doc__)
+    cli.command_line(PRESETS, main, __doc__, validate)

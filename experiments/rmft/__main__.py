@@ -16,30 +16,91 @@ from pathlib import Path
 from typing import Any
 
 from experiments import cli
+from experiments.fields import at_least, check, each, shape, switch, tuning, word
 from experiments.rmft import ablations, bandit, decision_processes, drift, online
 from experiments.rmft.claims import claims
 from experiments.rmft.config import PARTS, PRESETS, RMFTConfig
 from experiments.rmft.training import setup
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import write_claims
-from jaxdm.validation import InvalidInput
+from jaxdm.validation import (
+    InvalidInput,
+    integer,
+    nonnegative_number,
+    number,
+    positive_integer,
+    positive_number,
+    probability,
+)
 
 
 def validate(config: RMFTConfig) -> None:
-    """Check the sizes and names of a configuration.
+    """Check every field, also those of parts that are not run.
 
     Raises:
         InvalidInput: a size too small for the study, or an unknown name; the message names the field.
     """
-    limits = {"seeds": 2, "train_length": 2, "runs": 2, "length": 6, "stretch": 2, "online_length": 3, "tasks": 8}
-    for field, least in limits.items():
-        if getattr(config, field) < least:
-            raise InvalidInput(f"{field}: {getattr(config, field)}; expected at least {least}")
-    shapes = tuple(online.OTHER_NETWORKS)
-    for field, known in {"parts": PARTS, "simplex_others": shapes, "ball_others": shapes}.items():
-        for name in getattr(config, field):
-            if name not in known:
-                raise InvalidInput(f"{field}: {name!r}; expected some of {', '.join(known)}")
+    others = each(word(online.OTHER_NETWORKS), count=0)
+    check(
+        config,
+        seeds=at_least(2),
+        runs=at_least(2),
+        train_length=at_least(2),
+        length=at_least(6),
+        stretch=at_least(2),
+        bandit=tuning,
+        bandit_network=shape,
+        deviations=each(nonnegative_number),
+        drift=tuning,
+        drift_network=shape,
+        drift_chance=probability,
+        windows=each(at_least(1)),
+        window_exploration=nonnegative_number,
+        online_length=at_least(3),
+        simplex=tuning,
+        ball=tuning,
+        online_network=shape,
+        simplex_others=others,
+        ball_others=others,
+        rate_scales=each(positive_number),
+        attacks=at_least(1),
+        attack_steps=at_least(0),
+        decision_process=tuning,
+        decision_process_network=shape,
+        side=at_least(3),
+        horizon=at_least(1),
+        tasks=at_least(8),
+        sft_steps=steps,
+        sft_rate=positive_number,
+        sft_batch=at_least(1),
+        ablated=tuning,
+        ablated_length=at_least(2),
+        ablated_network=shape,
+        shares=each(share),
+        baseline_steps=at_least(1),
+        baseline_rate=positive_number,
+        baseline_batch=at_least(1),
+        reinforce_rates=each(positive_number),
+        baselines=switch,
+        parts=each(word(PARTS)),
+        workers=at_least(1),
+    )
+    integer("stretch", config.stretch, 2, at_most=config.runs)
+    for variant in ablations.variants(config.ablated, config.shares).values():
+        tuning("ablated", variant)
+
+
+def steps(name: str, value: Any) -> None:
+    """Gradient steps in MDPs and in POMDPs."""
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise InvalidInput(f"{name}: {value}; expected two numbers, of MDPs and of POMDPs")
+    for one in value:
+        positive_integer(name, one)
+
+
+def share(name: str, value: Any) -> None:
+    """A share of the rollouts."""
+    number(name, value, lambda x: 0 < x <= 1, "a number in (0, 1]")
 
 
 def main(config: RMFTConfig, command: str) -> Path:
@@ -87,4 +148,4 @@ def main(config: RMFTConfig, command: str) -> Path:
 
 
 if __name__ == "__main__":
-    cli.command_line(PRESETS, main, __doc__)
+    cli.command_line(PRESETS, main, __doc__, validate)

@@ -13,16 +13,17 @@ vote) stays far from optimal, and so does planning on what they count.
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import numpy as np
 
 from experiments import cli, rooms
+from experiments.fields import at_least, check, each, shape, word
 from experiments.progress import bar
 from experiments.rooms import TaskRanges
 from experiments.sft import axes, claims, imitation, methods, probe
-from experiments.sft.config import PRESETS, SFTConfig
+from experiments.sft.config import PRESETS, AxisPoints, SFTConfig
 from experiments.sft.methods import NETWORKS
 from experiments.sft.tasks import prepare
 from experiments.sft.training import imitator, loss_curve, pretrainer
@@ -34,9 +35,63 @@ from jaxdm.sft import data, tasks
 from jaxdm.sft.data import Kind
 from jaxdm.sft.tasks import Task
 from jaxdm.types import Tree
+from jaxdm.validation import InvalidInput, nonnegative_number, number_in, positive_number, probability
 
 EVERY = 50
 """Steps of a chunk, a divisor of every stage's, so that a stage is one compiled program."""
+
+
+def validate(config: SFTConfig) -> None:
+    """Check every field, also those of settings that are not run.
+
+    Raises:
+        InvalidInput: names the first field that is out of range.
+    """
+    check(
+        config,
+        settings=each(word(get_args(Kind))),
+        workers=at_least(1),
+        side=at_least(3),
+        hidden_mode_side=at_least(3),
+        horizon=at_least(1),
+        supports=at_least(0),
+        demonstrations=each(at_least(0)),
+        train_tasks=at_least(1),
+        test_tasks=at_least(1),
+        episodes=at_least(1),
+        seeds=at_least(2),
+        pretrain_steps=at_least(1),
+        sft_steps=at_least(1),
+        dpt_steps=at_least(1),
+        further_steps=at_least(1),
+        rate=positive_number,
+        batch=at_least(1),
+        targets=word(("actions", "all")),
+        visit_exploration=probability,
+        behaviour_scale=nonnegative_number,
+        axes=points,
+        network=shape,
+    )
+    if config.supports not in config.demonstrations:
+        wanted = f"the training number {config.supports} among them"
+        raise InvalidInput(f"demonstrations: {config.demonstrations}; expected {wanted}")
+
+
+def points(name: str, value: AxisPoints) -> None:
+    """The points of every axis; larger pools than there are tasks stand for all tasks."""
+    try:
+        check(
+            value,
+            horizon=each(at_least(1)),
+            cue_accuracy=each(lambda name, x: number_in(name, x, 0.5, 1)),
+            models=each(at_least(1)),
+            attitude=each(probability),
+            slip=each(probability),
+            extent=each(at_least(1)),
+            pool=each(at_least(1)),
+        )
+    except InvalidInput as error:
+        raise InvalidInput(f"{name}.{error}") from error
 
 
 def main(config: SFTConfig, command: str) -> Path:
@@ -50,6 +105,7 @@ def main(config: SFTConfig, command: str) -> Path:
         InvalidInput: a field out of range.
         ValueError: a checkpoint of another run.
     """
+    validate(config)
     cli.at_once(functools.partial(study_setting, config, command), config.settings, config.workers)
     return config.results / "sft"
 
@@ -165,4 +221,4 @@ def train(
 
 
 if __name__ == "__main__":
-    cli.command_line(PRESETS, main, __doc__)
+    cli.command_line(PRESETS, main, __doc__, validate)

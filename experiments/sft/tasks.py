@@ -1,16 +1,15 @@
 """The tasks, the setting and the network of a study, drawn and solved before any training."""
 
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 from experiments import rooms
 from experiments.sft.config import SFTConfig
 from experiments.streams import Use, stream
 from jaxdm.models.transformer import network
-from jaxdm.sft import experts, tasks
+from jaxdm.sft import tasks
 from jaxdm.sft.data import Kind, Setting
 from jaxdm.sft.tasks import Task
 from jaxdm.types import Network
-from jaxdm.validation import InvalidInput
 
 
 class Study(NamedTuple):
@@ -24,19 +23,7 @@ class Study(NamedTuple):
 
 
 def prepare(config: SFTConfig, kind: Kind) -> Study:
-    """Draw and solve the tasks of one setting; training and held-out tasks have random streams of their own.
-
-    Raises:
-        InvalidInput: an unknown setting, a single seed, or no test at the training number of demonstrations.
-    """
-    if kind not in get_args(Kind):
-        raise InvalidInput(f"settings: {kind!r}; expected one of {', '.join(get_args(Kind))}")
-    if config.seeds < 2:
-        raise InvalidInput(f"seeds: {config.seeds}; expected at least 2, the unit of every interval")
-    if config.supports >= 0 and config.supports not in config.demonstrations:
-        shown = config.demonstrations
-        raise InvalidInput(f"demonstrations: {shown}; expected the training number {config.supports} among them")
-    experts.soft_oracle(config.visit_exploration)
+    """Draw and solve the tasks of one setting; training and held-out tasks have random streams of their own."""
     side = config.side if kind == "mdp" else config.hidden_mode_side
     setting = rooms.setting(kind, side, config.horizon, config.visit_exploration, config.behaviour_scale)
     family = rooms.family(kind, side, config.horizon)

@@ -9,6 +9,7 @@ Every number is the median of runs that alternate between the two sides, after a
 """
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,9 +17,11 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from experiments.fields import at_least, check
 from experiments.speed import baselines, networks
 from experiments.speed.stopwatch import SpeedRow
 from jaxdm.analysis import storage
+from jaxdm.validation import InvalidInput
 
 MEASUREMENTS: tuple[Callable[[int], Iterator[SpeedRow]], ...] = (
     baselines.planners,
@@ -45,8 +48,18 @@ class SpeedConfig:
     """Where the table goes."""
 
 
+def validate(config: SpeedConfig) -> None:
+    """Check every field.
+
+    Raises:
+        InvalidInput: names the first field that is out of range.
+    """
+    check(config, repeats=at_least(1))
+
+
 def main(config: SpeedConfig) -> Path:
     """Measure everything that can be measured here, print and store the table."""
+    validate(config)
     console = Console()
     rows = measured(MEASUREMENTS, config.repeats, console)
     table = Table("work", "ours", "peer", "peer's name", "units", "ratio")
@@ -70,4 +83,9 @@ def measured(
 
 
 if __name__ == "__main__":
-    print(main(tyro.cli(SpeedConfig, description=__doc__)))
+    chosen = tyro.cli(SpeedConfig, description=__doc__)
+    try:
+        validate(chosen)
+    except InvalidInput as error:
+        sys.exit(f"error: {error}")
+    print(main(chosen))

@@ -17,6 +17,8 @@ from typing import Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
+from jaxdm.validation import choice
+
 Kind = Literal["softmax", "linear", "relu"]
 Position = Literal["none", "alibi", "rope"]
 
@@ -37,9 +39,8 @@ def check(kind: str, position: str) -> None:
     Raises:
         ValueError: an unknown name.
     """
-    for field, value, names in (("attention", kind, get_args(Kind)), ("position", position, get_args(Position))):
-        if value not in names:
-            raise ValueError(f"{field}: {value!r}; expected one of {', '.join(names)}")
+    choice("attention", kind, get_args(Kind))
+    choice("position", position, get_args(Position))
 
 
 def attend(

@@ -17,7 +17,7 @@ from jaxdm import random
 from jaxdm.models import attention
 from jaxdm.models.attention import KeyValues, Kind, Position
 from jaxdm.types import Network, Tree
-from jaxdm.validation import is_concrete
+from jaxdm.validation import InvalidInput, is_concrete, positive_integer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,24 @@ class TransformerConfig:
     """Only attention and the residual stream."""
 
 
+def validate(config: TransformerConfig) -> None:
+    """Check the shape of a network.
+
+    Raises:
+        ValueError: a size below one, heads that do not divide the width, or an unknown kind of attention or position.
+    """
+    attention.check(config.attention, config.position)
+    for name in ("width", "layers", "heads", "mlp_ratio"):
+        positive_integer(name, getattr(config, name))
+    if config.width % config.heads:
+        raise InvalidInput(f"heads: {config.heads}; expected a divisor of width = {config.width}")
+    if config.position == "rope" and config.width // config.heads % 2:
+        raise InvalidInput(
+            f"heads: {config.heads}; expected heads of an even width for rotary positions, not {config.width} / "
+            f"{config.heads}"
+        )
+
+
 def network(config: TransformerConfig, features: int, outputs: int) -> Network:
     """The pure functions of a decoder.
 
@@ -59,14 +77,10 @@ def network(config: TransformerConfig, features: int, outputs: int) -> Network:
     Raises:
         ValueError: sizes that do not fit each other, or an unknown kind of attention or position.
     """
-    attention.check(config.attention, config.position)
-    for name in ("width", "layers", "heads"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name}: {getattr(config, name)}; expected at least 1")
-    if config.width % config.heads:
-        raise ValueError(f"heads: {config.heads}; expected a divisor of width = {config.width}")
+    validate(config)
+    features, outputs = positive_integer("features", features), positive_integer("outputs", outputs)
     if config.bare and not config.width == features == outputs:
-        raise ValueError(f"width: {config.width}; expected features = outputs = width for a bare network")
+        raise InvalidInput(f"width: {config.width}; expected features = outputs = width for a bare network")
 
     def build():
         return Decoder(config, features, outputs, rngs=nnx.Rngs(0))

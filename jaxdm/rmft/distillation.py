@@ -15,7 +15,6 @@ Reference: Park, Chen, Ozdaglar, Zhang, Post-training LLMs as better decision-ma
 """
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
@@ -29,6 +28,7 @@ from jaxdm.rmft.games import Game, Rollout, seeded
 from jaxdm.rollout import noise_entry
 from jaxdm.trainer import Trainer, TrainState
 from jaxdm.types import Network, Tree
+from jaxdm.validation import InvalidInput, choice, nonnegative_number, positive_integer, positive_number
 
 Unit = Literal["scenario", "pool"]
 
@@ -127,13 +127,12 @@ def validate(config: Distillation) -> None:
         ValueError: a size below one, k > L, a number out of range, or an unknown name.
     """
     for name in ("rounds", "scenarios", "rollouts", "keep", "steps", "batch"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name}: {getattr(config, name)}; expected at least 1")
+        positive_integer(name, getattr(config, name))
     if config.keep > config.rollouts:
-        raise ValueError(f"keep: {config.keep}; expected at most rollouts = {config.rollouts}")
-    for name, low in (("exploration", 0.0), ("decay", 0.0), ("rate", math.ulp(0.0))):
-        if not low <= getattr(config, name) < math.inf:
-            raise ValueError(f"{name}: {getattr(config, name)}; expected a finite number, at least {low:.3g}")
+        raise InvalidInput(f"keep: {config.keep}; expected at most rollouts = {config.rollouts}")
+    nonnegative_number("exploration", config.exploration)
+    nonnegative_number("decay", config.decay)
+    positive_number("rate", config.rate)
     for name, kind in {
         "unit": Unit,
         "sequences": Sequences,
@@ -141,10 +140,9 @@ def validate(config: Distillation) -> None:
         "credit": Credit,
         "moments": Moments,
     }.items():
-        if getattr(config, name) not in get_args(kind):
-            raise ValueError(f"{name}: {getattr(config, name)!r}; expected one of {', '.join(get_args(kind))}")
+        choice(name, getattr(config, name), get_args(kind))
     if config.merge and (config.unit, config.sequences, config.credit) != ("scenario", "shared", "equal"):
-        raise ValueError("merge: True; expected the unit 'scenario', 'shared' sequences and 'equal' credit")
+        raise InvalidInput("merge: True; expected the unit 'scenario', 'shared' sequences and 'equal' credit")
 
 
 def hyperparameters(config: Distillation) -> Hyperparameters:

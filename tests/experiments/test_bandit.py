@@ -67,8 +67,15 @@ def test_worlds_are_those_of_their_distributions():
 
 
 @pytest.mark.parametrize(
-    ("change", "message"), [({"arms": 1}, "arms: 1; expected at least 2"), ({"seeds": 1}, "seeds: 1; expected")]
+    ("change", "message"),
+    [
+        ({"arms": 1}, "arms: 1; expected an integer, at least 2"),
+        ({"seeds": 1}, "seeds: 1; expected"),
+        ({"switches": 1e6}, r"switches: 1000000\.0; expected a number in \[0, 40\]"),
+        ({"budget": float("nan")}, "budget: nan; expected"),
+        ({"results": __file__}, r"results: .*test_bandit\.py is a file; expected a folder"),
+    ],
 )
 def test_bad_sizes_are_named(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
-        bandit.main(dataclasses.replace(TOY, results=tmp_path, **change), "python -m experiments.bandit toy")
+        bandit.main(dataclasses.replace(TOY, **{"results": tmp_path, **change}), "python -m experiments.bandit toy")

@@ -7,9 +7,13 @@ import sys
 
 import pytest
 
-from experiments import cli
+import experiments.online.__main__ as online
+import experiments.rmft.__main__ as rmft
+import experiments.sft.__main__ as sft
+from experiments import bandit, cli, fields
 from experiments.bandit import PRESETS
 from jaxdm.analysis import storage
+from jaxdm.validation import InvalidInput
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +48,34 @@ def test_the_default_preset_is_written_out(tmp_path, monkeypatch):
     (result,) = storage.read_results(tmp_path, "bandit")
     assert result.run.preset == "quick"
     assert f" quick --results {tmp_path}" in result.run.command
+
+
+def test_every_preset_is_valid_and_a_field_without_a_rule_is_a_fault():
+    for study in (bandit, online, rmft, sft):
+        for config in study.PRESETS.values():
+            study.validate(config)
+    with pytest.raises(TypeError, match=r"rules of BanditConfig differ from its fields: \['runs', 'speed'\]"):
+        fields.check(
+            PRESETS["toy"], **dict.fromkeys(("arms", "rounds", "switches", "budget", "seeds", "speed"), fields.switch)
+        )
+
+
+def test_a_wrong_value_is_one_line_before_work_and_a_refusal_during_work_is_a_fault(monkeypatch):
+    def leave(code, message):
+        raise SystemExit(code, message)
+
+    monkeypatch.setattr(cli, "_leave", leave)
+    monkeypatch.setattr(sys, "argv", ["bandit", "toy", "--arms", "1"])
+    with pytest.raises(SystemExit) as left:
+        cli.command_line(PRESETS, store, None, bandit.validate)
+    assert left.value.args == (2, "error: arms: 1; expected an integer, at least 2")
+
+    def broken(config, command):
+        raise InvalidInput("losses: shape (3,); expected [T, d]")
+
+    monkeypatch.setattr(sys, "argv", ["bandit", "toy"])
+    with pytest.raises(InvalidInput, match="losses"):
+        cli.command_line(PRESETS, broken, None, bandit.validate)
 
 
 def test_a_fault_of_the_program_is_not_taken_for_a_wrong_value(monkeypatch):

@@ -39,8 +39,11 @@ def test_an_attack_stays_in_its_rounds_and_within_what_is_allowed(name):
 
 
 def test_too_few_seeds_or_horizons_are_refused_before_work():
-    for config in (OnlineConfig(seeds=1), OnlineConfig(horizons=(8, 16))):
-        with pytest.raises(ValueError, match="seeds, horizons"):
+    for config, field in (
+        (OnlineConfig(seeds=1), "seeds: 1"),
+        (OnlineConfig(horizons=(8, 16)), r"horizons: \(8, 16\)"),
+    ):
+        with pytest.raises(ValueError, match=field):
             study.main(config, "python -m experiments.online")
 
 

@@ -291,9 +291,21 @@ def test_every_variant_is_a_valid_configuration():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seeds": 1}, "seeds: 1; expected at least 2"),
-        ({"parts": ("poker",)}, "parts: 'poker'; expected some of"),
-        ({"ball_others": ("huge",)}, "ball_others: 'huge'; expected some of"),
+        ({"seeds": 1}, "seeds: 1; expected an integer, at least 2"),
+        ({"parts": ("poker",)}, "parts: 'poker'; expected one of"),
+        ({"parts": ()}, r"parts: \(\); expected at least 1"),
+        ({"ball_others": ("huge",)}, "ball_others: 'huge'; expected one of"),
+        # of parts that the toy preset does not run
+        ({"side": 2}, "side: 2; expected an integer, at least 3"),
+        ({"sft_steps": (2, 0)}, "sft_steps: 0; expected an integer, at least 1"),
+        ({"drift": dataclasses.replace(TOY.drift, keep=5)}, r"drift\.keep: 5; expected at most rollouts = 4"),
+        ({"drift_chance": 1.5}, r"drift_chance: 1\.5; expected a number in \[0, 1\]"),
+        (
+            {"ablated_network": dataclasses.replace(TOY.ablated_network, width=0)},
+            r"ablated_network\.width: 0; expected",
+        ),
+        ({"windows": (10, 0)}, "windows: 0; expected an integer, at least 1"),
+        ({"shares": (2.0,)}, r"shares: 2\.0; expected a number in \(0, 1\]"),
     ],
 )
 def test_bad_configurations_are_refused_before_work(tmp_path, change, message):

@@ -126,11 +126,18 @@ def test_where_results_go_is_no_part_of_what_they_are():
     ("change", "message"),
     [
         ({"settings": ("maze",)}, "settings: 'maze'; expected one of mdp, pomdp, apomdp"),
-        ({"train_tasks": 0}, "count: 0; expected"),
+        ({"train_tasks": 0}, "train_tasks: 0; expected an integer, at least 1"),
+        ({"hidden_mode_side": 2}, "hidden_mode_side: 2; expected an integer, at least 3"),
+        ({"axes": dataclasses.replace(TOY.axes, slip=(0.1, 1.5))}, r"axes\.slip: 1\.5; expected a number in \[0, 1\]"),
+        ({"network": dataclasses.replace(TOY.network, heads=3)}, r"network\.heads: 3; expected a divisor"),
+        ({"demonstrations": (0, 1, 1)}, r"demonstrations: \(0, 1, 1\); expected each once"),
+        ({"workers": 0}, "workers: 0; expected"),
+        ({"rate": float("nan")}, "rate: nan; expected a positive finite number"),
+        ({"seed": -1}, "seed: -1; expected"),
         ({"supports": -1}, "supports: -1"),
-        ({"visit_exploration": 2.0}, "exploration: 2.0; expected"),
+        ({"visit_exploration": 2.0}, "visit_exploration: 2.0; expected"),
         ({"demonstrations": (0,)}, "demonstrations: .*expected the training number 1 among them"),
-        ({"seeds": 1}, "seeds: 1; expected at least 2"),
+        ({"seeds": 1}, "seeds: 1; expected an integer, at least 2"),
     ],
 )
 def test_wrong_values_are_refused_before_training(tmp_path, change, message):
