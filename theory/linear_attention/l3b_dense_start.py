@@ -45,6 +45,10 @@ DEVIATION, STEPS, RATE = 0.3, 4000, 0.05
 """Of the initial weights; gradient steps and their first size."""
 
 
+CHUNK = 10_000
+"""Starts for each N at once."""
+
+
 LEAST = 0.1
 """Share of starts that counts as often."""
 
@@ -133,6 +137,13 @@ def moments(length: int, form: DenseStartForm) -> tuple[np.ndarray, np.ndarray, 
 @draws.once
 def reached(key: jax.Array, samples: int, form: DenseStartForm) -> TrainingEnds:
     """Where training from random starts ends."""
+    found = draws.in_chunks(functools.partial(_ends, form), key, samples, CHUNK)
+    risk, slope, curvature = (np.swapaxes(x, 0, 1) for x in found)
+    return TrainingEnds(risk=risk, slope=slope, curvature=curvature)
+
+
+def _ends(form: DenseStartForm, key: jax.Array, samples: int) -> list[np.ndarray]:
+    """Risk, largest slope and least curvature at the end, each [samples, N]."""
     rows = DEVIATION * draws.normal(key, (len(LENGTHS), samples, 3, 3))
     b, u = rows[..., 0], rows[..., 1:]
     if form.structured:
@@ -141,8 +152,7 @@ def reached(key: jax.Array, samples: int, form: DenseStartForm) -> TrainingEnds:
         b, u = jnp.zeros_like(b).at[..., -1].set(DEVIATION), jnp.pad(u, ((0, 0), (0, 0), (0, 1), (0, 0)))
     drawn = [np.stack(x) for x in zip(*(moments(length, form) for length in LENGTHS), strict=True)]
     found = _reached(draws.keys(key, samples), {"b": b, "U": u}, drawn)
-    risk, slope, curvature = (np.asarray(x) for x in found)
-    return TrainingEnds(risk=risk, slope=slope, curvature=curvature)
+    return [np.swapaxes(x, 0, 1) for x in found]
 
 
 @jax.jit

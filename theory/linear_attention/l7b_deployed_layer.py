@@ -48,6 +48,10 @@ ONE_STEP = ((linear_mdps.linear_mdp_pool, 3, 32, 1, 256), (linear_mdps.arms_pool
 """What the layer is trained on, actions, prompts of a gradient step, N and M of the MDPs of one step."""
 
 
+CHUNK = 500
+"""MDPs of three steps of each seed at once."""
+
+
 TASKS, TASK_CONTEXTS = 500, 400
 """MDPs of one step of each kind; contexts they are met with, where these are drawn: of two pairs all are enumerated."""
 
@@ -65,11 +69,11 @@ WRONG = {
 class DeployedLosses(NamedTuple):
     """Losses averaged over contexts, and what bounds them; n MDPs of each seed."""
 
-    gap: np.ndarray  # [N, M, SEEDS n]
-    error: np.ndarray  # [N, M, SEEDS n] standard error of `gap`
+    gap: np.ndarray  # [N, M, SEEDS, n]
+    error: np.ndarray  # [N, M, SEEDS, n] standard error of `gap`
     least: float  # the smallest loss in any context
-    terms: list[SuboptimalityTerms]  # one for each N, leading axis [SEEDS n]
-    squares: np.ndarray  # [M, SEEDS n] loss of least squares
+    terms: list[SuboptimalityTerms]  # one for each N, leading axes [SEEDS, n]
+    squares: np.ndarray  # [M, SEEDS, n] loss of least squares
     spanned: np.ndarray  # [M] its largest loss on contexts that span
 
 
@@ -88,7 +92,7 @@ def check(key: jax.Array, samples: int = 20, form: SuboptimalityForm = STATED) -
     with np.errstate(divide="ignore"):
         shares = [(gap / b, (gap - 5 * error) / b) for (gap, error), b in zip(losses, bounds, strict=True)]
     share, certain = (largest(each) for each in zip(*shares, strict=True))
-    gap, squares = found.gap.mean(axis=2), found.squares.mean(axis=1)
+    gap, squares = found.gap.mean(axis=(2, 3)), found.squares.mean(axis=(1, 2))
     statement = (
         f"The trained layer's loss <= sqrt 2 sum_h sqrt(C_h (est/M + bias)) (share); N = {LENGTHS[0]}, M = "
         f"{CONTEXTS[-1]}: {gap[0, -1]:.2g}, N = {LENGTHS[-1]}: {gap[-1, -1]:.2g}, least squares {squares[-1]:.1g}"
@@ -99,26 +103,22 @@ def check(key: jax.Array, samples: int = 20, form: SuboptimalityForm = STATED) -
 
 
 def bound(found: DeployedLosses, form: SuboptimalityForm = STATED) -> np.ndarray:
-    """What is claimed to bound the losses, [N, M, SEEDS n]."""
+    """What is claimed to bound the losses, [N, M, SEEDS, n]."""
     return np.stack([[terms.bound(context, form) for context in CONTEXTS] for terms in found.terms])
 
 
 def curves(key: jax.Array, samples: int = 20) -> dict[str, xr.DataArray]:
     """For each seed the mean loss of the layer and of least squares, the bound and both of its terms."""
     found = measure(key, samples)
-
-    def by_seed(values: np.ndarray) -> np.ndarray:
-        return values.reshape(*values.shape[:-1], training.SEEDS, samples).mean(axis=-1)
-
     estimation, bias = (
-        by_seed(bound(found, form)) for form in (STATED._replace(length=0.0), STATED._replace(context=0.0))
+        bound(found, form).mean(axis=-1) for form in (STATED._replace(length=0.0), STATED._replace(context=0.0))
     )
     return {
-        "gap": named(by_seed(found.gap), length=LENGTHS, context=CONTEXTS, run=None),
-        "bound": named(by_seed(bound(found)), length=LENGTHS, context=CONTEXTS, run=None),
+        "gap": named(found.gap.mean(axis=-1), length=LENGTHS, context=CONTEXTS, run=None),
+        "bound": named(bound(found).mean(axis=-1), length=LENGTHS, context=CONTEXTS, run=None),
         "estimation": named(estimation, length=LENGTHS, context=CONTEXTS, run=None),
         "bias": named(bias[:, 0], length=LENGTHS, run=None),
-        "squares": named(by_seed(found.squares), context=CONTEXTS, run=None),
+        "squares": named(found.squares.mean(axis=-1), context=CONTEXTS, run=None),
     }
 
 
@@ -175,29 +175,52 @@ def _one_step(
 @draws.once
 def measure(key: jax.Array, samples: int) -> DeployedLosses:
     """Train, deploy and bound."""
-    key_train, key_worlds, key_contexts = draws.keys(key, 3)
+    key_train, key_worlds = draws.keys(key)
     trained = [training.train(key_train, length, BATCH) for length in LENGTHS]
-    worlds = _instances(linear_mdps.worlds(key_worlds, training.SEEDS * samples), trained[0].points)
-    layers = [
-        worlds._replace(preconditioner=np.repeat(each.preconditioner[:, -1], samples, axis=0)) for each in trained
+    parts = [
+        deployed(jax.random.fold_in(key_worlds, index), trained, min(CHUNK, samples - index * CHUNK))
+        for index in range(-(-samples // CHUNK))
     ]
+
+    def together(*leaves: np.ndarray, axis: int) -> np.ndarray:
+        return np.concatenate(leaves, axis=axis)
+
+    return DeployedLosses(
+        gap=together(*(part.gap for part in parts), axis=-1),
+        error=together(*(part.error for part in parts), axis=-1),
+        least=min(part.least for part in parts),
+        terms=jax.tree.map(functools.partial(together, axis=1), *(part.terms for part in parts)),
+        squares=together(*(part.squares for part in parts), axis=-1),
+        spanned=np.max([part.spanned for part in parts], axis=0),
+    )
+
+
+def deployed(key: jax.Array, trained: list[training.TrainedLayers], count: int) -> DeployedLosses:
+    """Of the layers for every N, in `count` MDPs for each seed."""
+    key_worlds, key_contexts = draws.keys(key)
+    worlds = _instances(linear_mdps.worlds(key_worlds, training.SEEDS * count), trained[0].points)
+    layers = [worlds._replace(preconditioner=np.repeat(each.preconditioner[:, -1], count, axis=0)) for each in trained]
 
     def loss(estimated: jax.Array | np.ndarray) -> np.ndarray:
         return np.asarray(greedy_play.outcomes(worlds, estimated).gap)
 
+    def by_seed(values: np.ndarray, axis: int) -> np.ndarray:
+        return values.reshape(*values.shape[:axis], training.SEEDS, count, *values.shape[axis + 1 :])
+
     gaps, squares = [], []
     for context in CONTEXTS:
-        chosen = greedy_play.contexts(key_contexts, worlds, (training.SEEDS * samples, MEETINGS, context))
+        chosen = greedy_play.contexts(key_contexts, worlds, (training.SEEDS * count, MEETINGS, context))
         gaps.append([loss(greedy_play.estimates(layer, chosen)) for layer in layers])
         estimated, spans = least_squares(worlds, chosen)
         squares.append((loss(estimated), spans))
     gap = np.stack(gaps, axis=1)
+    terms = [l6b_suboptimality.terms(layer) for layer in layers]
     return DeployedLosses(
-        gap=gap.mean(axis=-1),
-        error=gap.std(axis=-1) / MEETINGS**0.5,
+        gap=by_seed(gap.mean(axis=-1), 2),
+        error=by_seed(gap.std(axis=-1) / MEETINGS**0.5, 2),
         least=float(gap.min()),
-        terms=[l6b_suboptimality.terms(layer) for layer in layers],
-        squares=np.stack([lost.mean(axis=-1) for lost, _ in squares]),
+        terms=jax.tree.map(lambda x: by_seed(x, 0), terms),
+        squares=by_seed(np.stack([lost.mean(axis=-1) for lost, _ in squares]), 1),
         spanned=np.stack([np.max(lost * spans) for lost, spans in squares]),
     )
 

@@ -49,6 +49,10 @@ SIZES = ((2, 30), (16, 60))
 BITS, RESTARTS = 9, 64
 
 
+CHUNK = 1000
+"""Sequences of each kind at once."""
+
+
 ROUNDING = 1e4 * float(np.finfo(np.float64).eps)
 
 
@@ -144,16 +148,33 @@ def plans(key: jax.Array, samples: int) -> jax.Array:
 
 
 @draws.once
-@functools.partial(jax.jit, static_argnums=1)
 def regrets(key: jax.Array, samples: int) -> dict[tuple[str, int], HedgeRegret]:
     """Every regret found, leading axis [n], by where the sequences came from and the number of arms."""
-    key_plan, key_attack = jax.random.split(key)
+    found = dict(_fixed())
+    for index in range(-(-samples // CHUNK)):
+        some = _regrets(jax.random.fold_in(key, index), min(samples, CHUNK))
+        for origin, each in some.items():
+            kept = [found[origin], each] if origin in found else [each]
+            found[origin] = jax.tree.map(lambda *x: np.concatenate(x), *kept)
+    return found
+
+
+@jax.jit
+def _fixed() -> dict[tuple[str, int], HedgeRegret]:
+    """On the arms of all bits, and against the adversary."""
     one = functools.partial(jax.tree.map, lambda x: x[None])
-    found, drawn = {("bits", 2**BITS): one(on_losses(all_bits(BITS)))}, plans(key_plan, samples)
+    found = {("bits", 2**BITS): one(on_losses(all_bits(BITS)))}
+    return found | {("reacting", arms): one(on_adversary(rounds, arms)) for arms, rounds in SIZES}
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _regrets(key: jax.Array, samples: int) -> dict[tuple[str, int], HedgeRegret]:
+    """On drawn sequences, and on those that an attack finds."""
+    key_plan, key_attack = jax.random.split(key)
+    found, drawn = {}, plans(key_plan, samples)
     for index, (arms, rounds) in enumerate(SIZES):
         cut = jax.vmap(families.losses.unit_interval)(drawn[:, :rounds, :arms])
         found["distributions", arms] = jax.vmap(on_losses)(cut)
-        found["reacting", arms] = one(on_adversary(rounds, arms))
         bits = jax.random.bernoulli(jax.random.fold_in(key_attack, index), 0.5, (max(samples, RESTARTS), rounds, arms))
         found["attack", arms] = jax.vmap(under_attack)(bits.astype(float))
     return found
