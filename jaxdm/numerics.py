@@ -28,15 +28,17 @@ def batched_map(function: Callable[[Any], Any], inputs: Any, size: int) -> Any:
     return jax.lax.map(function, inputs, batch_size=size)
 
 
-def apply_if(needed: jax.Array, function: Callable[[Any], Any], value: Any) -> Any:
-    """`function(value)` where `needed` [] is true, else `value`; both of one structure.
+def apply_if(needed: jax.Array, function: Callable[..., Any], value: Any, *operands: Any) -> Any:
+    """`function(value, *operands)` where `needed` [] is true, else `value`; both of one structure.
 
     As `jax.lax.cond`, but under `jax.vmap` the work is done only if an instance of the batch needs it; `cond` then does
-    it always.
+    it always. All arrays that the work is done on must be handed over: what a function closes over does not change in a
+    loop, and the compiler does that part of the work before it.
     """
 
     def once(carry: tuple) -> tuple:
-        return jnp.bool_(False), function(carry[1])
+        _, held = jax.lax.optimization_barrier((carry[0], operands))
+        return jnp.bool_(False), function(carry[1], *held)
 
     return jax.lax.while_loop(lambda carry: carry[0], once, (needed, value))[1]
 

@@ -1,5 +1,6 @@
-"""Exact planning and evaluation in finite MDPs, with certificates."""
+"""Exact planning and evaluation in finite MDPs, with certificates; planners of sparse ones are in `sparse`."""
 
+from jaxdm.oracles.mdp import sparse
 from jaxdm.oracles.mdp.evaluation import finite_policy_evaluation, policy_evaluation, reach_probabilities
 from jaxdm.oracles.mdp.planning import (
     backward_induction,
@@ -15,5 +16,6 @@ __all__ = [
     "policy_evaluation",
     "policy_iteration",
     "reach_probabilities",
+    "sparse",
     "value_iteration",
 ]

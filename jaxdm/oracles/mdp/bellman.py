@@ -15,10 +15,13 @@ in any order of summation (Higham, Accuracy and Stability of Numerical Algorithm
 
 since an action that is far from the best cannot be it, however little is known of it.
 
+Planners first find bounds that cost no product with P, from `P|v| <= |P v| + rho m` where `m = 2 min(max v^+, max v^-)`
+is zero if values have one sign, and sharper ones only where a decision is open.
+
 For a finite horizon errors add up: `e_h(s,a) = delta_h(s,a) + gamma sum_s' P(s'|s,a) e_{h+1}(s')`. For an endless one,
 with `rho` the largest row sum of P, the exact backup T is a contraction with factor `gamma rho`, hence
-`|v - v*| <= max_s (|T v - v| + its error) / (1 - gamma rho)` in every state; and `e <- |T v - v| + gamma max_a P_a e`,
-over the actions that can be best, turns a bound into one that each state has for itself.
+`|v - v*| <= max_s (|T v - v| + its error) / (1 - gamma rho)` in every state. What all states' errors have in common,
+most of that bound near discount 1, decides between no actions: `planning._by_differences` compares them without it.
 """
 
 from typing import NamedTuple

@@ -5,7 +5,8 @@ Dimensions: `S` states, `A` actions, `H` steps. Nothing here has a batch axis: w
 Where the guarantees come from is told in `jaxdm.oracles.mdp.bellman`.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -106,13 +107,13 @@ def _induce(fixed: MDP, stages: MDP | None, horizon: int, terminal: jax.Array | 
     own, whole = _errors_without_products(reward, jax.vmap(contraction)(every), q, value)
     policy, ties = greedy(q, unit_of(fixed) * size_of(reward, q), whole, 1)
 
-    def sharpened(_: tuple) -> tuple:
-        error = jnp.minimum(whole, jnp.swapaxes(_errors_by_products(fixed, stages, q, value), 1, 2))
-        return error, greedy(q, own, error, 1)[1]
+    def sharpened(found: tuple, fixed: MDP, stages: MDP | None, q: jax.Array, value: jax.Array) -> tuple:
+        error = jnp.minimum(found[0], jnp.swapaxes(_errors_by_products(fixed, stages, q, value), 1, 2))
+        return error, greedy(q, error, error, 1)[1]
 
     # Sharper bounds cost as much as the plan: they are found where a decision is left open that they may close.
     unclear = jnp.any(ties & (loss_of(q, 1) > 4 * own))
-    error, ties = apply_if(unclear, sharpened, (whole, ties))
+    error, ties = apply_if(unclear, sharpened, (whole, ties), fixed, stages, q, value)
     behind = value_error(q, error, 1)
     return Plan(
         value=value,
@@ -221,28 +222,41 @@ def value_iteration(mdp: MDP, tolerance: float = 1e-6, max_iterations: int = 100
     narrowest = jnp.min(jnp.sum(mdp.transition, axis=-1))
     pull = mdp.discount * jnp.minimum(narrowest, 1)
 
-    def backed_up(value: jax.Array) -> tuple:
-        q = backup(mdp, value).T
-        return q, jnp.max(q, axis=0) - value, value_error(q, _rounding(mdp, q, value, factor), 0)
+    def of_largest(q: jax.Array, best: jax.Array, value: jax.Array) -> jax.Array:
+        return unit_of(mdp) * jnp.max(jnp.abs(best))
 
-    def unfinished(carry: tuple) -> jax.Array:
-        _, (_, change, rounding), iteration = carry
-        # A state is finished by its own rounding: where large penalties are paid, that is no measure for the others.
-        wanted = tolerance * jnp.maximum(1 - factor, 0) - rounding
-        return jnp.any(jnp.abs(change) > jnp.maximum(wanted, rounding)) & (iteration < max_iterations)
+    def of_each(q: jax.Array, best: jax.Array, value: jax.Array) -> jax.Array:
+        return _best_rounding(mdp, q, best, value, factor)
 
-    def improve(carry: tuple) -> tuple:
-        value, (_, change, rounding), iteration = carry
-        middle = (jnp.max(change) + jnp.min(change)) / 2
-        # The rounding of one state must not shift all others for ever.
-        middle = jnp.where(jnp.abs(middle) > jnp.max(rounding), middle, 0)
-        # Rows below one pull a shift back: as if all were the narrowest, it never goes too far.
-        value = value + change + jnp.where(pull < 1, pull / (1 - pull), 0) * middle
-        return value, backed_up(value), iteration + 1
+    def iterate(rounding_of: Callable[..., jax.Array], value: jax.Array, q: jax.Array, iteration: Any) -> tuple:
+        """Values, their backups and the number of these, until change is rounding or as little as wanted."""
 
+        def measured(q: jax.Array, value: jax.Array) -> tuple:
+            best = jnp.max(q, axis=0)
+            return q, best - value, rounding_of(q, best, value)
+
+        def unfinished(carry: tuple) -> jax.Array:
+            _, (_, change, rounding), iteration = carry
+            # A best entry has |r| + |gamma P v| below four times the largest value.
+            wanted = tolerance * jnp.maximum(1 - factor, 0) - 5 * jnp.max(rounding)
+            return jnp.any(jnp.abs(change) > jnp.maximum(wanted, rounding)) & (iteration < max_iterations)
+
+        def improve(carry: tuple) -> tuple:
+            value, (_, change, rounding), iteration = carry
+            middle = (jnp.max(change) + jnp.min(change)) / 2
+            # The rounding of one state must not shift all others for ever.
+            middle = jnp.where(jnp.abs(middle) > jnp.max(rounding), middle, 0)
+            # Rows below one pull a shift back: as if all were the narrowest, it never goes too far.
+            value = value + change + jnp.where(pull < 1, pull / (1 - pull), 0) * middle
+            return value, measured(backup(mdp, value).T, value), iteration + 1
+
+        value, (q, _, _), iteration = jax.lax.while_loop(unfinished, improve, (value, measured(q, value), iteration))
+        return value, q, iteration
+
+    # First until the largest value's rounding stops it, which costs less to look at by a tenth of the whole (S = 50,
+    # A = 5), then until each state's own: where large penalties are paid, theirs is no measure for the others.
     start = jnp.zeros_like(mdp.reward[:, 0])
-    value, (q, _, _), iterations = jax.lax.while_loop(unfinished, improve, (start, backed_up(start), 1))
-    return _discounted_plan(mdp, value, q, iterations)
+    return _discounted_plan(mdp, *iterate(of_each, *iterate(of_largest, start, backup(mdp, start).T, 1)))
 
 
 def policy_iteration(mdp: MDP, max_iterations: int = 1000, sweeps: int = 4) -> Plan:
@@ -273,10 +287,10 @@ def policy_iteration(mdp: MDP, max_iterations: int = 1000, sweeps: int = 4) -> P
     def evaluate(policy: jax.Array) -> tuple:
         value = solve_linear(mdp.transition[rows, policy], mdp.reward[rows, policy], mdp.discount)
         q = backup(mdp, value).T
-        rounding = _rounding(mdp, q, value, factor)
-        best = jnp.argmax(q, axis=0).astype(jnp.int32)
-        gain = q[best, rows] - q[policy, rows]
-        improved = jnp.where(gain > rounding[best, rows] + rounding[policy, rows], best, policy)
+        best, own = jnp.max(q, axis=0), q[policy, rows]
+        of_best = _best_rounding(mdp, q, best, value, factor)
+        of_own = unit_of(mdp) * (2 * jnp.abs(mdp.reward[rows, policy]) + jnp.abs(own))
+        improved = jnp.where(best - own > 2 * of_best + of_own, jnp.argmax(q, axis=0).astype(jnp.int32), policy)
         return value, q, improved
 
     def unfinished(carry: tuple) -> jax.Array:
@@ -293,15 +307,27 @@ def policy_iteration(mdp: MDP, max_iterations: int = 1000, sweeps: int = 4) -> P
     return _discounted_plan(mdp, value, q, iterations)
 
 
-def _rounding(mdp: MDP, q: jax.Array, value: jax.Array, factor: jax.Array) -> jax.Array:
-    """`delta(s,a)` of a backup of `value` [S], at most, without another product: `P|v| <= |P v| + rho m`, [A, S].
+def _best_rounding(mdp: MDP, q: jax.Array, best: jax.Array, value: jax.Array, factor: jax.Array) -> jax.Array:
+    """`_rounding` of the best entry of a state, at most, [S]: `|gamma P v| <= |q| + |r|`."""
+    paid = jnp.max(jnp.where(q == best[None], jnp.abs(mdp.reward.T), 0), axis=0)
+    return unit_of(mdp) * (2 * paid + jnp.abs(best) + _mixed(value, factor) + _least(best))
 
-    `m = 2 min(max v^+, max v^-)` is zero where values have one sign.
-    """
+
+def _mixed(value: jax.Array, factor: jax.Array) -> jax.Array:
+    """`gamma rho m`, [], with `m = 2 min(max v^+, max v^-)`: zero where values have one sign."""
     mixed = 2 * jnp.maximum(jnp.minimum(jnp.max(value), -jnp.min(value)), 0)
-    mixed = factor * jnp.minimum(mixed, jnp.max(jnp.abs(value)))
-    tiny = 2 * jnp.finfo(q.dtype).tiny / jnp.finfo(q.dtype).eps
-    rounding = unit_of(mdp) * (size_of(mdp.reward.T, q) + mixed + tiny)
+    return factor * jnp.minimum(mixed, jnp.max(jnp.abs(value)))
+
+
+def _least(value: jax.Array) -> float:
+    """What underflow adds, in units of `eps`."""
+    kind = jnp.finfo(value.dtype)
+    return 2 * float(kind.tiny) / float(kind.eps)
+
+
+def _rounding(mdp: MDP, q: jax.Array, value: jax.Array, factor: jax.Array) -> jax.Array:
+    """`delta(s,a)` of a backup of `value` [S], at most, without another product: `P|v| <= |P v| + rho m`, [A, S]."""
+    rounding = unit_of(mdp) * (size_of(mdp.reward.T, q) + _mixed(value, factor) + _least(value))
     rounding = jnp.where(jnp.isnan(rounding), jnp.inf, rounding)
     return jnp.where(available(mdp).T, rounding, 0)
 
@@ -319,7 +345,7 @@ def _discounted_plan(mdp: MDP, value: jax.Array, q: jax.Array, iterations: jax.A
     decided = greedy(q, own, error, 0)
     # What all values have in common is known to 1 / (1 - gamma) times what their differences are.
     unclear = jnp.any(decided[1] & (loss_of(q, 0) > 4 * own))
-    policy, ties = apply_if(unclear, lambda decided: _by_differences(mdp, value, behind, decided), decided)
+    policy, ties = apply_if(unclear, _by_differences, decided, mdp, value, behind)
     of_value = value_error(q, error, 0)
     return Plan(
         value=best,
@@ -332,7 +358,7 @@ def _discounted_plan(mdp: MDP, value: jax.Array, q: jax.Array, iterations: jax.A
     )
 
 
-def _by_differences(mdp: MDP, value: jax.Array, behind: jax.Array, decided: tuple) -> tuple[jax.Array, jax.Array]:
+def _by_differences(decided: tuple, mdp: MDP, value: jax.Array, behind: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Policy [S] and ties [A, S] from differences of values, which rounding does not blur by `1 / (1 - gamma)`.
 
     Let `v = c + h` with a number c. Then `T v - c = max_a (r - (1 - gamma) c + gamma (P h + c (P 1 - 1)))`, whose terms
@@ -342,10 +368,10 @@ def _by_differences(mdp: MDP, value: jax.Array, behind: jax.Array, decided: tupl
     do but for `2 gamma kappa w`. Where `gamma kappa >= 1`, what was decided stands.
 
     Args:
+        decided: policy and ties so far.
         mdp: the world.
         value: [S] nearly optimal.
         behind: [] how far it may be from optimal.
-        decided: policy and ties so far.
 
     Reference: Puterman 1994, section 6.6 (span, and the delta coefficient of P, of which kappa is a bound).
     """
