@@ -33,11 +33,11 @@ def regret(result: Result) -> Drawn:
     style.legend_above(figure, panels[0], columns=5)
     ends = values.isel(round=-1).mean("seed")
     least = [names[int(ends.sel(distribution=distribution).argmin("player"))] for distribution in distributions]
-    told = style.listed([f"{name} ({where})" for name, where in zip(least, distributions, strict=True)])
+    lowest = style.listed([f"{name} ({where})" for name, where in zip(least, distributions, strict=True)])
     caption = (
         "Cumulative regret against the best arm of each round. Look at which lines flatten: with means that stand "
         "still a good player's do, with means that move none can; where they switch, which lines bend upwards: those "
-        f"players trust the past. Least at the end: {told}. Lines are means over {values.sizes['seed']} seeds, bands "
+        f"players trust the past. Least at the end: {lowest}. Lines are means over {values.sizes['seed']} seeds, bands "
         f"95 % intervals (result {result.path.name})."
     )
     return Drawn(name="bandit", figure=figure, caption=caption)

@@ -43,8 +43,8 @@ def chosen(stored: Sequence[Result], preset: str | None = None) -> list[Result]:
         studies = [result for result in studies if result.run.preset == preset]
     shown: dict[tuple[str, str], Result] = {}
     for result in [*studies, *theorems]:
-        known = shown.setdefault(subject(result), result)
-        if rank(result) >= rank(known):
+        other = shown.setdefault(subject(result), result)
+        if rank(result) >= rank(other):
             shown[subject(result)] = result
     return list(shown.values())
 

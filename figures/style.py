@@ -95,12 +95,12 @@ def seed_interval(values: Any, level: float = 0.95) -> tuple[np.ndarray, np.ndar
     """
     values = np.moveaxis(np.asarray(values, np.float64), -1, 0)
     mean = values.mean(axis=0)
-    known = np.isfinite(mean)
+    finite = np.isfinite(mean)
     low, high = np.full_like(mean, np.nan), np.full_like(mean, np.nan)
-    if len(values) == 1 or not known.any():
+    if len(values) == 1 or not finite.any():
         return mean, low, high
-    interval = mean_interval(values[:, known], level)
-    low[known], high[known] = interval.low, interval.high
+    interval = mean_interval(values[:, finite], level)
+    low[finite], high[finite] = interval.low, interval.high
     return mean, low, high
 
 

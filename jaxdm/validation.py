@@ -266,9 +266,9 @@ def check_shape(name: str, array: Any, axes: str | None, **sizes: int) -> None:
     if axes is None or any(_fits(shape, choice.split(), sizes) for choice in axes.split(" or ")):
         return
     written = " or ".join(f"[{', '.join(choice.split())}]" for choice in axes.split(" or "))
-    known = ", ".join(f"{letter} = {size}" for letter, size in sizes.items() if letter in axes.split())
+    given = ", ".join(f"{letter} = {size}" for letter, size in sizes.items() if letter in axes.split())
     several = "..." not in axes and len(shape) > max(len(choice.split()) for choice in axes.split(" or "))
-    beside = f" with {known}" if known else ""
+    beside = f" with {given}" if given else ""
     empty = ", no axis empty" if 0 in shape else ""
     more = ", and jax.vmap for several" if several else ""
     raise InvalidInput(f"{name}: shape {tuple(shape)}; expected {written}{beside}{empty}{more}")

@@ -125,9 +125,9 @@ def test_few_functions_of_the_studies_take_a_whole_configuration():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, (ast.FunctionDef, ast.Lambda)):
                 arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-                told = " ".join(ast.unparse(one.annotation) for one in arguments if one.annotation)
+                annotations = " ".join(ast.unparse(one.annotation) for one in arguments if one.annotation)
                 names = {one.arg for one in arguments}
-                if configurations & set(re.findall(r"\w+", told)) or names & {"config", "study"}:
+                if configurations & set(re.findall(r"\w+", annotations)) or names & {"config", "study"}:
                     whole.add(f"{module}.{getattr(node, 'name', node.lineno)}")
     assert len(whole) <= 15, sorted(whole)
 

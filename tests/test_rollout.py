@@ -159,11 +159,11 @@ def test_fewer_demonstrations_are_a_prefix_of_more():
 def test_a_network_looks_at_as_many_demonstrations_as_it_is_told():
     weights, agent = NET.init(jax.random.key(3)), network_agent(NET, SPACES, HORIZON)
     traces = []
-    play = jax.jit(lambda told: traces.append(0) or rollout(jax.random.key(0), ENV, WORLD, agent, told, HORIZON))
+    play = jax.jit(lambda params: traces.append(0) or rollout(jax.random.key(0), ENV, WORLD, agent, params, HORIZON))
     two = tokens.encode(demonstrations(2), SPACES)
-    told = [deploy(weights, two, 1.0, length=count * HORIZON) for count in (0, 1, 2)]
+    params = [deploy(weights, two, 1.0, length=count * HORIZON) for count in (0, 1, 2)]
     shown = [deploy(weights, tokens.encode(demonstrations(count), SPACES), 1.0) for count in (0, 1, 2)]
-    actions = [[play(one).action.tolist() for one in told], [play(one).action.tolist() for one in shown]]
+    actions = [[play(one).action.tolist() for one in params], [play(one).action.tolist() for one in shown]]
     assert actions[0] == actions[1]
     assert len(set(map(tuple, actions[0]))) > 1
     assert len(traces) == 3

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxdm.envs import families, online
 from jaxdm.envs.online import BALL
 from jaxdm.learners.online import (
-    Rate,
+    OnlineParams,
     follow_leader,
     ftrl,
     ftrl_rate,
@@ -36,11 +36,11 @@ class Target(NamedTuple):
 
     decision_set: str  # a name in `ATTACK_SPACES`
     agent: Agent
-    rate: Callable[[jax.Array], Rate]
+    rate: Callable[[jax.Array], OnlineParams]
     bound: float  # times sqrt(T); NaN where nothing is guaranteed
 
 
-def learners(decision_set: str, dimension: int) -> dict[str, tuple[Agent, Rate]]:
+def learners(decision_set: str, dimension: int) -> dict[str, tuple[Agent, OnlineParams]]:
     """The learners of the regret curves, all with rates that need not know T."""
     feasible = ATTACK_SPACES[decision_set].decision_set
     step = ftrl_rate() if decision_set == "ball" else rate(1 / math.sqrt(dimension), 0.5)
@@ -71,13 +71,13 @@ def targets(dimension: int) -> dict[str, Target]:
     """
     entropy = math.log(dimension)
 
-    def tuned(scale: float) -> Callable[[jax.Array], Rate]:
+    def tuned(scale: float) -> Callable[[jax.Array], OnlineParams]:
         return lambda rounds: rate(scale / jnp.sqrt(rounds))
 
-    def any_time(rounds: jax.Array) -> Rate:
+    def any_time(rounds: jax.Array) -> OnlineParams:
         return hedge_rate(dimension)
 
-    def target(decision_set: str, agent: Agent, rate: Callable[[jax.Array], Rate], bound: float) -> Target:
+    def target(decision_set: str, agent: Agent, rate: Callable[[jax.Array], OnlineParams], bound: float) -> Target:
         return Target(decision_set=decision_set, agent=agent, rate=rate, bound=bound)
 
     leader = {name: follow_leader(space.decision_set, dimension) for name, space in ATTACK_SPACES.items()}
@@ -91,7 +91,9 @@ def targets(dimension: int) -> dict[str, Target]:
     }
 
 
-def regret_curve(decision_set: str, agent: Agent, rate: Rate, respond: online.Response) -> Callable[..., jax.Array]:
+def regret_curve(
+    decision_set: str, agent: Agent, rate: OnlineParams, respond: online.Response
+) -> Callable[..., jax.Array]:
     """`(key, plan [T, d]) -> regret [T]` of a learner after each round, against an adversary with that plan."""
 
     def regret(key: jax.Array, plan: jax.Array) -> jax.Array:

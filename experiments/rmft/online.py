@@ -18,7 +18,7 @@ from jaxdm import random
 from jaxdm.analysis.storage import named
 from jaxdm.envs import families, online
 from jaxdm.learners import online as learners
-from jaxdm.models.agents import Decisions
+from jaxdm.models.agents import DecisionSetName
 from jaxdm.models.transformer import TransformerConfig, network
 from jaxdm.oracles import attack
 from jaxdm.oracles.attack import ATTACK_SPACES
@@ -48,7 +48,7 @@ OTHER_SIZES = {"simplex": (2, 5), "ball": (3, 4)}
 """Coordinates that count where the last distribution of training is evaluated in other dimensions."""
 
 
-CLASSICAL: dict[Decisions, str] = {"simplex": "Hedge, tuned", "ball": "FTRL, tuned"}
+CLASSICAL: dict[DecisionSetName, str] = {"simplex": "Hedge, tuned", "ball": "FTRL, tuned"}
 
 
 OTHER_NETWORKS: dict[str, Any] = {"linear attention": {"attention": "linear"}, "two layers": {"layers": 2}}
@@ -67,7 +67,7 @@ class Suite(NamedTuple):
     used: tuple[int, ...]  # [Q - 1] coordinates that count
 
 
-def evaluation_suite(decisions: Decisions) -> Suite:
+def evaluation_suite(decisions: DecisionSetName) -> Suite:
     """The distributions of training first, then others, then other dimensions."""
     usual = (*TRAINED[decisions], *NOT_TRAINED)
     other = OTHER_SIZES[decisions]
@@ -79,19 +79,19 @@ def evaluation_suite(decisions: Decisions) -> Suite:
     )
 
 
-def scaled(name: str, decisions: Decisions) -> Callable[..., jax.Array]:
+def scaled(name: str, decisions: DecisionSetName) -> Callable[..., jax.Array]:
     """A distribution of loss sequences, each scaled to what the decision set allows."""
     draw = families.losses.LAWS[name]
     return lambda key, **sizes: ATTACK_SPACES[decisions].scale(draw(key, **sizes))
 
 
-def loss_game(decisions: Decisions, length: int, names: tuple[str, ...], **options: Any) -> Game:
+def loss_game(decisions: DecisionSetName, length: int, names: tuple[str, ...], **options: Any) -> Game:
     """Online learning on these distributions."""
     distributions = tuple(scaled(name, decisions) for name in names)
     return games.online_game(distributions, SLOTS[decisions], length, decisions, used=USED[decisions], **options)
 
 
-def suite_game(decisions: Decisions, length: int) -> Game:
+def suite_game(decisions: DecisionSetName, length: int) -> Game:
     """The game whose instances are drawn from the entry of the suite with the index given as data."""
     suite = evaluation_suite(decisions)
     names = tuple(dict.fromkeys(suite.distributions))
@@ -108,7 +108,7 @@ def suite_game(decisions: Decisions, length: int) -> Game:
     return loss_game(decisions, length, names, adversary=True)._replace(instance=instance)
 
 
-def among_available(agent: Agent, decisions: Decisions) -> Agent:
+def among_available(agent: Agent, decisions: DecisionSetName) -> Agent:
     """The learner with params `(rate, available)`: on the simplex it plays its probabilities given the available arms.
 
     On the ball, coordinates that do not count have no losses, and stay at zero.
@@ -130,7 +130,7 @@ def among_available(agent: Agent, decisions: Decisions) -> Agent:
     )
 
 
-def classical(decisions: Decisions) -> Agent:
+def classical(decisions: DecisionSetName) -> Agent:
     """Hedge on the simplex, FTRL on the ball; params are `(rate, available)`."""
     size = SLOTS[decisions]
     agent = learners.hedge(size) if decisions == "simplex" else learners.ftrl(online.BALL, size)
@@ -142,12 +142,12 @@ def with_available(rate: Any, instance: Losses) -> tuple:
     return rate, instance.available
 
 
-def guarantee(decisions: Decisions, length: int) -> float:
+def guarantee(decisions: DecisionSetName, length: int) -> float:
     """Regret that the classical learner guarantees for any losses in training's dimension."""
     return float(np.sqrt(length * np.log(USED["simplex"]) / 2) if decisions == "simplex" else np.sqrt(length))
 
 
-def study(config: RMFTConfig, decisions: Decisions) -> dict[str, Any]:
+def study(config: RMFTConfig, decisions: DecisionSetName) -> dict[str, Any]:
     """Train on one decision set, compare there and elsewhere, at the trained horizon and beyond; and attack.
 
     Metrics are named `<decisions>_*`.
@@ -195,7 +195,9 @@ def study(config: RMFTConfig, decisions: Decisions) -> dict[str, Any]:
     return {f"{decisions}_{name}": value for name, value in found.items()}
 
 
-def baseline_losses(decisions: Decisions, length: int, net: Network, batch: int) -> dict[str, Callable[..., jax.Array]]:
+def baseline_losses(
+    decisions: DecisionSetName, length: int, net: Network, batch: int
+) -> dict[str, Callable[..., jax.Array]]:
     """Training losses of networks that descend regret itself, or imitate the classical learner."""
     game = loss_game(decisions, length, TRAINED[decisions])
     rate = learners.hedge_rate(USED[decisions]) if decisions == "simplex" else learners.ftrl_rate()
@@ -210,7 +212,7 @@ def baseline_losses(decisions: Decisions, length: int, net: Network, batch: int)
 
 def compared(
     where: Worlds,
-    decisions: Decisions,
+    decisions: DecisionSetName,
     length: int,
     network: Network,
     weights: Mapping[str, Tree],
@@ -237,7 +239,7 @@ def compared(
 def other_network(
     shared: Setup,
     where: Worlds,
-    decisions: Decisions,
+    decisions: DecisionSetName,
     length: int,
     name: str,
     architecture: TransformerConfig,
@@ -255,7 +257,7 @@ def other_network(
 
 def attacked(
     keys: jax.Array,
-    decisions: Decisions,
+    decisions: DecisionSetName,
     used: int,
     length: int,
     steps: int,

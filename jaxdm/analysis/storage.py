@@ -103,15 +103,15 @@ def named(values: Any, /, **axes: Sequence[Any] | np.ndarray | None) -> xr.DataA
         raise ValueError(f"axes: {name!r} is an option of xarray's `sel`; expected another name")
     if len(axes) != values.ndim:
         raise ValueError(f"axes: {', '.join(axes) or 'none'}; expected {values.ndim}, for shape {values.shape}")
-    known = {}
+    coords = {}
     for size, (name, coordinates) in zip(values.shape, axes.items(), strict=True):
         if coordinates is not None:
-            known[name] = np.asarray(coordinates)
-            if known[name].dtype == np.float16:  # of which pandas makes no index
-                known[name] = known[name].astype(np.float32)
-            if known[name].shape != (size,):
-                raise ValueError(f"{name}: coordinates of shape {known[name].shape}; expected {size} of them")
-    return xr.DataArray(values, dims=tuple(axes), coords=known)
+            coords[name] = np.asarray(coordinates)
+            if coords[name].dtype == np.float16:  # of which pandas makes no index
+                coords[name] = coords[name].astype(np.float32)
+            if coords[name].shape != (size,):
+                raise ValueError(f"{name}: coordinates of shape {coords[name].shape}; expected {size} of them")
+    return xr.DataArray(values, dims=tuple(axes), coords=coords)
 
 
 def describe_run(command: str, config: Any) -> Run:
@@ -253,8 +253,8 @@ def read_result(path: Path) -> Result:
         if run["format"] == FORMAT:
             metrics = {}
             for name, axes in run["axes"].items():
-                known = {dim: stored.arrays[f"axes/{name}/{dim}"] if kept else None for dim, kept in axes.items()}
-                metrics[name] = named(stored.arrays[f"metrics/{name}"], **known)
+                coords = {dim: stored.arrays[f"axes/{name}/{dim}"] if kept else None for dim, kept in axes.items()}
+                metrics[name] = named(stored.arrays[f"metrics/{name}"], **coords)
             run = Run(**{name: run[name] for name in Run._fields})
             return Result(path=path, config=config, run=run, metrics=metrics)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -317,8 +317,8 @@ def read_archive(path: Path, arrays: bool = True) -> Archive:
                 with archive.open(f"{name}.npy") as member:
                     stored = np.lib.format.read_array(member, allow_pickle=False)
                     member.read()  # to the end, where its checksum is compared
-                known = getattr(ml_dtypes, dtype, None)
-                found[name] = stored if known is None else stored.view(known)
+                extended = getattr(ml_dtypes, dtype, None)
+                found[name] = stored if extended is None else stored.view(extended)
     except (zipfile.BadZipFile, KeyError, EOFError, ValueError, NotImplementedError) as error:
         raise ValueError(f"path: {path} is damaged ({error})") from error
     return Archive(arrays=found, documents=documents)

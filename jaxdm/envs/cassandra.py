@@ -291,17 +291,17 @@ def space(kind: str, statement: Statement) -> Space:
     Raises:
         ValueError: no name, a count below one, a name twice, a reserved word, or a word that cannot be a name.
     """
-    known: dict[str, None] = {}
+    listed: dict[str, None] = {}
     words = flat(statement)
     if count := _count(kind, statement, words):
         return named(kind, tuple(map(str, range(count))))
     for line, word in words:
         if word in RESERVED or not NAME.fullmatch(word):
             raise error(line, word, f"a name of a {kind}: no reserved word, no digit first, no ':', '#' or '*'")
-        if word in known:
+        if word in listed:
             raise error(line, word, f"each {kind} once")
-        known[word] = None
-    return named(kind, tuple(known))
+        listed[word] = None
+    return named(kind, tuple(listed))
 
 
 def _count(kind: str, statement: Statement, words: list[tuple[int, str]]) -> int | None:
@@ -331,8 +331,8 @@ def locate(where: Space, word: str, line: int) -> int | slice:
     """
     found = where.places.get(word)
     if found is None:
-        known = ", ".join(_short(name, 20) for name in where.names[:6]) + (", ..." if len(where.names) > 6 else "")
-        raise error(line, word, f"one of the {where.kind}s {known}, or '*'")
+        listed = ", ".join(_short(name, 20) for name in where.names[:6]) + (", ..." if len(where.names) > 6 else "")
+        raise error(line, word, f"one of the {where.kind}s {listed}, or '*'")
     return found
 
 

@@ -27,8 +27,8 @@ from jaxdm.types import Agent, Predrawn, Transition
 from jaxdm.validation import is_concrete
 
 
-class Rate(NamedTuple):
-    """`eta_t = scale t^-power` in round t = 1, 2, ..., and the size of the decision set (see `Region`).
+class OnlineParams(NamedTuple):
+    """`eta_t = scale t^-power` in round t = 1, 2, ..., and the size of the decision set (see `DecisionSet`).
 
     Power 0 is a fixed rate, tuned to a known T; power 1/2 one for any T. Their type is the learner's float type.
     """
@@ -45,8 +45,8 @@ class OnlineMemory(NamedTuple):
     time: jax.Array  # [] int32
 
 
-def rate(scale: Any, power: Any = 0.0, size: Any = 1.0, dtype: Any = None) -> Rate:
-    """A `Rate` from plain numbers, checked.
+def rate(scale: Any, power: Any = 0.0, size: Any = 1.0, dtype: Any = None) -> OnlineParams:
+    """`OnlineParams` from plain numbers, checked.
 
     Raises:
         ValueError: a scale or size that is not positive and finite, or a power outside [0, 1].
@@ -57,10 +57,10 @@ def rate(scale: Any, power: Any = 0.0, size: Any = 1.0, dtype: Any = None) -> Ra
             raise ValueError(f"{name}: {value}; expected a positive, finite number")
     if is_concrete(power) and not np.all((np.asarray(power) >= 0) & (np.asarray(power) <= 1)):
         raise ValueError(f"power: {power}; expected a number in [0, 1]")
-    return Rate(scale=jnp.asarray(scale, dtype), power=jnp.asarray(power, dtype), size=jnp.asarray(size, dtype))
+    return OnlineParams(scale=jnp.asarray(scale, dtype), power=jnp.asarray(power, dtype), size=jnp.asarray(size, dtype))
 
 
-def hedge_rate(arms: int, length: int | None = None, dtype: Any = None) -> Rate:
+def hedge_rate(arms: int, length: int | None = None, dtype: Any = None) -> OnlineParams:
     """Hedge's rate for losses in [0, 1]: `sqrt(8 log K / T)`, or `2 sqrt(log K / t)` when no T is given.
 
     The first has regret at most `sqrt(T log K / 2)`, the second `sqrt(t log K)` at every t.
@@ -77,7 +77,7 @@ def hedge_rate(arms: int, length: int | None = None, dtype: Any = None) -> Rate:
     return rate(math.sqrt(8 * math.log(arms) / length), dtype=dtype)
 
 
-def ftrl_rate(radius: float = 1.0, length: int | None = None, dtype: Any = None) -> Rate:
+def ftrl_rate(radius: float = 1.0, length: int | None = None, dtype: Any = None) -> OnlineParams:
     """The rate of `ftrl` on a ball for losses of length at most one: `R / sqrt(T)`, or `R / sqrt(2 t)`.
 
     The first has regret at most `R sqrt(T)`, the second `R sqrt(2 t)` at every t.
@@ -107,16 +107,16 @@ def _learner(
     if dimension < 1:
         raise ValueError(f"dimension: {dimension}; expected at least 1")
 
-    def eta(memory: OnlineMemory, params: Rate) -> jax.Array:
+    def eta(memory: OnlineMemory, params: OnlineParams) -> jax.Array:
         return params.scale * (memory.time + 1).astype(params.scale.dtype) ** -params.power
 
-    def init(key: jax.Array, params: Rate) -> OnlineMemory:
+    def init(key: jax.Array, params: OnlineParams) -> OnlineMemory:
         return OnlineMemory(point=jnp.zeros(dimension, params.scale.dtype), time=jnp.int32(0))
 
-    def act(noise: Any, memory: OnlineMemory, observation: jax.Array, params: Rate) -> tuple:
+    def act(noise: Any, memory: OnlineMemory, observation: jax.Array, params: OnlineParams) -> tuple:
         return decide(noise, memory.point, eta(memory, params), params.size), memory
 
-    def observe(memory: OnlineMemory, transition: Transition, params: Rate) -> OnlineMemory:
+    def observe(memory: OnlineMemory, transition: Transition, params: OnlineParams) -> OnlineMemory:
         loss = transition.next_observation
         point = update(memory.point, loss, eta(memory, params), params.size)
         return OnlineMemory(point=point, time=memory.time + 1)

@@ -101,10 +101,10 @@ def normal_thompson(arms: int) -> Agent:
     def act(key: jax.Array, memory: ArmStatistics, observation: jax.Array, params: NormalPrior) -> tuple:
         prior = (params.noise / params.deviation) ** 2  # in plays, so that no noise is as good as any
         weight = prior + memory.plays
-        known = weight > 0
-        weight = jnp.where(known, weight, 1)
-        centre = jnp.where(known, (prior * params.mean + memory.total) / weight, params.mean)
-        spread = jnp.where(known, params.noise * jax.lax.rsqrt(weight), params.deviation)
+        observed = weight > 0
+        weight = jnp.where(observed, weight, 1)
+        centre = jnp.where(observed, (prior * params.mean + memory.total) / weight, params.mean)
+        spread = jnp.where(observed, params.noise * jax.lax.rsqrt(weight), params.deviation)
         return best_available(centre + normal(key, (arms,)).astype(weight.dtype) * spread, observation), memory
 
     def init(key: jax.Array, params: NormalPrior) -> ArmStatistics:

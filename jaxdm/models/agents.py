@@ -144,7 +144,7 @@ INVERSE_TEMPERATURE = 4.0
 """Scale of outputs on the simplex: a policy near a vertex needs large ones, and training moves them slowly."""
 
 
-Decisions = Literal["simplex", "ball"]
+DecisionSetName = Literal["simplex", "ball"]
 """Sets of decisions of online learning."""
 
 
@@ -206,7 +206,11 @@ def bandit_player(network: Network, arms: int, length: int) -> Agent:
 
 
 def online_player(
-    network: Network, dimension: int, length: int, decisions: Decisions = "simplex", labels: Labels = "probabilities"
+    network: Network,
+    dimension: int,
+    length: int,
+    decisions: DecisionSetName = "simplex",
+    labels: Labels = "probabilities",
 ) -> Agent:
     """The player of `jaxdm.envs.online` whose params are a `Player`.
 
@@ -252,7 +256,10 @@ def check(decisions: str, labels: str) -> None:
     Raises:
         ValueError: an unknown name, or drawn arms on the ball, which has none.
     """
-    for field, value, names in (("decisions", decisions, get_args(Decisions)), ("labels", labels, get_args(Labels))):
+    for field, value, names in (
+        ("decisions", decisions, get_args(DecisionSetName)),
+        ("labels", labels, get_args(Labels)),
+    ):
         if value not in names:
             raise ValueError(f"{field}: {value!r}; expected one of {', '.join(names)}")
     if decisions == "ball" and labels == "sampled":

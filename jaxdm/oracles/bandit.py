@@ -211,7 +211,7 @@ def bayes_optimal(arms: int) -> Agent:
     def observe(memory: BayesMemory, transition: Transition, params: BayesPlan) -> BayesMemory:
         failed = transition.reward != 1
         counts = memory.counts.at[transition.action, failed.astype(jnp.int32)].add(1)
-        known = (transition.reward == 0) | (transition.reward == 1)
-        return BayesMemory(counts=jnp.where(known & (memory.counts >= 0), counts, -1))
+        binary = (transition.reward == 0) | (transition.reward == 1)
+        return BayesMemory(counts=jnp.where(binary & (memory.counts >= 0), counts, -1))
 
     return Agent(init=init, act=act, observe=observe)

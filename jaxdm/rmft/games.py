@@ -17,7 +17,7 @@ from jaxdm import random
 from jaxdm.envs import bandit, online
 from jaxdm.envs.online import BALL, SIMPLEX
 from jaxdm.models import agents as numeric
-from jaxdm.models.agents import DecisionNoise, Decisions, Labels, Player
+from jaxdm.models.agents import DecisionNoise, DecisionSetName, Labels, Player
 from jaxdm.numerics import masked_mean
 from jaxdm.oracles.bandit import pseudo_regret
 from jaxdm.oracles.regret import external
@@ -141,7 +141,7 @@ def online_game(
     distributions: tuple[Callable[..., jax.Array], ...],
     dimension: int,
     length: int,
-    decisions: Decisions = "simplex",
+    decisions: DecisionSetName = "simplex",
     labels: Labels = "probabilities",
     used: int | None = None,
     adversary: bool = False,
@@ -197,7 +197,7 @@ def online_game(
     )
 
 
-def _online_play(draw: list[Callable[..., jax.Array]], decisions: Decisions, adversary: bool) -> Callable:
+def _online_play(draw: list[Callable[..., jax.Array]], decisions: DecisionSetName, adversary: bool) -> Callable:
     """`Game.play` of online learning.
 
     Unused arms of the simplex lose one in every round, so that they are never best; unused coordinates of the ball are

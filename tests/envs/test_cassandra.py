@@ -392,11 +392,11 @@ def test_long_lines_are_read_in_pieces_and_progress_is_told(double, tmp_path):
     text += " #" + "T: * uniform " * 20000 + "\nR: * : * : * 2"
     path = tmp_path / "long.MDP"
     path.write_text(text)
-    told = []
-    found = cassandra.read(path, np.float64, progress=lambda done, whole: told.append((done, whole))).problem
+    calls = []
+    found = cassandra.read(path, np.float64, progress=lambda done, whole: calls.append((done, whole))).problem
     np.testing.assert_array_equal(found.transition[:, 0], law[0])
     assert np.all(found.reward == 2)
-    assert told[-1] == (len(text), len(text))
+    assert calls[-1] == (len(text), len(text))
 
 
 WORDS = [

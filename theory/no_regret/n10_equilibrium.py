@@ -28,7 +28,7 @@ import numpy as np
 from jaxdm import random
 from jaxdm.analysis.claims import Claim
 from jaxdm.envs.online import SIMPLEX
-from jaxdm.learners.online import Rate, follow_leader, ftrl, hedge, hedge_rate, rate
+from jaxdm.learners.online import OnlineParams, follow_leader, ftrl, hedge, hedge_rate, rate
 from jaxdm.oracles.regret import external
 from jaxdm.types import Agent, Transition, Tree
 from theory import draws
@@ -71,7 +71,7 @@ WRONG = {
 }
 
 
-def self_play(key: jax.Array, games: jax.Array, agent: Agent, params: Rate) -> tuple[jax.Array, jax.Array]:
+def self_play(key: jax.Array, games: jax.Array, agent: Agent, params: OnlineParams) -> tuple[jax.Array, jax.Array]:
     """Two copies of a learner in a game: decisions and losses, each [2, T, K]."""
     off, none = jnp.bool_(False), jnp.zeros(0)
 
@@ -101,7 +101,7 @@ def equilibrium_gap(games: jax.Array, joint: jax.Array) -> jax.Array:
 
 
 def gap_over_bound(
-    key: jax.Array, games: jax.Array, last: jax.Array | bool, agent: Agent, params: Rate, bound: float
+    key: jax.Array, games: jax.Array, last: jax.Array | bool, agent: Agent, params: OnlineParams, bound: float
 ) -> jax.Array:
     """The gap of the average play, or of the last, over `bound / T`, []; inf unless it is the larger regret over T."""
     decisions, losses = self_play(key, games, agent, params)
@@ -116,11 +116,11 @@ def gap_over_bound(
 def attention_layer(arms: int) -> Agent:
     """N1's layer with random weights under its conditions, then a softmax, as a player that keeps all losses it saw."""
 
-    def act(draw: jax.Array, memory: tuple, observation: jax.Array, params: Rate) -> tuple:
+    def act(draw: jax.Array, memory: tuple, observation: jax.Array, params: OnlineParams) -> tuple:
         layer, losses, time = memory
         return jax.nn.softmax(attend(layer, losses, time - 1, 1)[0]), memory
 
-    def observe(memory: tuple, after: Transition, params: Rate) -> tuple:
+    def observe(memory: tuple, after: Transition, params: OnlineParams) -> tuple:
         layer, losses, time = memory
         return layer, losses.at[time].set(after.next_observation), time + 1
 

@@ -29,7 +29,7 @@ import numpy as np
 from jaxdm.analysis.claims import Claim
 from jaxdm.envs import families, online
 from jaxdm.envs.online import BALL
-from jaxdm.learners.online import Rate, ftrl, ftrl_rate, rate
+from jaxdm.learners.online import OnlineParams, ftrl, ftrl_rate, rate
 from jaxdm.oracles.attack import ascend, to_unit_ball
 from jaxdm.oracles.regret import external
 from jaxdm.rollout import rollout
@@ -82,7 +82,7 @@ class FTRLRegret(NamedTuple):
     losses: jax.Array  # [] (eta / 2) sum |l|^2
 
 
-def measured(losses: jax.Array, decisions: jax.Array, params: Rate) -> FTRLRegret:
+def measured(losses: jax.Array, decisions: jax.Array, params: OnlineParams) -> FTRLRegret:
     """Of one play."""
     return FTRLRegret(
         regret=external(BALL, losses, decisions, params.size)[-1],

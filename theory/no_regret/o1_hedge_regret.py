@@ -29,7 +29,7 @@ import numpy as np
 from jaxdm.analysis.claims import Claim
 from jaxdm.envs import families, online
 from jaxdm.envs.online import SIMPLEX
-from jaxdm.learners.online import Rate, hedge, hedge_rate
+from jaxdm.learners.online import OnlineParams, hedge, hedge_rate
 from jaxdm.oracles.attack import ascend, to_unit_interval
 from jaxdm.oracles.regret import external
 from jaxdm.rollout import rollout
@@ -107,7 +107,7 @@ def on_losses(losses: jax.Array) -> HedgeRegret:
     return HedgeRegret(tuned=found[0], anytime=found[1])
 
 
-def chosen_rate(losses: jax.Array, anytime: bool) -> Rate:
+def chosen_rate(losses: jax.Array, anytime: bool) -> OnlineParams:
     """The rate whose bound is tested."""
     rounds, arms = losses.shape
     return hedge_rate(arms, None if anytime else rounds)

@@ -230,14 +230,14 @@ def treatment(
     stage, toxicity = jnp.arange(stages, dtype=dtype), jnp.arange(levels, dtype=dtype)
     burden = stage[:, None] / (stages - 1) + toxicity_cost * toxicity[None] / (levels - 1)
     well = 1 - burden.reshape(-1)
-    silent, told = _stage_distributions(stages, levels, jnp.asarray(accuracy, dtype))
+    silent, informative = _stage_distributions(stages, levels, jnp.asarray(accuracy, dtype))
     start = jnp.zeros(levels, dtype).at[0].set(1)
     return POMDP(
         transition=jnp.stack([untreated, untreated, treated], axis=1),
         reward=jnp.stack([well, well - test_cost, well], axis=1),
         initial=jnp.kron(jnp.full(stages, 1 / stages, dtype), start),
         discount=jnp.asarray(discount, dtype),
-        observation=jnp.stack([silent, told, silent]),
+        observation=jnp.stack([silent, informative, silent]),
         initial_observation=silent,
     )
 

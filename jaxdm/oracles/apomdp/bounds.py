@@ -197,11 +197,11 @@ def _between(
     least: jax.Array, most: jax.Array, possible: jax.Array, certain: jax.Array, attitude: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Bounds of `weigh` when the models alive are all the certain ones and some of the possible ones."""
-    some, known = jnp.any(possible, axis=0), jnp.any(certain, axis=0)
+    some, sure = jnp.any(possible, axis=0), jnp.any(certain, axis=0)
     floor = jnp.min(jnp.where(possible, least, jnp.inf), axis=0)
     ceiling = jnp.max(jnp.where(possible, most, -jnp.inf), axis=0)
-    best_low = jnp.where(known, jnp.max(jnp.where(certain, least, -jnp.inf), axis=0), floor)
-    worst_high = jnp.where(known, jnp.min(jnp.where(certain, most, jnp.inf), axis=0), ceiling)
+    best_low = jnp.where(sure, jnp.max(jnp.where(certain, least, -jnp.inf), axis=0), floor)
+    worst_high = jnp.where(sure, jnp.min(jnp.where(certain, most, jnp.inf), axis=0), ceiling)
     floor, ceiling, best_low, worst_high = (jnp.where(some, x, 0) for x in (floor, ceiling, best_low, worst_high))
     return attitude * floor + (1 - attitude) * best_low, attitude * worst_high + (1 - attitude) * ceiling
 
@@ -232,7 +232,7 @@ def _cells(apomdp: APOMDP, horizon: int, cells: int) -> tuple:
     return probability, reward, (place(low), place(jnp.maximum(low, high))), place(can_die), place(can_live)
 
 
-def _recurse(apomdp: APOMDP, step, shape: tuple[int, ...], horizon: int, known: int) -> tuple[jax.Array, jax.Array]:
+def _recurse(apomdp: APOMDP, step, shape: tuple[int, ...], horizon: int, steps: int) -> tuple[jax.Array, jax.Array]:
     """`step` from zero on, `horizon` times, each bound widened by all the rounding behind it."""
     zero = jnp.zeros(shape, apomdp.reward.dtype)
 
@@ -240,7 +240,7 @@ def _recurse(apomdp: APOMDP, step, shape: tuple[int, ...], horizon: int, known: 
         lower, upper = carry
         size = jnp.maximum(jnp.max(jnp.abs(lower)), jnp.max(jnp.abs(upper)))
         lower, upper = step(lower, upper)
-        delta = rounding_error(apomdp, known, size)
+        delta = rounding_error(apomdp, steps, size)
         return (lower - delta, upper + delta), (lower - delta, upper + delta)
 
     _, (lower, upper) = jax.lax.scan(widen, (zero, zero), length=horizon)
