@@ -15,7 +15,7 @@ import jax
 import tyro
 
 from jaxdm import trainer
-from jaxdm.validation import InvalidInput
+from jaxdm.validation import InvalidInput, RefusedFile
 
 Config = TypeVar("Config")
 
@@ -77,9 +77,10 @@ def command_line(
 ) -> None:
     """Read `PRESET [--field value ...]` (the first preset when nothing is given), run, and print where the result is.
 
-    A wrong value ends with one line and exit code 2, before any work. SIGINT and SIGTERM end with one line and 130 or
-    143, after what is being trained has finished its chunk and stored it: the next run of the same command goes on from
-    there. Any other error, and any during work, whatever its type, is a fault of the program, and shows its trace.
+    A wrong value ends with one line and exit code 2, before any work; so does a stored run that is not this one. SIGINT
+    and SIGTERM end with one line and 130 or 143, after what is being trained has finished its chunk and stored it: the
+    next run of the same command goes on from there. Any other error, and any during work, whatever its type, is a fault
+    of the program, and shows its trace.
 
     Args:
         presets: configurations by name, the default first.
@@ -104,6 +105,8 @@ def command_line(
     try:
         with trainer.ending_on_signals():
             _run(functools.partial(run, config, given_command(arguments)))
+    except RefusedFile as error:
+        _leave(2, f"error: {error}")
     except KeyboardInterrupt:
         _leave(130, INTERRUPTED)
 

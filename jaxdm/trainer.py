@@ -24,7 +24,7 @@ import optax
 from jaxdm import random
 from jaxdm.analysis.storage import Archive, as_plain, read_archive, write_archive
 from jaxdm.types import Tree
-from jaxdm.validation import InvalidInput, check_sizes
+from jaxdm.validation import InvalidInput, RefusedFile, check_sizes
 
 
 class TrainState(NamedTuple):
@@ -370,14 +370,14 @@ class _Checkpoint:
             found = run["format"]
         except (ValueError, KeyError) as error:
             message = f"folder: {self.path} cannot be read ({error}); expected a whole checkpoint, or another folder"
-            raise InvalidInput(message) from error
+            raise RefusedFile(message) from error
         if found != CHECKPOINT_FORMAT:
-            raise InvalidInput(
+            raise RefusedFile(
                 f"folder: {self.path} has format {found}; expected {CHECKPOINT_FORMAT}, or another folder"
             )
         self._check(run)
         if run["steps"] > steps:
-            raise InvalidInput(f"steps: {steps}; expected at least {run['steps']}, which {self.path} holds of this run")
+            raise RefusedFile(f"steps: {steps}; expected at least {run['steps']}, which {self.path} holds of this run")
         leaves, tree = jax.tree.flatten_with_path(like)
         arrays = [stored.arrays[f"state{jax.tree_util.keystr(path)}"] for path, _ in leaves]
         state = tree.unflatten(_as_leaf(array, leaf) for array, (_, leaf) in zip(arrays, leaves, strict=True))
@@ -391,17 +391,17 @@ class _Checkpoint:
         """
         where = f"folder: {self.path} holds another run"
         for name, theirs, ours in _differences("identity", run["identity"], self.identity):
-            raise InvalidInput(f"{where}, of {name} = {theirs}; expected {name} = {ours}")
+            raise RefusedFile(f"{where}, of {name} = {theirs}; expected {name} = {ours}")
         for name in sorted({*run["types"], *self.types}):
             theirs, ours = run["types"].get(name, "nothing"), self.types.get(name, "nothing")
             if theirs != ours:
-                raise InvalidInput(f"{where}, in which {name} is {theirs}; expected {ours}")
+                raise RefusedFile(f"{where}, in which {name} is {theirs}; expected {ours}")
         made = (run["jax"], run["device"])
         here = (jax.__version__, jax.devices()[0].device_kind)
         by = f" (by jax {made[0]} on {made[1]}, here jax {here[0]} on {here[1]})" if made != here else ""
         for name, ours in self.marks.items():
             if run["marks"][name] != ours:
-                raise InvalidInput(f"{where}, whose {name} differs{by}; expected the same {name}, or another folder")
+                raise RefusedFile(f"{where}, whose {name} differs{by}; expected the same {name}, or another folder")
 
 
 def _differences(name: str, theirs: Any, ours: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -22,10 +22,15 @@ import numpy as np
 
 
 class InvalidInput(ValueError):
-    """A value that the user gave is refused before any work; its text is one line for the user.
+    """A value is refused before any work; its text is one line that names the field.
 
-    Command lines show that line alone, where any other error, also jax's own `ValueError`s, shows its trace.
+    Command lines show that line alone for what the user typed; raised during work it is a fault of the caller, and they
+    show its trace.
     """
+
+
+class RefusedFile(InvalidInput):
+    """A file of the user's is not what this run may go on from; command lines show its line alone at any time."""
 
 
 ROW_SUM_TOLERANCE = float(np.finfo(np.float32).eps)

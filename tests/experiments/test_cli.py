@@ -13,7 +13,7 @@ import experiments.sft.__main__ as sft
 from experiments import bandit, cli, fields
 from experiments.bandit import PRESETS
 from jaxdm.analysis import storage
-from jaxdm.validation import InvalidInput
+from jaxdm.validation import InvalidInput, RefusedFile
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +76,21 @@ def test_a_wrong_value_is_one_line_before_work_and_a_refusal_during_work_is_a_fa
     monkeypatch.setattr(sys, "argv", ["bandit", "toy"])
     with pytest.raises(InvalidInput, match="losses"):
         cli.command_line(PRESETS, broken, None, bandit.validate)
+
+
+def test_a_stored_run_of_another_kind_is_one_line_too(monkeypatch):
+    def leave(code, message):
+        raise SystemExit(code, message)
+
+    def resumed(config, command):
+        raise RefusedFile("folder: x holds another run")
+
+    monkeypatch.setattr(cli, "_leave", leave)
+    monkeypatch.setattr(cli, "keep_compiled", lambda folder: None)
+    monkeypatch.setattr(sys, "argv", ["bandit", "toy"])
+    with pytest.raises(SystemExit) as left:
+        cli.command_line(PRESETS, resumed, None, bandit.validate)
+    assert left.value.args == (2, "error: folder: x holds another run")
 
 
 def test_a_fault_of_the_program_is_not_taken_for_a_wrong_value(monkeypatch):
