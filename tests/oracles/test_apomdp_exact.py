@@ -216,3 +216,17 @@ def test_one_model_is_the_plan_of_its_pomdp(double):
     # The two number the histories of a length differently; the values of each action are the same in some order.
     for begin, end in zip(found.start, [*found.start[1:], len(found.q)], strict=True):
         close(np.sort(found.q[begin:end], axis=0), np.sort(expected.q[begin:end], axis=0), slack)
+
+
+def test_the_certificate_sums_the_rounding_of_every_step(double):
+    """`e_t = delta_t + gamma rho e_{t+1}`, and the delta of the root; by how much each layer may be off is its own."""
+    here = world(0, 0.3)
+    plan = history_tree.plan(here, HORIZON)
+    ends = [*np.asarray(plan.start), plan.value.shape[0]]
+    size = [float(np.abs(plan.value[ends[t] : ends[t + 1]]).max()) for t in range(HORIZON)] + [0.0]
+    error = 0.0
+    for t in reversed(range(HORIZON)):
+        delta = history_tree.rounding_error(here, t, jnp.asarray(size[t + 1]))
+        error = float(delta) + float(history_tree.contraction(here)) * error
+    root = float(history_tree.rounding_error(here, 0, jnp.asarray(size[0])))
+    assert float(plan.certificate.bound) == pytest.approx(error + root, rel=1e-12)

@@ -549,3 +549,11 @@ def test_few_suboptimal_actions_are_ties_in_float32_near_discount_one(states, ac
         assert ties[loss > 0].mean() < 0.05
         chosen = np.take_along_axis(loss, np.asarray(plan.policy)[..., None], axis=-1)
         assert chosen.max() <= 1e-3
+
+
+def test_what_values_ahead_may_be_off_is_carried_back(double):
+    """`gamma P e`, beside which rounding is nothing."""
+    world = families.mdp.garnet(jax.random.key(0), states=S, actions=A, branching=3, discount=0.9)
+    behind = jnp.linspace(0.1, 1.0, S)
+    found = bellman.errors(world, jnp.zeros(S), behind)
+    np.testing.assert_allclose(found, world.discount * np.asarray(world.transition) @ np.asarray(behind), rtol=1e-12)
