@@ -373,6 +373,18 @@ def test_a_penalty_elsewhere_does_not_blur_a_decision():
     assert plan.certificate.bound <= 2e-6, "the penalised action is never taken, so its rounding bounds nothing"
 
 
+@pytest.mark.parametrize("solve", DISCOUNTED.values(), ids=DISCOUNTED)
+@pytest.mark.parametrize("paid", [[0.0, -1e6], [-1e6, -1e6], [1e6, -1e6], [1e6, 1e6]])
+@pytest.mark.parametrize("states", [2, 3])
+def test_what_is_paid_elsewhere_for_ever_does_not_blur_a_decision(solve, paid, states):
+    """In float32, also where the large payment cannot be avoided; the last states stay where they are."""
+    reward = np.array([[0.0, 1.0]] * (states - 1) + [paid])
+    world = mdp.make(np.broadcast_to(np.eye(states)[:, None], (states, 2, states)), reward, discount=0.99)
+    plan = solve(world)
+    assert plan.policy.tolist() == [1] * (states - 1) + [int(np.argmax(paid))]
+    np.testing.assert_allclose(plan.value[:-1], 100.0, rtol=1e-3)
+
+
 def inventory(capacity=10, price=4.0, order=2.0, fixed=1.0, holding=0.3, penalty=-1e5):
     """A newsvendor with stock 0..C and demand uniform on it; orders beyond the capacity pay a penalty."""
     sizes = capacity + 1

@@ -345,7 +345,9 @@ def _discounted_plan(mdp: MDP, value: jax.Array, q: jax.Array, iterations: jax.A
     decided = greedy(q, own, error, 0)
     # What all values have in common is known to 1 / (1 - gamma) times what their differences are.
     unclear = jnp.any(decided[1] & (loss_of(q, 0) > 4 * own))
-    policy, ties = apply_if(unclear, _by_differences, decided, mdp, value, behind)
+    policy, ties = apply_if(
+        unclear, _by_differences, decided, mdp, value, behind, jnp.max(own, axis=0, where=q == best[None], initial=0)
+    )
     of_value = value_error(q, error, 0)
     return Plan(
         value=best,
@@ -358,20 +360,24 @@ def _discounted_plan(mdp: MDP, value: jax.Array, q: jax.Array, iterations: jax.A
     )
 
 
-def _by_differences(decided: tuple, mdp: MDP, value: jax.Array, behind: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _by_differences(
+    decided: tuple, mdp: MDP, value: jax.Array, behind: jax.Array, rounding: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Policy [S] and ties [A, S] from differences of values, which rounding does not blur by `1 / (1 - gamma)`.
 
     Let `v = c + h` with a number c. Then `T v - c = max_a (r - (1 - gamma) c + gamma (P h + c (P 1 - 1)))`, whose terms
     are small where h is. Backups of h alone are repeated while they gain. Let `e = v* - v` lie within w of some number:
     for any vector u, `P e` is a number and at most `kappa w`, with `kappa = max_{s,a} |P(.|s,a) - u|_1`; hence
     `w <= (half the span of T v - v, and its errors) / (1 - gamma kappa)`, and two actions' values differ as those of v
-    do but for `2 gamma kappa w`. Where `gamma kappa >= 1`, what was decided stands.
+    do but for `2 gamma kappa w`. Where `gamma kappa >= 1`, and in states whose entries are rounded more than before, as
+    those far from c are, what was decided stands.
 
     Args:
         decided: policy and ties so far.
         mdp: the world.
         value: [S] nearly optimal.
         behind: [] how far it may be from optimal.
+        rounding: [S] of the best entries, as they were decided by.
 
     Reference: Puterman 1994, section 6.6 (span, and the delta coefficient of P, of which kappa is a bound).
     """
@@ -397,7 +403,7 @@ def _by_differences(decided: tuple, mdp: MDP, value: jax.Array, behind: jax.Arra
         common, height = common + middle / rest, height + change
         return common, height, relative(common, height), jnp.max(jnp.abs(change)), count + 1
 
-    common = jnp.median(value)
+    common = jnp.sort(value)[value.shape[0] // 2]  # no penalty of a few states, as their mean would be
     start = (common, value - common, relative(common, value - common), jnp.asarray(jnp.inf, value.dtype), 0)
     common, height, (q, _, change), _, _ = jax.lax.while_loop(unfinished, polish, start)
     # The common part is rounded with the parameters: half a unit in each probability, and in each sum of a row.
@@ -415,4 +421,6 @@ def _by_differences(decided: tuple, mdp: MDP, value: jax.Array, behind: jax.Arra
     width = discounted_bound(spread, factor * kappa)
     error = jnp.where(open_, delta + factor * kappa * width + apart, 0)
     found = greedy(q, delta, error, 0)
-    return jax.tree.map(lambda new, old: jnp.where(jnp.isfinite(width), new, old), found, decided)
+    of_best = jnp.max(jnp.where(loss_of(q, 0) == 0, delta, 0), axis=0)
+    sharper = jnp.isfinite(width) & (of_best <= rounding)
+    return jnp.where(sharper, found[0], decided[0]), jnp.where(sharper[None], found[1], decided[1])
