@@ -62,6 +62,7 @@ Learners
     learners.gamma          gamma variates by inversion
     learners.thompson       Thompson sampling with Beta and normal posteriors
     learners.exp3           exponential weights with bandit feedback
+    learners.imperfect      players that fail to explore: teachers of a base that struggles
     learners.online         FTRL, Hedge, gradient descent, perturbed and plain follow-the-leader
     learners.tabular        random play, the demonstrations' vote, the certainty-equivalent planner
 
