@@ -40,6 +40,7 @@ Truth
     oracles.mdp.planning    backward induction, value iteration, policy iteration
     oracles.mdp.sparse      the same in sparse MDPs, with modified policy iteration
     oracles.mdp.evaluation  the value of a given policy, and where it goes
+    oracles.history_backup  one backup on histories and its rounding, for every planner of hidden states
     oracles.pomdp.belief    Bayes' rule for hidden states; how far rounding carries a plan on beliefs
     oracles.pomdp.belief_graph   the beliefs that histories lead to, equal ones merged
     oracles.pomdp.exact     exact planning on that graph, for a horizon or for ever

@@ -1,10 +1,23 @@
 """Small numerical pieces that optax and jax.scipy do not have: masked means, batched maps, casts."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
+import jax
 import jax.core
 import jax.numpy as jnp
+import numpy as np
+
+ArrayOf = TypeVar("ArrayOf", jax.Array, np.ndarray)
+"""Arrays of the same kind, numpy's or jax's."""
+
+Table = jax.Array | np.ndarray
+"""Oracles that run on the host give numpy's arrays, in float64; the others jax's."""
+
+
+def array_namespace(array: Any) -> Any:
+    """`numpy` for its own arrays, which stay on the host and in their type, and `jax.numpy` for all others."""
+    return np if isinstance(array, (np.ndarray, np.generic)) else jnp
 
 
 def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:

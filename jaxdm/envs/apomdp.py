@@ -78,6 +78,13 @@ def make(members: POMDP, attitude: Any, nature: Any = None) -> APOMDP:
     return apomdp
 
 
+def of_one_model(pomdp: POMDP) -> APOMDP:
+    """A POMDP as the APOMDP whose only model it is: the same problem, whatever the attitude."""
+    alone = {name: getattr(pomdp, name)[None] for name in POMDP._fields if name not in ("reward", "discount")}
+    one = jnp.ones_like(pomdp.discount)
+    return APOMDP(**alone, reward=pomdp.reward, discount=pomdp.discount, attitude=one, nature=one[None])
+
+
 def members(apomdp: APOMDP) -> POMDP:
     """The M models as one POMDP with a leading axis [M] on every field."""
     shared = {name: getattr(apomdp, name) for name in ("reward", "discount")}

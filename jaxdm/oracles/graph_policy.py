@@ -20,14 +20,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from jaxdm.numerics import Table
 from jaxdm.random import inverse_cdf, sample_index
 from jaxdm.rollout import epsilon_soft, uniform_noise
 from jaxdm.types import Agent, Episode, Predrawn, Transition
-
-Table = jax.Array | np.ndarray
-"""Oracles that run on the host give numpy's arrays, in float64; the others jax's."""
 
 
 class HistoryGraph(NamedTuple):

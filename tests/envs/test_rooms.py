@@ -190,5 +190,5 @@ def test_bad_numbers_are_named(change, message):
 
 
 def test_no_horizon_is_refused():
-    with pytest.raises(ValueError, match=r"^horizon: 0; expected at least 1"):
+    with pytest.raises(ValueError, match=r"^horizon: 0; expected an integer, at least 1"):
         information_states.plan(room().world, solved()[0], 0)

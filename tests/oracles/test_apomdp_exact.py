@@ -157,7 +157,7 @@ def test_memory_is_known_beforehand_and_suffices():
 
 def test_bad_input_is_refused():
     instance = world(5, 0.5)
-    with pytest.raises(ValueError, match=r"^horizon: 0; expected at least 1"):
+    with pytest.raises(ValueError, match=r"^horizon: 0; expected an integer, at least 1"):
         history_tree.plan(instance, 0)
     with pytest.raises(ValueError, match=r"^transition: shape \(2, 3, 3, 2, 3\); expected \[M, S, A, S\]"):
         history_tree.plan(jax.tree.map(lambda x: jnp.stack([x, x]), instance), 2)

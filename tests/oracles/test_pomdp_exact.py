@@ -81,7 +81,6 @@ def test_every_history_has_its_value_action_and_belief(double):
     random, horizon = reference_pomdp.random_pomdp(0), 3
     tree, graph = PLAN_TREE(random, horizon), exact_planning.plan(random, horizon)
     twin = reference_pomdp.as_numpy(random)
-    width = [2 * 4**t for t in range(horizon)]
     for t in range(horizon):
         for history in itertools.product(range(2), repeat=2 * t + 1):
             observations, actions = list(history[: t + 1]), list(history[t + 1 :])
@@ -89,7 +88,7 @@ def test_every_history_has_its_value_action_and_belief(double):
             q = reference_pomdp.q_of_history(twin, actions, observations, horizon - t) / weights.sum()
             number = observations[0]
             for step in range(t):
-                number += (actions[step] * 2 + observations[step + 1]) * width[step]
+                number = (number * 2 + actions[step]) * 2 + observations[step + 1]
             row = int(tree.start[t]) + number
             np.testing.assert_allclose(tree.q[row], q, atol=float(tree.certificate.bound), rtol=0)
             np.testing.assert_allclose(tree.graph.belief[0, row], weights / weights.sum(), rtol=1e-13)
@@ -97,7 +96,7 @@ def test_every_history_has_its_value_action_and_belief(double):
             episode = as_episode(actions, observations)
             assert int(NODES(tree.graph, episode)[-1]) == row
             node = int(NODES(graph.graph, episode)[-1])
-            np.testing.assert_allclose(graph.q[t, node], q, atol=float(graph.certificate.bound), rtol=0)
+            np.testing.assert_allclose(graph.q[t][node], q, atol=float(graph.certificate.bound), rtol=0)
             np.testing.assert_allclose(graph.graph.belief[0, node], tree.graph.belief[0, row], rtol=1e-12)
             assert int(graph.policy[t, node]) == int(q.argmax())
 
@@ -142,7 +141,7 @@ def test_full_observation_gives_the_mdp(double):
     for t in range(6):
         nodes = solved.graph.root
         bound = float(solved.certificate.bound + plan.certificate.bound)
-        np.testing.assert_allclose(solved.q[t, nodes], plan.q[t], atol=bound, rtol=0)
+        np.testing.assert_allclose(solved.q[t][nodes], plan.q[t], atol=bound, rtol=0)
         np.testing.assert_array_equal(solved.policy[t, nodes], plan.policy[t])
 
 
@@ -190,7 +189,7 @@ def test_ties_are_reported_and_broken_by_the_lowest_action(double):
     """Where listening is too dear, either door is best, and nothing tells them apart."""
     tiger = families.pomdp.tiger(listen=-100.0)
     solved = exact_planning.plan(tiger, 2)
-    np.testing.assert_array_equal(solved.ties[0, solved.graph.root[0]], [False, True, True])
+    np.testing.assert_array_equal(solved.ties[0][solved.graph.root[0]], [False, True, True])
     assert solved.policy[0, solved.graph.root[0]] == families.pomdp.OPEN_LEFT
     tree = PLAN_TREE(tiger, 2)
     np.testing.assert_array_equal(tree.ties[0], [False, True, True])
@@ -199,13 +198,14 @@ def test_ties_are_reported_and_broken_by_the_lowest_action(double):
 def test_policy_value_is_the_recursion_without_a_maximum(double):
     random = reference_pomdp.random_pomdp(0)
     solved = exact_planning.plan(random, 3)
-    uniform = np.full(solved.q.shape, 0.5)
+    uniform = np.full((*solved.policy.shape, 2), 0.5)
     value = exact_planning.policy_value(random, solved, uniform)
-    mean = solved.reachable.root_probability @ value[0, solved.graph.root]
+    mean = solved.reachable.root_probability @ value[0][solved.graph.root]
     exact = reference_pomdp.value(reference_pomdp.as_numpy(random), 3, np.asarray([0.5, 0.5]))
     assert abs(mean - exact) <= solved.certificate.bound
     best = exact_planning.policy_value(random, solved, np.eye(2)[solved.policy])
-    np.testing.assert_allclose(best, solved.value, atol=float(solved.certificate.bound), rtol=0)
+    for found, value in zip(best, solved.value, strict=True):
+        np.testing.assert_allclose(found, value, atol=float(solved.certificate.bound), rtol=0)
     with pytest.raises(ValueError, match="probabilities"):
         exact_planning.policy_value(random, solved, uniform[1:])
 
@@ -244,9 +244,9 @@ def test_merged_beliefs_are_close_and_equal_histories_are_one(double):
     assert not graph.closed
 
 
-@pytest.mark.parametrize(("discount", "value"), [(0.95, 19.3713707), (0.9999, 10833.8156), (0.99999, 108229.6357)])
+@pytest.mark.parametrize(("discount", "value"), [(0.95, 19.3713707), (0.9999, 10833.8155), (0.99999, 108229.6504)])
 def test_endless_planning_of_float32_stops_at_the_rounding_of_float64(discount, value):
-    """The values are those of the stored float32 numbers, found in float64."""
+    """The values are those of the stored float32 numbers, found in float64; a linear solve confirms the digits."""
     tiger = families.pomdp.tiger()._replace(discount=jnp.float32(discount))
     plan = exact_planning.plan_endless(tiger)
     assert plan.root_value == pytest.approx(value, rel=1e-7)

@@ -82,8 +82,8 @@ def _myopic_values(key: jax.Array, samples: int) -> tuple[np.ndarray, float]:
         world = jax.tree.map(lambda x, index=index: x[index], worlds)
         solved = exact.plan(world, HORIZON)
         myopic = np.eye(ACTIONS)[solved.reachable.reward.argmax(axis=-1)]
-        earned = exact.policy_value(world, solved, np.broadcast_to(myopic, solved.q.shape))
-        value[index] = solved.reachable.root_probability @ earned[0, solved.graph.root]
+        earned = exact.policy_value(world, solved, np.broadcast_to(myopic, (HORIZON, *myopic.shape)))
+        value[index] = solved.reachable.root_probability @ earned[0][solved.graph.root]
         error = largest([error, solved.certificate.bound])
     return value, error
 

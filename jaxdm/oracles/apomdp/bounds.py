@@ -26,7 +26,6 @@ import jax.numpy as jnp
 
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.oracles.apomdp.history_tree import (
-    HIGHEST,
     MEMORY,
     first,
     kernel,
@@ -35,8 +34,8 @@ from jaxdm.oracles.apomdp.history_tree import (
     rounding_error,
     tree_memory,
     validate_one,
-    weigh,
 )
+from jaxdm.oracles.history_backup import HIGHEST, weigh
 
 
 class WindowBounds(NamedTuple):

@@ -18,21 +18,8 @@ import jax.numpy as jnp
 
 from jaxdm.envs import apomdp as apomdps
 from jaxdm.envs.apomdp import APOMDP
-from jaxdm.oracles.apomdp.history_tree import (
-    HIGHEST,
-    MEMORY,
-    Layer,
-    backup,
-    contraction,
-    first,
-    grow,
-    require_memory,
-    root_value,
-    rounding_error,
-    tree_memory,
-    validate_one,
-    weigh,
-)
+from jaxdm.oracles.apomdp.history_tree import MEMORY, first, grow, require_memory, tree_memory, validate_one
+from jaxdm.oracles.history_backup import backup, decide, model_backup, relative_error, root, weigh
 from jaxdm.oracles.mdp.bellman import certificate
 from jaxdm.rollout import noise_entry, rollout
 from jaxdm.types import Agent, Certificate, Transition
@@ -84,30 +71,35 @@ def evaluate(apomdp: APOMDP, probabilities: jax.Array, horizon: int, memory: flo
     require_memory(tree_memory(apomdp, observations, horizon), memory, "shorten the horizon, or simulate")
     belief, mass = first(apomdp)
     layers, end = grow(apomdp, belief, horizon), sum(sizes)
-    value, model_value = jnp.zeros(0, apomdp.reward.dtype), jnp.zeros((belief.shape[0], 0), apomdp.reward.dtype)
-    size = error = jnp.zeros((), apomdp.reward.dtype)
+    # One recursion weighs the models at every history, the other leaves each its own values; each with its errors.
+    ahead, model_ahead = jnp.zeros((2, 0), apomdp.reward.dtype), jnp.zeros((2, len(belief), 0), apomdp.reward.dtype)
     for t in reversed(range(horizon)):
-        here, choice = layers[t], probabilities[end - sizes[t] : end].astype(error.dtype)
+        here, choice = layers[t], probabilities[end - sizes[t] : end].astype(apomdp.reward.dtype)
         end -= sizes[t]
-        error = (1 + actions) * rounding_error(apomdp, t, size) + contraction(apomdp) * error
-        q = weigh(backup(here, value, apomdp.discount), here.alive[..., None], apomdp.attitude)
-        value = jnp.sum(choice * q, axis=-1)
-        model_value = jnp.sum(choice[None] * _backup_each(here, model_value, apomdp.discount), axis=-1)
-        size = jnp.maximum(jnp.max(jnp.abs(value)), jnp.max(jnp.abs(model_value)))
-    models = jnp.sum(mass * model_value, axis=-1)
-    bound = error + rounding_error(apomdp, 0, size)
+        kappa = relative_error(apomdp, t)
+        step = decide(here, ahead[0], ahead[1], apomdp.discount, apomdp.attitude, kappa)
+        ahead = _mean(choice, step.q, step.error, kappa)
+        values, errors = model_backup(here, model_ahead[0], model_ahead[1], apomdp.discount, kappa)
+        model_ahead = _mean(choice[None], values, errors, kappa)
+    kappa = relative_error(apomdp, 0)
+    recursive, error = root(mass, ahead[0], ahead[1], apomdp.attitude, kappa)
+    models = backup(0, mass, model_ahead[0], 1)
+    model_error = backup(0, mass, kappa * jnp.abs(model_ahead[0]) + (1 + kappa) * model_ahead[1], 1)
+    bound = jnp.maximum(error, (1 + kappa) * jnp.max(model_error + kappa * jnp.abs(models)))
     return Judgement(
-        recursive=root_value(apomdp, mass, value),
+        recursive=recursive,
         static=static_value(apomdp, models),
         models=models,
         certificate=certificate(jnp.zeros_like(bound), bound, horizon),
     )
 
 
-def _backup_each(here: Layer, model_value: jax.Array, discount: jax.Array) -> jax.Array:
-    """As `backup`, where each model has values [M, N A O], or [M, 0], of its own."""
-    ahead = model_value.reshape(here.probability.shape)
-    return here.reward + discount * jnp.einsum("mnao,mnao->mna", here.probability, ahead, precision=HIGHEST)
+def _mean(choice: jax.Array, q: jax.Array, error: jax.Array, kappa: float) -> tuple[jax.Array, jax.Array]:
+    """`sum_a pi(a) q(a)` and its error; what has no chance does not count, though it be worth -inf."""
+    taken = jnp.where(choice > 0, q, 0)
+    unsure = (1 + kappa) * error + 2 * choice.shape[-1] * kappa * jnp.where(jnp.isfinite(taken), jnp.abs(taken), 0)
+    value = jnp.sum(choice * taken, axis=-1)
+    return value, jnp.where(value == -jnp.inf, 0, jnp.sum(choice * unsure, axis=-1))
 
 
 def static_value(apomdp: APOMDP, models: jax.Array) -> jax.Array:

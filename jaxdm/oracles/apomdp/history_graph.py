@@ -7,8 +7,9 @@ problem, long horizons are exact. The sizes depend on the data: numpy on the hos
 
 Histories are merged when the logarithms of all their beliefs agree to `resolution` and the same things are impossible.
 Bayes' rule is a positive linear map and a division, and such maps never widen Hilbert's distance
-`d(b, c) = max_s log b/c - min_s log b/c` (Birkhoff 1957). So merging at distance d changes a value n steps from the
-end by at most `D_n = (e^d - 1)(|r| + gamma |V|) + gamma D_{n-1}`, with no growth from step to step.
+`d(b, c) = max_s log b/c - min_s log b/c` (Birkhoff 1957). So after t steps, t + 1 mergings at distance d have moved a
+belief by `e^{(t+1) d} - 1` at most, entry by entry and relatively, which is added to `kappa_t` of
+`jaxdm.oracles.history_backup`: the bound of a row holds for every history that leads to it.
 
 Reference: Birkhoff, Extensions of Jentzsch's theorem, Trans. AMS 85, 1957. The recursion is that of
     `jaxdm.oracles.apomdp.history_tree`.
@@ -22,7 +23,9 @@ import numpy as np
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.oracles.apomdp.history_tree import MEMORY, AmbiguityPlan, require_memory, validate_one
 from jaxdm.oracles.graph_policy import HistoryGraph
-from jaxdm.oracles.mdp.bellman import certificate
+from jaxdm.oracles.history_backup import Weighed, decide, look, relative_error, require_available, root
+from jaxdm.oracles.mdp.bellman import certificate, require_range
+from jaxdm.validation import number_in, positive_integer
 
 RESOLUTION = 1e-11
 """Side of the cells of log-beliefs that are merged: above float64 rounding, below what a value can show."""
@@ -48,34 +51,40 @@ def plan(apomdp: APOMDP, horizon: int, memory: float = MEMORY, resolution: float
         ValueError: horizon < 1, a bad APOMDP, or a layer that would take more than `memory`, known before it is made.
     """
     world, reached = _reached(apomdp, horizon, memory, resolution)
-    found, ahead, error, drift = [], np.zeros(1), 0.0, 0.0
+    require_range(apomdp.reward, horizon)
+    graph, found, value, behind = _as_graph(reached), [], np.zeros(1), np.zeros(1)
     for t in reversed(range(horizon)):
-        size, delta = world.size(ahead), world.rounding(t, ahead)
-        error = delta + world.factor * (error + drift)
-        drift = np.expm1(reached.distance) * size + world.factor * drift
-        here = reached.belief[t]
-        future = (reached.probability[t] * ahead[reached.child[t]]).sum(axis=-1)
-        q = world.weigh(here @ world.reward + world.discount * future, np.any(here > 0, axis=-1, keepdims=True))
-        ahead = q.max(axis=-1)
-        loss = ahead[:, None] - q
-        found.append((q, ahead, np.argmax(loss <= 2 * delta, axis=-1).astype(np.int32), loss <= 2 * error))
-    q, value, policy, ties = (np.concatenate(each) for each in zip(*reversed(found), strict=True))
-    bound = error + drift + world.rounding(0, value)
-    graph = _as_graph(reached)
-    every = graph.belief
-    sizes = [each.shape[1] for each in reached.belief]
-    weighed = world.weigh((reached.root_probability * value[reached.root]).sum(axis=-1), np.ones(len(every), bool))
+        here = look(reached.belief[t], world.reward, reached.probability[t])
+        child = reached.child[t]
+        if t == horizon - 1:
+            here, child = here._replace(probability=here.probability[..., :0]), child[..., :0]
+        kappa = relative_error(apomdp, t, np.float64) + np.expm1((t + 1) * reached.distance)
+        step = decide(here, value[child], behind[child], world.discount, world.attitude, kappa)
+        found.append(step)
+        value, behind = step.value, step.value_error
+    each = Weighed(*(np.concatenate(field) for field in zip(*reversed(found), strict=True)))
+    kappa = relative_error(apomdp, 0, np.float64)
+    at = reached.root
+    root_value, error = root(reached.root_probability, value[at], behind[at], world.attitude, kappa)
+    if not np.all(np.isfinite(world.reward)):
+        _require_available(reached, each.q, graph)
+    sizes = [layer.shape[1] for layer in reached.belief]
     return AmbiguityPlan(
-        root_value=weighed,
-        q=q,
-        value=value,
-        policy=policy,
-        ties=ties,
+        root_value=root_value,
+        **each._asdict(),
         graph=graph,
-        alive=np.any(every > 0, axis=-1),
+        alive=np.any(graph.belief > 0, axis=-1),
         start=np.cumsum([0, *sizes[:-1]]).astype(np.int32),
-        certificate=certificate(jnp.zeros(()), jnp.asarray(bound), horizon),
+        certificate=certificate(jnp.zeros(()), jnp.asarray(max(error, each.value_error.max())), horizon),
     )
+
+
+def _require_available(reached: "_Reached", q: np.ndarray, graph: HistoryGraph) -> None:
+    possible = np.concatenate([(chance > 0).any(axis=0) for chance in reached.probability])[: len(graph.child)]
+    if len(reached.belief) == 1:
+        possible[:] = False
+    certain = reached.root[(reached.root_probability > 0).any(axis=0)]
+    require_available(certain, graph.child, possible, q != -np.inf)
 
 
 def merged(apomdp: APOMDP, horizon: int, memory: float = MEMORY, resolution: float = RESOLUTION) -> HistoryGraph:
@@ -102,10 +111,8 @@ class _Reached(NamedTuple):
 
 def _reached(apomdp: APOMDP, horizon: int, memory: float, resolution: float) -> tuple["_World", _Reached]:
     """The world in float64 and its kinds of history, after all checks."""
-    if horizon < 1:
-        raise ValueError(f"horizon: {horizon}; expected at least 1")
-    if not FINEST <= resolution <= 1:
-        raise ValueError(f"resolution: {resolution}; expected a number in [{FINEST:g}, 1]")
+    positive_integer("horizon", horizon)
+    number_in("resolution", resolution, FINEST, 1)
     validate_one(apomdp)
     world = _World(apomdp)
     return world, _reach(world, horizon, memory, resolution)
@@ -154,30 +161,11 @@ class _World:
         self.moves = transition.reshape(self.models, self.states, -1)
         self.likelihood = observation.swapaxes(-1, -2)[:, None]  # [M, 1, A, O, S]
         self.first = fields["initial"][:, None] * fields["initial_observation"].swapaxes(-1, -2)
-        self.stored = float(np.finfo(np.asarray(apomdp.reward).dtype).eps)
-        widest = transition.sum(axis=-1).max() * observation.sum(axis=-1).max()
-        self.factor = float(self.discount) * max(float(widest), 1.0) * (1 + self._kappa(0))
 
     def step(self, belief: np.ndarray) -> np.ndarray:
         """Joint distributions of what is seen next and the state, [M, N, A, O, S]."""
         moved = (belief @ self.moves).reshape(self.models, -1, self.branches[0], 1, self.states)
         return moved * self.likelihood
-
-    def weigh(self, g: np.ndarray, alive: np.ndarray) -> np.ndarray:
-        """As `jaxdm.oracles.apomdp.history_tree.weigh`; some model is alive in every row that is kept."""
-        worst, best = np.where(alive, g, np.inf).min(axis=0), np.where(alive, g, -np.inf).max(axis=0)
-        return self.attitude * worst + (1 - self.attitude) * best
-
-    def size(self, ahead: np.ndarray) -> float:
-        return float(np.abs(self.reward).max() + self.factor * np.abs(ahead).max(initial=0))
-
-    def rounding(self, steps: int, ahead: np.ndarray) -> float:
-        return self._kappa(steps) * self.size(ahead)
-
-    def _kappa(self, steps: int) -> float:
-        """As `jaxdm.oracles.apomdp.history_tree.rounding_error`, with stored numbers off by their own float type."""
-        work = (steps + 2) * (2 * self.states + 8) + self.branches[1] + 8
-        return work * float(np.finfo(np.float64).eps) + 4 * (steps + 2) * self.stored
 
 
 def _condition(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

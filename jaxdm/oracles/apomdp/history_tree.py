@@ -19,22 +19,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdm.envs.apomdp import APOMDP, validate
-from jaxdm.oracles.graph_policy import HistoryGraph, Table
-from jaxdm.oracles.mdp.bellman import certificate, greedy
+from jaxdm.numerics import Table
+from jaxdm.oracles.graph_policy import HistoryGraph
+from jaxdm.oracles.history_backup import HIGHEST, Layer, Weighed, decide, look, relative_error, require_available, root
+from jaxdm.oracles.mdp.bellman import certificate, require_range
 from jaxdm.types import Certificate
-
-HIGHEST = jax.lax.Precision.HIGHEST
-
-
-class Layer(NamedTuple):
-    """What the models hold after each of N histories."""
-
-    belief: jax.Array  # [M, N, S] sums to one, or is zero
-    alive: jax.Array  # [M, N] bool
-    reward: jax.Array  # [M, N, A] expected next reward
-    probability: jax.Array  # [M, N, A, O] of what is seen next; [M, N, A, 0] at a leaf
+from jaxdm.validation import is_concrete, positive_integer
 
 
 def kernel(apomdp: APOMDP) -> jax.Array:
@@ -60,56 +53,25 @@ def layer(apomdp: APOMDP, belief: jax.Array) -> tuple[Layer, jax.Array]:
     joint = jnp.einsum("mns,msk->mnk", belief, moves, precision=HIGHEST)
     actions, observations = apomdp.observation.shape[1], apomdp.observation.shape[-1]
     following, probability = condition(joint.reshape(models, histories, actions, observations, states))
-    return leaf(apomdp, belief)._replace(probability=probability), following.reshape(models, -1, states)
-
-
-def leaf(apomdp: APOMDP, belief: jax.Array) -> Layer:
-    """The layer of the beliefs [M, N, S] whose next step is the last: what is seen after it does not matter."""
-    reward = jnp.einsum("mns,sa->mna", belief, apomdp.reward, precision=HIGHEST)
-    alive = jnp.any(belief > 0, axis=-1)
-    return Layer(belief=belief, alive=alive, reward=reward, probability=jnp.zeros((*reward.shape, 0), belief.dtype))
-
-
-def backup(here: Layer, ahead: jax.Array, discount: jax.Array) -> jax.Array:
-    """`G_m(h,a) = sum_s b_m(s|h) r(s,a) + gamma sum_o Pr_m(o|h,a) V(h a o)`, [M, N, A].
-
-    Args:
-        here: the N histories.
-        ahead: [N A O] values of the histories one step longer, or [0] after leaves, which have none.
-        discount: [].
-    """
-    ahead = ahead.reshape(here.probability.shape[1:])
-    return here.reward + discount * jnp.einsum("mnao,nao->mna", here.probability, ahead, precision=HIGHEST)
-
-
-def weigh(g: jax.Array, alive: jax.Array, attitude: jax.Array) -> jax.Array:
-    """`alpha min_m G_m + (1 - alpha) max_m G_m` over the models that are alive, zero where none is.
-
-    Args:
-        g: [M, ...].
-        alive: [M, ...] bool.
-        attitude: alpha, [].
-    """
-    some = jnp.any(alive, axis=0)
-    worst = jnp.where(some, jnp.min(jnp.where(alive, g, jnp.inf), axis=0), 0)
-    best = jnp.where(some, jnp.max(jnp.where(alive, g, -jnp.inf), axis=0), 0)
-    return attitude * worst + (1 - attitude) * best
+    return look(belief, apomdp.reward, probability), following.reshape(models, -1, states)
 
 
 def rounding_error(apomdp: APOMDP, steps: int, size: jax.Array) -> jax.Array:
-    """How far one computed `weigh(backup(...))` can be from the exact one, given exact values ahead.
+    """How far one computed backup can be from the exact one, given exact values ahead, after any history.
 
-    Beliefs err relatively, entry by entry, by `(2 S + 8) eps` a step (products and sums of non-negative numbers, and
-    one division; Higham 2002, section 3.1), hence `delta = ((steps + 2)(2 S + 8) + O + 8) eps (|r| + gamma rho |V|)`.
+    The error of `jaxdm.oracles.history_backup` for the largest reward and value: `kappa_t (|r| + gamma rho |V|)`.
 
     Args:
         apomdp: the world.
         steps: length of the history behind the beliefs.
         size: [] the largest modulus of the values ahead.
     """
-    states, observations = apomdp.reward.shape[0], apomdp.observation.shape[-1]
-    relative = ((steps + 2) * (2 * states + 8) + observations + 8) * jnp.finfo(apomdp.reward.dtype).eps
-    return relative * (jnp.max(jnp.abs(apomdp.reward)) + contraction(apomdp) * size)
+    return relative_error(apomdp, steps) * (largest_reward(apomdp) + contraction(apomdp) * size)
+
+
+def largest_reward(apomdp: APOMDP) -> jax.Array:
+    """The largest modulus of a reward, [], where the action is available."""
+    return jnp.max(jnp.where(apomdp.reward == -jnp.inf, 0, jnp.abs(apomdp.reward)))
 
 
 def contraction(apomdp: APOMDP) -> jax.Array:
@@ -153,10 +115,12 @@ class AmbiguityPlan(NamedTuple):
     """
 
     root_value: Table  # [] before the first observation
-    q: Table  # [R, A]
+    q: Table  # [R, A], -inf where the action is not available
     value: Table  # [R]
     policy: Table  # [R] int32
     ties: Table  # [R, A] bool
+    error: Table  # [R, A] certified error of each entry of `q`
+    value_error: Table  # [R] of `value`; the certificate's bound is the largest, with the root's
     graph: HistoryGraph  # its nodes are the rows; belief [M, R, S], zero for a model that is dropped
     alive: Table  # [M, R] bool
     start: Table  # [H] int32
@@ -175,43 +139,57 @@ def plan(apomdp: APOMDP, horizon: int, memory: float = MEMORY) -> AmbiguityPlan:
         AmbiguityPlan; the bound covers every row.
 
     Raises:
-        ValueError: horizon < 1, a bad APOMDP, or a tree that needs more than `memory`.
+        ValueError: horizon < 1, a bad APOMDP, a tree that needs more than `memory`, or (where values are concrete) a
+            belief at which no action is available.
     """
-    if horizon < 1:
-        raise ValueError(f"horizon: {horizon}; expected at least 1")
+    horizon = positive_integer("horizon", horizon)
     validate_one(apomdp)
+    require_range(apomdp.reward, horizon)
     shape = (actions, observations) = apomdp.observation.shape[-3::2]
     branches = actions * observations
-    begin = [sum(observations * branches**i for i in range(t)) for t in range(horizon)]
     needed = tree_memory(apomdp, observations, horizon)
-    require_memory(needed, memory, "shorten the horizon, raise the limit, or use history_graph or bounds")
+    require_memory(needed, memory, "shorten the horizon, raise the limit, or merge equal histories")
+    begin = [sum(observations * branches**i for i in range(t)) for t in range(horizon)]
     belief, mass = first(apomdp)
     layers = grow(apomdp, belief, horizon)
-    ahead, error, found = jnp.zeros(0, apomdp.reward.dtype), jnp.zeros((), apomdp.reward.dtype), []
-    for t in reversed(range(horizon)):
-        here = layers[t]
-        delta = rounding_error(apomdp, t, jnp.max(jnp.abs(ahead), initial=0))
-        error = delta + contraction(apomdp) * error
-        q = weigh(backup(here, ahead, apomdp.discount), here.alive[..., None], apomdp.attitude)
-        ahead = jnp.max(q, axis=-1)
-        policy, ties = greedy(q, jnp.full_like(q, delta), jnp.full_like(q, error))
-        found.append((q, ahead, policy, ties))
-    q, value, policy, ties = (jnp.concatenate(each) for each in zip(*reversed(found), strict=True))
-    bound = error + rounding_error(apomdp, 0, jnp.max(jnp.abs(ahead)))
+    found = induce(apomdp, layers)
+    each = Weighed(*(jnp.concatenate(field) for field in zip(*found, strict=True)))
+    value, error = root(mass, found[0].value, found[0].value_error, apomdp.attitude, relative_error(apomdp, 0))
+    bound = jnp.maximum(error, jnp.max(each.value_error))
+    graph = HistoryGraph(
+        root=jnp.arange(observations, dtype=jnp.int32),
+        child=observations + jnp.arange(max(begin[-1], 1) * branches, dtype=jnp.int32).reshape(-1, *shape),
+        belief=jnp.concatenate([here.belief for here in layers], axis=1),
+    )
+    if is_concrete(apomdp) and not np.all(np.isfinite(apomdp.reward)):
+        _require_available(layers, mass, graph)
     return AmbiguityPlan(
-        root_value=root_value(apomdp, mass, ahead),
-        q=q,
-        value=value,
-        policy=policy,
-        ties=ties,
-        graph=HistoryGraph(
-            root=jnp.arange(observations, dtype=jnp.int32),
-            child=observations + jnp.arange(max(begin[-1], 1) * branches, dtype=jnp.int32).reshape(-1, *shape),
-            belief=jnp.concatenate([here.belief for here in layers], axis=1),
-        ),
+        root_value=value,
+        **each._asdict(),
+        graph=graph,
         alive=jnp.concatenate([here.alive for here in layers], axis=1),
         start=jnp.asarray(begin, jnp.int32),
         certificate=certificate(jnp.zeros_like(bound), bound, horizon),
+    )
+
+
+def induce(apomdp: APOMDP, layers: list[Layer]) -> list[Weighed]:
+    """Backward induction on the layers of histories of 0, 1, ... steps: what is optimal at each, first step first."""
+    ahead, found = jnp.zeros((2, 0), apomdp.reward.dtype), []
+    for t, here in reversed(list(enumerate(layers))):
+        kappa = relative_error(apomdp, t)
+        found.append(decide(here, ahead[0], ahead[1], apomdp.discount, apomdp.attitude, kappa))
+        ahead = (found[-1].value, found[-1].value_error)
+    return found[::-1]
+
+
+def _require_available(layers: list[Layer], mass: jax.Array, graph: HistoryGraph) -> None:
+    possible = [np.any(np.asarray(here.probability) > 0, axis=0) for here in layers[:-1]]
+    require_available(
+        np.flatnonzero(np.any(np.asarray(mass) > 0, axis=0)),
+        np.asarray(graph.child)[: sum(len(x) for x in possible)],
+        np.concatenate([*possible, np.zeros((0, *graph.child.shape[1:]), bool)]),
+        np.concatenate([np.all(np.asarray(here.available), axis=0) for here in layers]),
     )
 
 
@@ -232,16 +210,4 @@ def grow(apomdp: APOMDP, belief: jax.Array, depth: int) -> list[Layer]:
     for _ in range(depth - 1):
         here, belief = layer(apomdp, belief)
         layers.append(here)
-    return [*layers, leaf(apomdp, belief)]
-
-
-def root_value(apomdp: APOMDP, mass: jax.Array, value: jax.Array) -> jax.Array:
-    """The value before the first observation, which is weighed like any other: `g_m = sum_o Pr_m(o) V(o)`.
-
-    Args:
-        apomdp: the world.
-        mass: [M, O] chance of the first observation.
-        value: [O] value after it.
-    """
-    g = jnp.einsum("mo,o->m", mass, value, precision=jax.lax.Precision.HIGHEST)
-    return weigh(g, jnp.ones_like(g, bool), apomdp.attitude)
+    return [*layers, look(belief, apomdp.reward)]

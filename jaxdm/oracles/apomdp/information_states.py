@@ -14,25 +14,23 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.envs.apomdp import APOMDP
-from jaxdm.oracles.apomdp.history_tree import HIGHEST, contraction, rounding_error, weigh
+from jaxdm.oracles.apomdp.history_tree import validate_one
 from jaxdm.oracles.graph_policy import HistoryGraph
+from jaxdm.oracles.history_backup import HIGHEST, Layer, backup, decide, model_backup, relative_error
+from jaxdm.oracles.mdp.bellman import value_error
+from jaxdm.validation import check_shape, positive_integer
 
 
 class InformationPlan(NamedTuple):
     """What is optimal at every summary and step; rows that no history reaches mean nothing."""
 
-    q: jax.Array  # [H, N, A]
+    q: jax.Array  # [H, N, A], -inf where the action is not available
+    policy: jax.Array  # [H, N] int32, the lowest action equal to the best up to rounding
     ties: jax.Array  # [H, N, A] bool, actions that cannot be told from the best
+    error: jax.Array  # [H, N, A] certified error of each entry of `q`
     model_q: jax.Array  # [M, H, N, A] each model's own optimal values, as if it were known to be true
     reached: jax.Array  # [H, N] bool
-    bound: jax.Array  # [] certified error of `q` and `model_q` where reached
-
-
-class _Step(NamedTuple):
-    """What happens next at every summary."""
-
-    reward: jax.Array  # [M, N, A]
-    probability: jax.Array  # [M, N, A, O] of what is seen next
+    bound: jax.Array  # [] largest error of an entry of `q` or `model_q` where reached
 
 
 def plan(apomdp: APOMDP, graph: HistoryGraph, horizon: int) -> InformationPlan:
@@ -44,41 +42,40 @@ def plan(apomdp: APOMDP, graph: HistoryGraph, horizon: int) -> InformationPlan:
         horizon: H >= 1.
 
     Raises:
-        ValueError: horizon < 1.
+        ValueError: a bad APOMDP, a graph that is not of its shape, or horizon < 1.
     """
-    if horizon < 1:
-        raise ValueError(f"horizon: {horizon}; expected at least 1")
-    graph = _padded(graph)
+    horizon = positive_integer("horizon", horizon)
+    graph = _checked(apomdp, graph)
     child = graph.child.reshape(-1)
-    here = _step(apomdp, graph)
+    here = _look(apomdp, graph)
     reached = _reached(graph, here, _first(apomdp), horizon)
-    slack = 2 * horizon * _missed(apomdp, graph, here, jnp.any(reached[: horizon - 1], axis=0))
-    alive = jnp.any(graph.belief > 0, axis=-1, keepdims=True)
+    missed = 2 * horizon * _missed(apomdp, graph, here, jnp.any(reached[: horizon - 1], axis=0))
+    nodes = graph.belief.shape[1]
 
     def step(later: tuple, at: tuple) -> tuple:
-        value, values, error = later
+        (value, behind), (values, each_behind) = later
         t, now = at
-        size = jnp.maximum(jnp.max(jnp.abs(value)), jnp.max(jnp.abs(values)))
-        scale = jnp.max(jnp.abs(apomdp.reward)) + contraction(apomdp) * size
-        error = rounding_error(apomdp, t, size) + slack * scale + contraction(apomdp) * error
-        q = weigh(
-            _each(here, jnp.broadcast_to(value[child], (len(alive), len(child))), apomdp.discount),
-            alive,
-            apomdp.attitude,
-        )
-        model_q = _each(here, values[:, child], apomdp.discount)
-        ahead = (jnp.where(now, jnp.max(x, axis=-1), 0) for x in (q, model_q))
-        return (*ahead, error), (q, model_q, jnp.max(q, axis=-1, keepdims=True) - q <= 2 * error)
+        kappa = relative_error(apomdp, t) + missed
+        best = decide(here, value[child], behind[child], apomdp.discount, apomdp.attitude, kappa)
+        model_q, errors = model_backup(here, values[:, child], each_behind[:, child], apomdp.discount, kappa)
+        both = (best.value, best.value_error), (jnp.max(model_q, axis=-1), value_error(model_q, errors))
+        ahead = jax.tree.map(lambda x: jnp.where(now, x, 0), both)
+        largest = jnp.maximum(best.error, jnp.max(errors, axis=0))
+        bound = jnp.max(jnp.where(now[:, None], largest, 0))
+        return ahead, (best.q, best.policy, best.ties, best.error, model_q, bound)
 
-    end = (jnp.zeros(reached.shape[1:], slack.dtype), jnp.zeros(graph.belief.shape[:2], slack.dtype))
-    steps = (jnp.arange(horizon), reached)
-    (_, _, error), (q, model_q, ties) = jax.lax.scan(step, (*end, jnp.zeros_like(slack)), steps, reverse=True)
+    zero = jnp.zeros((len(graph.belief), nodes), missed.dtype)
+    end = ((zero[0], zero[0]), (zero, zero))
+    _, found = jax.lax.scan(step, end, (jnp.arange(horizon), reached), reverse=True)
+    q, policy, ties, error, model_q, bound = found
     return InformationPlan(
         q=q,
+        policy=policy,
         ties=ties,
+        error=error,
         model_q=jnp.moveaxis(model_q, 1, 0),
         reached=reached,
-        bound=error,
+        bound=jnp.max(bound),
     )
 
 
@@ -90,24 +87,23 @@ def evaluate(apomdp: APOMDP, graph: HistoryGraph, probabilities: jax.Array) -> j
         graph: its graph.
         probabilities: [H, N, A] probabilities of actions.
     """
-    graph = _padded(graph)
-    here = _step(apomdp, graph)
-    child = graph.child.reshape(-1)
+    graph = _checked(apomdp, graph)
+    here = _look(apomdp, graph)
+    child = graph.child
 
     def step(value: jax.Array, choice: jax.Array) -> tuple[jax.Array, None]:
-        return jnp.sum(choice[None] * _each(here, value[:, child], apomdp.discount), axis=-1), None
+        q = backup(here.reward, here.probability, value[:, child], apomdp.discount)
+        taken = jnp.where(here.available, q, -jnp.inf)
+        # What has no chance, or is no node of a model, does not count, though it be worth -inf.
+        counts = (choice[None] > 0) & here.alive[..., None]
+        return jnp.sum(jnp.where(counts, choice[None] * taken, 0), axis=-1), None
 
     end = jnp.zeros(graph.belief.shape[:2], probabilities.dtype)
     value, _ = jax.lax.scan(step, end, probabilities, reverse=True)
     return jnp.sum(_first(apomdp) * value[:, graph.root], axis=-1)
 
 
-def _each(here: _Step, ahead: jax.Array, discount: jax.Array) -> jax.Array:
-    """`backup` where each model has values [M, N A O] of its own: [M, N, A]."""
-    return here.reward + discount * jnp.sum(here.probability * ahead.reshape(here.probability.shape), axis=-1)
-
-
-def _reached(graph: HistoryGraph, here: _Step, mass: jax.Array, horizon: int) -> jax.Array:
+def _reached(graph: HistoryGraph, here: Layer, mass: jax.Array, horizon: int) -> jax.Array:
     """Which summaries some history of t steps has that some model allows, [H, N]."""
     states = graph.child.shape[0]
     possible = jnp.any(here.probability > 0, axis=0)
@@ -120,15 +116,24 @@ def _reached(graph: HistoryGraph, here: _Step, mass: jax.Array, horizon: int) ->
     return jax.lax.scan(step, root, length=horizon)[1]
 
 
-def _step(apomdp: APOMDP, graph: HistoryGraph) -> _Step:
+def _look(apomdp: APOMDP, graph: HistoryGraph) -> Layer:
+    """What every summary expects."""
     seen = jnp.einsum("msat,mato->msao", apomdp.transition, apomdp.observation, precision=HIGHEST)
-    reward = jnp.broadcast_to(apomdp.reward, (seen.shape[0], *apomdp.reward.shape))
     states = _states(graph)
+    allowed = apomdp.reward != -jnp.inf
+    paid = jnp.where(allowed, apomdp.reward, 0)
 
     def expect(table: jax.Array) -> jax.Array:
-        return jnp.einsum("mnk,mnk...->mn...", graph.belief, table, precision=HIGHEST)
+        return jnp.einsum("mnk,nk...->mn...", graph.belief, table[states], precision=HIGHEST)
 
-    return _Step(reward=expect(reward[:, states]), probability=expect(seen[:, states]))
+    return Layer(
+        belief=graph.belief,
+        alive=jnp.any(graph.belief > 0, axis=-1),
+        reward=expect(paid),
+        size=expect(jnp.abs(paid)),
+        available=expect(1 - allowed.astype(paid.dtype)) == 0,
+        probability=jnp.einsum("mnk,mnk...->mn...", graph.belief, seen[:, states], precision=HIGHEST),
+    )
 
 
 def _states(graph: HistoryGraph) -> jax.Array:
@@ -138,8 +143,13 @@ def _states(graph: HistoryGraph) -> jax.Array:
     return jnp.asarray(graph.support)
 
 
-def _padded(graph: HistoryGraph) -> HistoryGraph:
-    """The graph with a row of `child` for every node; those that are added are never followed."""
+def _checked(apomdp: APOMDP, graph: HistoryGraph) -> HistoryGraph:
+    """The graph, after all checks, with a row of `child` for every node; those that are added are never followed."""
+    validate_one(apomdp)
+    check_shape("belief", graph.belief, "M N K", M=apomdp.transition.shape[0])
+    actions, observations = apomdp.observation.shape[-3::2]
+    check_shape("child", graph.child, "E A O", A=actions, O=observations)
+    check_shape("root", graph.root, "O", O=observations)
     child = jnp.asarray(graph.child)[: graph.belief.shape[1]]
     missing = graph.belief.shape[1] - child.shape[0]
     return HistoryGraph(
@@ -155,7 +165,7 @@ def _first(apomdp: APOMDP) -> jax.Array:
     return jnp.einsum("ms,mso->mo", apomdp.initial, apomdp.initial_observation, precision=HIGHEST)
 
 
-def _missed(apomdp: APOMDP, graph: HistoryGraph, here: _Step, counts: jax.Array) -> jax.Array:
+def _missed(apomdp: APOMDP, graph: HistoryGraph, here: Layer, counts: jax.Array) -> jax.Array:
     """By how much Bayes' rule differs from the graph, relatively, at worst, where `counts` [N]; [].
 
     A belief that has weight elsewhere than in the graph's support is too small there, so that it shows.

@@ -15,18 +15,14 @@ from jaxdm.envs.apomdp import APOMDP
 from jaxdm.oracles.apomdp.bounds import GridBounds, WindowBounds
 from jaxdm.oracles.apomdp.history_tree import (
     MEMORY,
-    backup,
     condition,
-    contraction,
     first,
     layer,
     require_memory,
-    root_value,
-    rounding_error,
     tree_memory,
     validate_one,
-    weigh,
 )
+from jaxdm.oracles.history_backup import decide, relative_error, root
 from jaxdm.oracles.mdp.bellman import certificate
 from jaxdm.types import Agent, Certificate, Transition
 
@@ -87,9 +83,9 @@ def look_ahead(apomdp: APOMDP, bounds: LeafBounds, depth: int, memory: float = M
     require_memory(tree_memory(apomdp, apomdp.observation.shape[-1], depth + 1), memory, "look less far ahead")
     belief, mass = first(apomdp)
     found = bracket(apomdp, bounds, belief, depth, _horizon(bounds))
-    ends = [root_value(apomdp, mass, jnp.max(q, axis=-1)) for q in found]
-    slack = rounding_error(apomdp, 0, jnp.max(jnp.abs(jnp.stack(found))))
-    lower, upper = ends[0] - slack, ends[1] + slack
+    kappa, none = relative_error(apomdp, 0), jnp.zeros_like(mass[0])
+    ends = [root(mass, jnp.max(q, axis=-1), none, apomdp.attitude, kappa) for q in found]
+    lower, upper = ends[0][0] - ends[0][1], ends[1][0] + ends[1][1]
     gap = jnp.maximum(upper - lower, jnp.max(found.upper - found.lower))
     return LookAhead(
         root_value=(lower + upper) / 2,
@@ -123,15 +119,15 @@ def bracket(apomdp: APOMDP, bounds: LeafBounds, belief: jax.Array, depth: int, r
         here, belief = layer(apomdp, belief)
         layers.append(here)
     ahead = _at_leaves(bounds, belief, jnp.maximum(remaining - depth, 0))
-    error = jnp.zeros((), apomdp.reward.dtype)
-    q = jnp.zeros((2, 1, 1), apomdp.reward.dtype)
+    zero = jnp.zeros_like(ahead[0])
+    found = [(ahead[0], zero), (ahead[1], zero)]
+    steps = []
     for t in reversed(range(depth)):
-        here = layers[t]
-        error = rounding_error(apomdp, t, jnp.max(jnp.abs(ahead))) + contraction(apomdp) * error
-        g = jax.vmap(backup, in_axes=(None, 0, None))(here, ahead, apomdp.discount)
-        q = jax.vmap(weigh, in_axes=(0, None, None))(g, here.alive[..., None], apomdp.attitude)
-        ahead = jnp.where(t < remaining, jnp.max(q, axis=-1), 0)
-    return Bracket(lower=q[0] - error, upper=q[1] + error)
+        kappa = relative_error(apomdp, t)
+        steps = [decide(layers[t], *each, apomdp.discount, apomdp.attitude, kappa) for each in found]
+        # Past the last step all is zero, and known.
+        found = [(jnp.where(t < remaining, x.value, 0), jnp.where(t < remaining, x.value_error, 0)) for x in steps]
+    return Bracket(lower=steps[0].q - steps[0].error, upper=steps[1].q + steps[1].error)
 
 
 def agent(depth: int) -> Agent:

@@ -31,6 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.envs.mdp import MDP, available, validate
+from jaxdm.numerics import ArrayOf, array_namespace
 from jaxdm.types import Certificate
 from jaxdm.validation import is_concrete
 
@@ -116,25 +117,28 @@ def contraction(mdp: MDP) -> jax.Array:
     return mdp.discount * jnp.maximum(widest, 1)
 
 
-def loss_of(q: jax.Array, axis: int = -1) -> jax.Array:
+def loss_of(q: ArrayOf, axis: int = -1) -> ArrayOf:
     """`max_b q(s,b) - q(s,a)`, [S, A]; zero for infinite entries beside an infinite maximum.
 
     Args:
-        q: [S, A].
+        q: [S, A], of numpy or of jax.
         axis: that of the actions, here and below. Planners keep it before that of the states, [A, S]: what is done for
             every entry then takes a third of the time on a CPU, since few actions make short loops.
     """
-    best = jnp.max(q, axis=axis, keepdims=True)
-    return jnp.where(q == best, 0, best - q)
+    xp = array_namespace(q)
+    best = xp.max(q, axis=axis, keepdims=True)
+    same = q == best
+    return xp.where(same, 0, best - xp.where(same, 0, q))
 
 
-def value_error(q: jax.Array, error: jax.Array, axis: int = -1) -> jax.Array:
+def value_error(q: ArrayOf, error: ArrayOf, axis: int = -1) -> ArrayOf:
     """How far `max_a q(s,a)` can be from the exact maximum when each entry is known to `error`, [S]."""
-    unsure = jnp.max(error - loss_of(q, axis), axis=axis)
-    return jnp.where(jnp.isnan(unsure), jnp.inf, unsure)
+    xp = array_namespace(q)
+    unsure = xp.max(error - loss_of(q, axis), axis=axis)
+    return xp.where(xp.isnan(unsure), xp.inf, unsure)
 
 
-def greedy(q: jax.Array, rounding: jax.Array, error: jax.Array, axis: int = -1) -> tuple[jax.Array, jax.Array]:
+def greedy(q: ArrayOf, rounding: ArrayOf, error: ArrayOf, axis: int = -1) -> tuple[ArrayOf, ArrayOf]:
     """The lowest action equal to the best up to rounding, and all that cannot be told from the best.
 
     An entry -inf without rounding is no action at all: it is not available. Of the others, an action equals the best
@@ -142,7 +146,7 @@ def greedy(q: jax.Array, rounding: jax.Array, error: jax.Array, axis: int = -1) 
     worth reaches the least that some action must be worth.
 
     Args:
-        q: [S, A].
+        q: [S, A], of numpy or of jax.
         rounding: [S, A] what rounding alone does to an entry.
         error: [S, A] certified error of `q`.
         axis: that of the actions.
@@ -150,15 +154,20 @@ def greedy(q: jax.Array, rounding: jax.Array, error: jax.Array, axis: int = -1) 
     Returns:
         Policy [S] int32, and ties [S, A] bool.
     """
+    xp = array_namespace(q)
     loss = loss_of(q, axis)
-    possible = (q != -jnp.inf) | (rounding > 0)
-    of_best = jnp.max(jnp.where(loss == 0, rounding, 0), axis=axis, keepdims=True)
+    possible = (q != -xp.inf) | (rounding > 0)
+    of_best = xp.max(xp.where(loss == 0, rounding, 0), axis=axis, keepdims=True)
     good = possible & (loss <= rounding + of_best)
     # The first good action; where all overflowed none is, and the first possible one is as good as any.
     actions = q.shape[axis]
-    index = jax.lax.broadcasted_iota(jnp.int32, q.shape, axis % q.ndim)
-    first = jnp.min(jnp.where(good, index, index + jnp.where(possible, actions, 2 * actions)), axis=axis)
-    return first % actions, possible & (loss <= error + jnp.min(loss + error, axis=axis, keepdims=True))
+    shape = [1] * q.ndim
+    shape[axis] = actions
+    index = xp.arange(actions, dtype=xp.int32).reshape(shape)
+    first = xp.min(xp.where(good, index, index + xp.where(possible, actions, 2 * actions)), axis=axis)
+    return (first % actions).astype(xp.int32), possible & (
+        loss <= error + xp.min(loss + error, axis=axis, keepdims=True)
+    )
 
 
 def discounted_bound(residual: jax.Array, factor: jax.Array) -> jax.Array:

@@ -12,6 +12,8 @@ import numpy as np
 
 from jaxdm.envs.pomdp import POMDP, validate
 from jaxdm.oracles.graph_policy import HistoryGraph
+from jaxdm.oracles.history_backup import look, require_available
+from jaxdm.validation import check_shape, integer, nonnegative_number, number_in
 
 RESOLUTION = 1e-13
 """Side of the cells in which beliefs are merged: above float64 rounding, below what a value can show."""
@@ -19,9 +21,11 @@ RESOLUTION = 1e-13
 FINEST = 1e-15
 """Finest cells: finer than float64 rounds a belief, and their numbers would not fit 53 bits."""
 
+ROUNDED = 1e-10
+"""Up to so large a relative change of every entry merging counts as rounding."""
+
 HASH_BASE = np.int64(-7046029254386353131)
 """2^64 divided by the golden ratio, an odd number."""
-
 
 MEMORY = 2**30
 """Bytes that a graph may take unless told otherwise."""
@@ -31,15 +35,20 @@ class ReachableBeliefs(NamedTuple):
     """Beliefs in the order in which they were found, those within t steps the first `within[t]`, and what comes next.
 
     In the graph, impossible observations lead to node 0; where no belief has successors, `child` has one row of -1.
+    Merging moves a belief either by rounding, entry by entry and relatively, which Bayes' rule keeps as it is; or by a
+    small distance, which rare observations can make large in what later steps believe.
     """
 
     graph: HistoryGraph  # of one model; belief [1, N, S]
-    reward: np.ndarray  # [N, A] expected
+    reward: np.ndarray  # [N, A] expected, over the states where the action is available
+    size: np.ndarray  # [N, A] its expected modulus
+    available: np.ndarray  # [N, A] bool, in all states that are believed possible
     probability: np.ndarray  # [E, A, O] of what is seen next
     root_probability: np.ndarray  # [O] of what is seen first
     within: np.ndarray  # [depth + 1], shorter where nothing new is found
     closed: bool  # every belief has its successors: E = N
-    distance: float  # largest L1 distance between beliefs that were merged
+    relative: float  # largest relative change of an entry by merging, where that is mere rounding
+    distance: float  # largest L1 distance between other beliefs that were merged
 
 
 def reachable(
@@ -60,10 +69,11 @@ def reachable(
         ValueError: a bad POMDP, or a layer that would take more than `memory`, known before it is made.
     """
     validate(pomdp)
-    if not FINEST <= resolution <= 1:
-        raise ValueError(f"resolution: {resolution}; expected a number in [{FINEST:g}, 1]")
-    if pomdp.transition.ndim != 3:
-        raise ValueError(f"transition: shape {pomdp.transition.shape}; expected [S, A, S], one POMDP at a time")
+    check_shape("transition", pomdp.transition, "S A S")
+    if depth is not None:
+        depth = integer("depth", depth, 0)
+    number_in("resolution", resolution, FINEST, 1)
+    nonnegative_number("memory", memory)
     fields = {name: np.asarray(value, np.float64) for name, value in pomdp._asdict().items()}
     (states, actions), observations = pomdp.reward.shape, pomdp.observation.shape[-1]
     kernel = fields["transition"].reshape(states, actions * states)
@@ -80,13 +90,21 @@ def reachable(
         probabilities.append(probability)
         count.append(len(beliefs.belief))
     child = np.concatenate(children) if len(children) > 1 else np.full((1, actions, observations), -1, np.int32)
+    chance = np.concatenate(probabilities)
+    here = look(beliefs.belief[None], fields["reward"])
+    allowed = here.available[0]
+    if not allowed.all():
+        require_available(root[root_probability > 0], child[: len(chance)], chance > 0, allowed)
     return ReachableBeliefs(
         graph=HistoryGraph(root=root, child=child, belief=beliefs.belief[None]),
-        reward=beliefs.belief @ fields["reward"],
-        probability=np.concatenate(probabilities),
+        reward=here.reward[0],
+        size=here.size[0],
+        available=allowed,
+        probability=chance,
         root_probability=root_probability,
         within=np.asarray(count[1:]),
         closed=count[-1] == count[-2],
+        relative=beliefs.relative,
         distance=beliefs.distance,
     )
 
@@ -95,7 +113,8 @@ class _Beliefs:
     """A growing set of beliefs, no two in the same cell."""
 
     def __init__(self, states: int, resolution: float):
-        self.belief, self.distance = np.empty((0, states)), 0.0
+        self.belief = np.empty((0, states))
+        self.relative = self.distance = 0.0
         self._hash, self._scale = np.empty(0, np.int64), 1 / resolution
         # A polynomial hash modulo 2^64. Should unequal rows of integers ever collide, `distance` shows it.
         self._multiplier = np.multiply.accumulate(np.full(states, HASH_BASE))
@@ -114,10 +133,20 @@ class _Beliefs:
         found = number[inverse[held:]]
         self.belief = np.concatenate([self.belief, posterior[first[order[held:]] - held]])
         self._hash = unique[order]
-        self.distance = max(self.distance, float(np.abs(posterior - self.belief[found]).sum(axis=-1).max(initial=0)))
+        self._measure(posterior, self.belief[found])
         index = np.zeros(mass.shape, np.int32)
         index[possible] = found
         return index, mass
+
+    def _measure(self, posterior: np.ndarray, held: np.ndarray) -> None:
+        """How far merging moved beliefs, [n, S] each."""
+        moved = np.abs(posterior - held)
+        changed = moved.any(axis=-1)
+        moved, held = moved[changed], held[changed]
+        ratio = np.divide(moved, held, out=np.where(moved > 0, np.inf, 0), where=held > 0).max(axis=-1, initial=0)
+        rounded = ratio <= ROUNDED
+        self.relative = max(self.relative, float(ratio[rounded].max(initial=0)))
+        self.distance = max(self.distance, float(moved[~rounded].sum(axis=-1).max(initial=0)))
 
 
 def _require_memory(count: list[int], sizes: tuple[int, int, int], memory: float) -> None:
