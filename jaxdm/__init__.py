@@ -44,7 +44,6 @@ Truth
     oracles.pomdp.belief    Bayes' rule for hidden states; how far rounding carries a plan on beliefs
     oracles.pomdp.belief_graph   the beliefs that histories lead to, equal ones merged
     oracles.pomdp.exact     exact planning on that graph, for a horizon or for ever
-    oracles.pomdp.history_tree   exact planning on the whole tree of histories, for jit and vmap
     oracles.pomdp.alpha_vectors  policies given by vectors: point-based ones, QMDP, myopic
     oracles.pomdp.bounds    bounds on a value from both sides, tightened belief by belief
     oracles.pomdp.point_based    planning in larger POMDPs until a certified gap is closed
@@ -54,6 +53,7 @@ Truth
     oracles.apomdp.lookahead     a short exact tree with those bounds at its leaves, and its agent
     oracles.apomdp.evaluation    what a given policy is worth, by the recursion and model by model
     oracles.apomdp.information_states  planning on a given graph of what is worth remembering, for any horizon
+    oracles.pomdp.history_tree   exact planning on the whole tree of histories, for jit and vmap
     oracles.regret          every regret and its comparators, as a curve over rounds
     oracles.attack          worst losses by gradient ascent through the learner
     oracles.bandit          Gittins indices, Bayes-optimal play, regret

@@ -62,7 +62,7 @@ def plan(apomdp: APOMDP, horizon: int, memory: float = MEMORY, resolution: float
         step = decide(here, value[child], behind[child], world.discount, world.attitude, kappa)
         found.append(step)
         value, behind = step.value, step.value_error
-    each = Weighed(*(np.concatenate(field) for field in zip(*reversed(found), strict=True)))
+    each = Weighed._make(np.concatenate(field) for field in zip(*reversed(found), strict=True))
     kappa = relative_error(apomdp, 0, np.float64)
     at = reached.root
     root_value, error = root(reached.root_probability, value[at], behind[at], world.attitude, kappa)

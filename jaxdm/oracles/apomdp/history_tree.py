@@ -153,7 +153,7 @@ def plan(apomdp: APOMDP, horizon: int, memory: float = MEMORY) -> AmbiguityPlan:
     belief, mass = first(apomdp)
     layers = grow(apomdp, belief, horizon)
     found = induce(apomdp, layers)
-    each = Weighed(*(jnp.concatenate(field) for field in zip(*found, strict=True)))
+    each = Weighed._make(jnp.concatenate(field) for field in zip(*found, strict=True))
     value, error = root(mass, found[0].value, found[0].value_error, apomdp.attitude, relative_error(apomdp, 0))
     bound = jnp.maximum(error, jnp.max(each.value_error))
     graph = HistoryGraph(

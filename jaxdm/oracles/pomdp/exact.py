@@ -18,12 +18,14 @@ from jaxdm.oracles import history_backup
 from jaxdm.oracles.graph_policy import HistoryGraph
 from jaxdm.oracles.history_backup import backup
 from jaxdm.oracles.mdp.bellman import certificate, greedy, loss_of, require_range, value_error
-from jaxdm.oracles.mdp.planning import SHARPENED
 from jaxdm.oracles.pomdp.belief import relative_error
 from jaxdm.oracles.pomdp.belief_graph import MEMORY, RESOLUTION, ReachableBeliefs, reachable
 from jaxdm.types import Certificate
 from jaxdm.validation import check_shape, positive_integer
 from jaxdm.validation import tolerance as checked_tolerance
+
+SHARPENED = 2
+"""Backups by which the error that holds everywhere becomes one of each entry, in endless plans."""
 
 Steps = tuple[np.ndarray, ...]
 """One array for each step t, of the `n_t` beliefs that can be held then: what comes later has no room before."""
