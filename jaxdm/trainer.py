@@ -20,9 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 
 from jaxdm import random
-from jaxdm.analysis.storage import Archive, as_plain, read_archive, write_archive
+from jaxdm.analysis.storage import as_plain, own_name, sweep, write_json
 from jaxdm.types import Tree
 from jaxdm.validation import InvalidInput, RefusedFile, check_sizes
 
@@ -228,8 +229,8 @@ def fit(
 ) -> Fit:
     """Run a batch of seeds to `steps`, a compiled chunk at a time, resuming from `folder` where a run was cut off.
 
-    The checkpoint is one file, whole or absent, and holds the losses so far: a resumed run gives the same bits as an
-    unbroken one. It is of this run only if everything that decides it is the same: what the caller says it is, the
+    A checkpoint is whole or absent, and holds the losses so far: a resumed run gives the same bits as an unbroken one.
+    It is of this run only if everything that decides it is the same: what the caller says it is, the
     first state (weights, optimiser with its schedule, keys), the data, all their shapes and types, and the program of a
     step, down to its constants, so that a checkpoint of changed code is not read. More steps of the same run go on;
     how they are divided into chunks is not part of it.
@@ -309,11 +310,13 @@ def _compiled(one: Callable[[TrainState, Tree, int], tuple[TrainState, jax.Array
     return jax.jit(run, static_argnums=2, donate_argnums=0)
 
 
-CHECKPOINT = "checkpoint.npz"
-"""The file in a run's folder."""
+CHECKPOINT, ARRAYS = "checkpoint.json", "arrays"
+"""In a run's folder: the file that says of which run the checkpoint is, and names the folder that orbax wrote for it.
+
+Renaming the file into its place is what makes a checkpoint: before, the one it replaces is whole, and after, it."""
 
 
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
 """Of a checkpoint; those of another format are refused."""
 
 
@@ -323,11 +326,13 @@ class _Checkpoint:
     def __init__(self, folder: Path, run: Any, state: TrainState, data: Tree, identity: Any):
         if identity is None:
             raise InvalidInput("identity: None; expected what the run is, such as its configuration, beside a folder")
-        self.path = Path(folder) / CHECKPOINT
+        self.folder = Path(folder).absolute()
+        self.path = self.folder / CHECKPOINT
+        self.orbax = ocp.Checkpointer(ocp.StandardCheckpointHandler())
         # As it would be read again: tuples are lists, and the order of names is lost.
         self.identity = json.loads(json.dumps(as_plain({"identity": identity}), sort_keys=True))["identity"]
-        begun = self._arrays(Fit(state=state, losses=np.zeros((state.step.shape[0], 0), np.float32), seconds=0.0))
-        self.types = {name: _type(array) for name, array in begun.items() if name.startswith("state")}
+        leaves = jax.tree.leaves_with_path(state)
+        self.types = {f"state{jax.tree_util.keystr(path)}": _type(_key_data(leaf)) for path, leaf in leaves}
         self.first, self.data = _digest(state), data
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)  # it will be consumed
         self.lower = functools.partial(run.lower, shapes, data, 1)
@@ -338,23 +343,29 @@ class _Checkpoint:
         program = hashlib.sha256(self.lower().as_text().encode()).hexdigest()
         return {"first state": self.first, "data": _digest(self.data), "program of a step": program}
 
-    def _arrays(self, reached: Fit) -> dict[str, np.ndarray]:
-        """A `Fit` as arrays by name; keys as their data."""
-        leaves = {f"state{jax.tree_util.keystr(path)}": leaf for path, leaf in jax.tree.leaves_with_path(reached.state)}
-        arrays = {name: np.asarray(_key_data(leaf)) for name, leaf in leaves.items()}
-        return arrays | {"losses": reached.losses, "seconds": np.float64(reached.seconds)}
-
     def save(self, reached: Fit) -> None:
+        """Write a checkpoint in the place of the last.
+
+        Raises:
+            OSError: nothing could be written; the last one is untouched.
+        """
+        name = own_name(ARRAYS)
         run = {
             "format": CHECKPOINT_FORMAT,
             "identity": self.identity,
             "types": self.types,
             "marks": self.marks,
             "steps": reached.losses.shape[1],
+            "arrays": name,
             "jax": jax.__version__,
             "device": jax.devices()[0].device_kind,
         }
-        write_archive(self.path, Archive(arrays=self._arrays(reached), documents={"run": run}))
+        try:
+            self.orbax.save(self.folder / name, args=ocp.args.StandardSave(_stored(reached)))
+        except Exception as error:  # orbax has many names for a full disk
+            raise OSError(f"folder: {self.folder} takes no checkpoint ({error}); the last one is untouched") from error
+        write_json(self.path, run | {"checksum": _checksum(self.folder / name)})
+        sweep(self.folder, ARRAYS, current=name)
 
     def restore(self, like: TrainState, steps: int) -> Fit | None:
         """What was saved, if anything.
@@ -365,12 +376,10 @@ class _Checkpoint:
         if not self.path.exists():
             return None
         try:
-            stored = read_archive(self.path)
-            run = stored.documents["run"]
+            run = json.loads(self.path.read_text())
             found = run["format"]
-        except (ValueError, KeyError) as error:
-            message = f"folder: {self.path} cannot be read ({error}); expected a whole checkpoint, or another folder"
-            raise RefusedFile(message) from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise self._unreadable(error) from error
         if found != CHECKPOINT_FORMAT:
             raise RefusedFile(
                 f"folder: {self.path} has format {found}; expected {CHECKPOINT_FORMAT}, or another folder"
@@ -378,10 +387,21 @@ class _Checkpoint:
         self._check(run)
         if run["steps"] > steps:
             raise RefusedFile(f"steps: {steps}; expected at least {run['steps']}, which {self.path} holds of this run")
-        leaves, tree = jax.tree.flatten_with_path(like)
-        arrays = [stored.arrays[f"state{jax.tree_util.keystr(path)}"] for path, _ in leaves]
-        state = tree.unflatten(_as_leaf(array, leaf) for array, (_, leaf) in zip(arrays, leaves, strict=True))
-        return Fit(state=state, losses=stored.arrays["losses"], seconds=float(stored.arrays["seconds"]))
+        losses = np.zeros((like.step.shape[0], run["steps"]), np.float32)
+        template = _stored(Fit(state=like, losses=losses, seconds=0.0))
+        if _checksum(self.folder / run["arrays"]) != run["checksum"]:
+            raise self._unreadable(f"the files in {run['arrays']} are not those that were written")
+        try:
+            stored = self.orbax.restore(self.folder / run["arrays"], args=ocp.args.StandardRestore(template))
+        except Exception as error:  # of another version of orbax, say
+            raise self._unreadable(error) from error
+        state = jax.tree.map(_as_leaf, stored["state"], like)
+        return Fit(state=state, losses=np.asarray(stored["losses"]), seconds=float(stored["seconds"]))
+
+    def _unreadable(self, reason: Exception | str) -> RefusedFile:
+        return RefusedFile(
+            f"folder: {self.path} cannot be read ({reason}); expected a whole checkpoint, or another folder"
+        )
 
     def _check(self, run: dict[str, Any]) -> None:
         """Refuse a checkpoint of another run, by the first thing in which it differs.
@@ -402,6 +422,21 @@ class _Checkpoint:
         for name, ours in self.marks.items():
             if run["marks"][name] != ours:
                 raise RefusedFile(f"{where}, whose {name} differs{by}; expected the same {name}, or another folder")
+
+
+def _stored(reached: Fit) -> dict[str, Tree]:
+    """A `Fit` as orbax takes it: keys as their data."""
+    state = jax.tree.map(_key_data, reached.state)
+    return {"state": state, "losses": reached.losses, "seconds": np.float64(reached.seconds)}
+
+
+def _checksum(folder: Path) -> str:
+    """A fingerprint of every file in a folder; what is missing or cut off changes it."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder)} {path.stat().st_size} ".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _differences(name: str, theirs: Any, ours: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -426,7 +461,7 @@ def _digest(tree: Tree) -> str:
     return digest.hexdigest()
 
 
-def _type(array: np.ndarray) -> str:
+def _type(array: np.ndarray | jax.Array) -> str:
     return f"{array.dtype.name}{list(array.shape)}"
 
 
@@ -438,7 +473,6 @@ def _is_key(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _as_leaf(array: np.ndarray, like: jax.Array) -> jax.Array:
+def _as_leaf(stored: jax.Array, like: jax.Array) -> jax.Array:
     """A stored array as the leaf it was: a key again where that is one."""
-    stored = jnp.asarray(array)
     return jax.random.wrap_key_data(stored, impl=jax.random.key_impl(like)) if _is_key(like) else stored

@@ -1,7 +1,8 @@
 """Training: exact resume after a kill at any point, checkpoints that are whole or refused, and a loss that falls."""
 
-import errno
+import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -19,7 +20,6 @@ import optax
 import pytest
 
 from jaxdm import trainer
-from jaxdm.analysis.storage import read_archive
 
 STEPS, EVERY, SEEDS = 30, 5, 3
 
@@ -77,7 +77,7 @@ def test_checkpoints_keep_their_distance_and_the_last_is_written(tmp_path, spaci
 
     fit(folder=tmp_path, identity="run", spacing=spacing, progress=newest)
     assert sorted(seen) == list(kept)
-    assert [path.name for path in tmp_path.iterdir()] == [trainer.CHECKPOINT]
+    assert alone(tmp_path)
 
 
 def test_a_finished_run_is_not_run_again(tmp_path, unbroken):
@@ -114,7 +114,13 @@ def child(script: str, *arguments: object) -> subprocess.Popen:
 
 def reached(folder: Path) -> int:
     """The steps of a checkpoint."""
-    return read_archive(folder / trainer.CHECKPOINT, arrays=False).documents["run"]["steps"]
+    return json.loads((folder / trainer.CHECKPOINT).read_text())["steps"]
+
+
+def alone(folder: Path) -> bool:
+    """Whether a folder holds one checkpoint, and nothing else."""
+    run = json.loads((folder / trainer.CHECKPOINT).read_text())
+    return {path.name for path in folder.iterdir()} == {trainer.CHECKPOINT, run["arrays"]}
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.03, 0.1])
@@ -128,7 +134,7 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path, unbroken, delay):
     run.stdout.close()
     assert reached(tmp_path) % EVERY == 0
     assert same_bits(fit(folder=tmp_path, identity="run"), unbroken)
-    assert [path.name for path in tmp_path.iterdir()] == [trainer.CHECKPOINT], "what the killed left is swept"
+    assert alone(tmp_path), "what the killed left is swept"
 
 
 def fit_for_ever(folder: Path) -> None:
@@ -206,32 +212,36 @@ def test_a_signal_acts_at_once_where_nothing_runs():
     assert caught.value.code == 143
 
 
-def test_a_full_disk_is_an_error_that_leaves_the_last_checkpoint(tmp_path, monkeypatch, unbroken):
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+def test_a_full_disk_is_an_error_that_leaves_the_last_checkpoint(tmp_path, unbroken):
+    """Once the run may write no more than a few bytes to any file, as on a disk that is full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    with monkeypatch.context() as patch:
+    def fill(done: int, _: float) -> None:
+        if done == 2 * EVERY:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (16, limits[1]))
 
-        def fill(done: int, _: float) -> None:
-            if done == 2 * EVERY:
-                patch.setattr(os, "fsync", full)
-
-        with pytest.raises(OSError, match="No space left"):
+    try:
+        with pytest.raises(OSError, match=r"folder: .* takes no checkpoint"):
             fit(folder=tmp_path, identity="run", spacing=0.0, progress=fill)
-    assert [path.name for path in tmp_path.iterdir()] == [trainer.CHECKPOINT]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert reached(tmp_path) == 2 * EVERY
     assert same_bits(fit(folder=tmp_path, identity="run"), unbroken)
+    assert alone(tmp_path)
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.1, 0.9, 0.999])
-def test_a_truncated_checkpoint_is_refused_and_left_as_it_is(tmp_path, keep):
+@pytest.mark.parametrize("damaged", [trainer.CHECKPOINT, trainer.ARRAYS])
+def test_a_truncated_checkpoint_is_refused_and_left_as_it_is(tmp_path, keep, damaged):
     fit(EVERY, folder=tmp_path, identity="run")
-    path = tmp_path / trainer.CHECKPOINT
-    cut = path.read_bytes()[: int(keep * path.stat().st_size)]
-    path.write_bytes(cut)
-    with pytest.raises(ValueError, match=r"^folder: .*checkpoint.npz cannot be read .*; expected a whole checkpoint"):
+    written = [tmp_path / damaged] if damaged == trainer.CHECKPOINT else tmp_path.glob(f"{damaged}-*/**/*")
+    cut = {path: path.read_bytes()[: int(keep * path.stat().st_size)] for path in written if path.is_file()}
+    for path, part in cut.items():
+        path.write_bytes(part)
+    with pytest.raises(ValueError, match=r"^folder: .*checkpoint.json cannot be read .*; expected a whole checkpoint"):
         fit(folder=tmp_path, identity="run")
-    assert path.read_bytes() == cut
+    assert cut
+    assert all(path.read_bytes() == part for path, part in cut.items())
 
 
 def other_loss(params, key, data):

@@ -23,6 +23,7 @@ import platform
 import re
 import secrets
 import shlex
+import shutil
 import socket
 import time
 import zipfile
@@ -368,9 +369,8 @@ def whole(path: Path, mode: str) -> Iterator[IO[Any]]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
-    # The name says whose it is, and that it is nobody else's; unlike tempfile's, the file gets the user's permissions.
-    staging = path.with_name(f".{path.name}-{_machine()}-{os.getpid()}-{secrets.token_hex(6)}")
+    sweep(path.parent, f".{path.name}")
+    staging = path.with_name(own_name(f".{path.name}"))  # unlike tempfile's, the file gets the user's permissions
     try:
         with open(staging, mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8") as file:
             yield file
@@ -382,16 +382,27 @@ def whole(path: Path, mode: str) -> Iterator[IO[Any]]:
         raise
 
 
-def _sweep(path: Path) -> None:
-    """Remove what writers of this file left that no longer live; those of other machines after `STALE` seconds."""
-    pattern = re.compile(rf"\.{re.escape(path.name)}-(?P<machine>\w+)-(?P<process>\d+)-[0-9a-f]+")
-    for name in os.listdir(path.parent):
-        if found := pattern.fullmatch(name):
-            left = path.with_name(name)
-            with contextlib.suppress(OSError):  # another writer may sweep it first
-                dead = found["machine"] == _machine() and not _lives(int(found["process"]))
-                if dead or time.time() - left.stat().st_mtime > STALE:
-                    left.unlink()
+def own_name(stem: str) -> str:
+    """A name for a file or folder that says which process of which machine writes it, and is nobody else's."""
+    return f"{stem}-{_machine()}-{os.getpid()}-{secrets.token_hex(6)}"
+
+
+def sweep(folder: Path, stem: str, current: str | None = None) -> None:
+    """Remove what lies under names of `own_name` and is needed no more: writers that no longer live left it.
+
+    What a writer of another machine left goes after `STALE` seconds. Where one of the names is the `current` one, it
+    stays, and what this process wrote before goes too.
+    """
+    pattern = re.compile(rf"{re.escape(stem)}-(?P<machine>\w+)-(?P<process>\d+)-[0-9a-f]+(\..*)?")
+    for name in os.listdir(folder):
+        found = pattern.fullmatch(name)
+        if not found or name == current:
+            continue
+        left, process, here = Path(folder) / name, int(found["process"]), found["machine"] == _machine()
+        with contextlib.suppress(OSError):  # another writer may sweep it first
+            over = here and (not _lives(process) or (current is not None and process == os.getpid()))
+            if over or time.time() - left.stat().st_mtime > STALE:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _machine() -> str:
