@@ -223,16 +223,14 @@ def integer_array(
 
 
 def boolean_array(name: str, value: Any, axes: str | None = None, **sizes: int) -> jax.Array:
-    """`value`, anything like an array of booleans (or of zeros and ones), as such an array of jax; as `real_array`.
+    """`value`, anything like an array of booleans, as such an array of jax; as `real_array`.
 
     Raises:
-        InvalidInput: other numbers, or as `real_array`.
+        InvalidInput: numbers, also zeros and ones, which might be meant as indices, or as `real_array`.
     """
-    numbers = _numbers(name, value, _is_real, "booleans")
-    check_shape(name, numbers, axes, **sizes)
-    if is_concrete(numbers):
-        require(name, (numbers == 0) | (numbers == 1), numbers, "booleans")
-    return jnp.asarray(numbers, bool)
+    found = _numbers(name, value, lambda dtype: jnp.issubdtype(dtype, jnp.bool_), "booleans")
+    check_shape(name, found, axes, **sizes)
+    return jnp.asarray(found)
 
 
 def distribution(name: str, value: Any, axes: str = "S", dtype: Any = None, **sizes: int) -> jax.Array:
@@ -270,7 +268,7 @@ def check_shape(name: str, array: Any, axes: str | None, **sizes: int) -> None:
         raise InvalidInput(f"{name}: {shown(array)}; expected an array")
     if axes is None or any(_fits(shape, choice.split(), sizes) for choice in axes.split(" or ")):
         return
-    written = " or ".join(f"[{', '.join(choice.split())}]" for choice in axes.split(" or "))
+    written = " or ".join(f"[{', '.join(choice.replace('... ', '').split())}]" for choice in axes.split(" or "))
     given = ", ".join(f"{letter} = {size}" for letter, size in sizes.items() if letter in axes.split())
     several = "..." not in axes and len(shape) > max(len(choice.split()) for choice in axes.split(" or "))
     beside = f" with {given}" if given else ""

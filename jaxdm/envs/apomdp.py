@@ -15,7 +15,7 @@ from jaxdm.envs import pomdp as pomdps
 from jaxdm.envs.pomdp import POMDP
 from jaxdm.random import inverse_cdf, sample_index, uniform
 from jaxdm.types import Env, Predrawn
-from jaxdm.validation import check_distribution, is_concrete
+from jaxdm.validation import check_distribution, check_shape, is_concrete, positive_integer, real_array, record
 
 
 class APOMDP(NamedTuple):
@@ -61,9 +61,9 @@ def make(members: POMDP, attitude: Any, nature: Any = None) -> APOMDP:
     Raises:
         ValueError: models that disagree about reward or discount, or anything that `validate` refuses.
     """
+    record("members", members, POMDP)
+    check_shape("transition", members.transition, "M S A S")
     pomdps.validate(members)
-    if members.transition.ndim != 4:
-        raise ValueError(f"transition: shape {members.transition.shape}; expected [M, S, A, S]")
     for name in ("reward", "discount"):
         field = getattr(members, name)
         if is_concrete(field) and not np.array_equal(field, np.broadcast_to(field[:1], field.shape)):
@@ -71,8 +71,8 @@ def make(members: POMDP, attitude: Any, nature: Any = None) -> APOMDP:
     dtype, models = members.transition.dtype, members.transition.shape[0]
     apomdp = APOMDP(
         **members._replace(reward=members.reward[0], discount=members.discount[0])._asdict(),
-        attitude=jnp.asarray(attitude, dtype),
-        nature=jnp.full((models,), 1 / models, dtype) if nature is None else jnp.asarray(nature, dtype),
+        attitude=real_array("attitude", attitude, "", dtype),
+        nature=real_array("nature", np.full(models, 1 / models) if nature is None else nature, "M", dtype, M=models),
     )
     validate(apomdp)
     return apomdp
@@ -107,6 +107,9 @@ def validate(apomdp: APOMDP) -> None:
         ValueError: names the field, the value found and what was expected: everything `jaxdm.envs.pomdp.validate`
             looks at in each model, no model, an attitude outside [0, 1], a distribution of nature that is none.
     """
+    record("apomdp", apomdp, APOMDP)
+    check_shape("transition", apomdp.transition, "... M S A S")
+    check_shape("attitude", apomdp.attitude, None)
     shape, batch = apomdp.transition.shape, apomdp.attitude.shape
     if len(shape) != len(batch) + 4 or shape[: len(batch)] != batch or shape[len(batch)] == 0:
         raise ValueError(f"transition: shape {shape}; expected {batch} + [M, S, A, S] with M >= 1")
@@ -143,7 +146,12 @@ def env(horizon: int | None = None) -> Env:
 
     Returns:
         An `Env`; the noise of a step is a `jaxdm.envs.pomdp.StepNoise`.
+
+    Raises:
+        ValueError: horizon < 1.
     """
+    if horizon is not None:
+        horizon = positive_integer("horizon", horizon)
 
     def step(noise: pomdps.StepNoise, state: APOMDPState, action: jax.Array, params: APOMDP) -> tuple:
         model = state.model

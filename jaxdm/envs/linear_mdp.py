@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxdm import random as randomness
 from jaxdm.envs.mdp import MDP
-from jaxdm.validation import check_distribution, is_concrete
+from jaxdm.validation import check_distribution, check_shape, check_sizes, float_type, is_concrete, record
 
 
 class LinearMDP(NamedTuple):
@@ -51,8 +51,9 @@ def random(
     Raises:
         ValueError: as `validate`.
     """
+    check_sizes(states=states, actions=actions, dimension=dimension, horizon=horizon)
     key_features, key_theta, key_mu = randomness.split(key, 3)
-    dtype = dtype or jnp.result_type(float)
+    dtype = float_type(dtype)
     linear = LinearMDP(
         features=_uniform_distributions(key_features, (states, actions, dimension), dtype),
         theta=randomness.uniform(key_theta, (horizon, dimension), dtype),
@@ -110,9 +111,10 @@ def validate(linear: LinearMDP) -> None:
         ValueError: names the field, the value found and what was expected: wrong or empty shapes, a number that is not
             finite, features off the simplex, a row of `mu` or an initial distribution that is no distribution.
     """
+    record("linear", linear, LinearMDP)
+    check_shape("features", linear.features, "... S A d")
+    check_shape("theta", linear.theta, "... H d")
     shape = linear.features.shape
-    if len(shape) < 3 or 0 in shape[-3:]:
-        raise ValueError(f"features: shape {shape}; expected [S, A, d], none of them 0")
     batch, states, dimension = shape[:-3], shape[-3], shape[-1]
     if linear.theta.ndim != len(batch) + 2 or linear.theta.shape[-2] == 0:
         raise ValueError(f"theta: shape {linear.theta.shape}; expected [H, d] with H >= 1 beside features {shape}")

@@ -18,7 +18,16 @@ import numpy as np
 from jaxdm import random
 from jaxdm.random import inverse_cdf, sample_index
 from jaxdm.types import Env, Predrawn
-from jaxdm.validation import check_distribution, is_concrete, require
+from jaxdm.validation import (
+    boolean_array,
+    check_distribution,
+    check_shape,
+    is_concrete,
+    positive_integer,
+    real_array,
+    record,
+    require,
+)
 
 
 class MDP(NamedTuple):
@@ -64,17 +73,16 @@ def make(
     Raises:
         ValueError: as `validate`.
     """
-    transition = jnp.asarray(transition, dtype or jnp.result_type(float))
-    if transition.ndim < 3:
-        raise ValueError(f"transition: shape {transition.shape}; expected [S, A, S]")
-    states = transition.shape[-1]
+    transition = real_array("transition", transition, "... S A S", dtype)
+    dtype, states = transition.dtype, transition.shape[-1]
     if initial is None:
-        initial = jnp.full((*transition.shape[:-3], states), 1 / max(states, 1))
-    reward = jnp.asarray(reward, transition.dtype)
+        initial = np.full((*transition.shape[:-3], states), 1 / states)
+    reward = real_array("reward", reward, dtype=dtype, finite=False)
     if available is not None:
         reward = masked_reward(reward, available)
-    fields = {"reward": reward, "initial": initial, "discount": discount}
-    return checked(MDP(transition=transition, **{name: jnp.asarray(x, transition.dtype) for name, x in fields.items()}))
+    initial = real_array("initial", initial, dtype=dtype)
+    discount = real_array("discount", discount, dtype=dtype)
+    return checked(MDP(transition=transition, reward=reward, initial=initial, discount=discount))
 
 
 def masked_reward(reward: jax.Array, available: Any) -> jax.Array:
@@ -83,9 +91,7 @@ def masked_reward(reward: jax.Array, available: Any) -> jax.Array:
     Raises:
         ValueError: a table that is not one of booleans, or of another shape.
     """
-    available = jnp.asarray(available)
-    if available.dtype != bool:
-        raise ValueError(f"available: {available.dtype} numbers; expected booleans")
+    available = boolean_array("available", available)
     if available.shape != reward.shape:
         raise ValueError(f"available: shape {available.shape}; expected {reward.shape} as the reward's")
     return jnp.where(available, reward, -jnp.inf)
@@ -132,17 +138,13 @@ def validate(mdp: MDP) -> None:
             number that is not finite (but rewards of -inf), a state without an available action, a negative
             probability, a row that does not sum to one, a discount outside [0, 1].
     """
+    record("mdp", mdp, MDP)
+    check_shape("transition", mdp.transition, "... S A S")
     shape = mdp.transition.shape
-    batch = shape[:-3]
-    if len(shape) < 3 or shape[-1] != shape[-3]:
-        raise ValueError(f"transition: shape {shape}; expected [S, A, S]")
-    states, actions = shape[-3:-1]
-    if states == 0 or actions == 0:
-        raise ValueError(
-            f"transition: shape {shape} has no {'states' if states == 0 else 'actions'}; expected S, A >= 1"
-        )
+    batch, (states, actions) = shape[:-3], shape[-3:-1]
     expected = {"reward": (states, actions), "initial": (states,), "discount": ()}
     for name, tail in expected.items():
+        check_shape(name, getattr(mdp, name), None)
         found = getattr(mdp, name).shape
         if found != batch + tail:
             raise ValueError(f"{name}: shape {found}; expected {batch + tail} beside transition {shape}")
@@ -183,8 +185,8 @@ def env(horizon: int | None = None) -> Env:
     Raises:
         ValueError: horizon < 1.
     """
-    if horizon is not None and horizon < 1:
-        raise ValueError(f"horizon: {horizon}; expected at least 1")
+    if horizon is not None:
+        horizon = positive_integer("horizon", horizon)
 
     def step(noise: jax.Array, state: MDPState, action: jax.Array, params: MDP) -> tuple:
         # All thresholds, not this row's alone: they do not change within an episode, so XLA moves them out of the loop.

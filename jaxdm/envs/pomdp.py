@@ -13,7 +13,7 @@ from jaxdm.envs import mdp
 from jaxdm.envs.mdp import MDP
 from jaxdm.random import inverse_cdf, sample_index, uniform
 from jaxdm.types import Env, Predrawn
-from jaxdm.validation import check_distribution, is_concrete
+from jaxdm.validation import check_distribution, check_shape, is_concrete, positive_integer, real_array, record
 
 
 class POMDP(NamedTuple):
@@ -68,12 +68,10 @@ def make(
         ValueError: as `validate`.
     """
     hidden = mdp.make(transition, reward, initial, discount, dtype)
-    observation = jnp.asarray(observation, hidden.transition.dtype)
-    if observation.ndim < 3 or observation.shape[-1] == 0:
-        raise ValueError(f"observation: shape {observation.shape}; expected [A, S, O] with O >= 1")
+    observation = real_array("observation", observation, "... A S O", hidden.transition.dtype)
     if initial_observation is None:
         initial_observation = uninformative(hidden.initial, observation.shape[-1])
-    initial_observation = jnp.asarray(initial_observation, hidden.transition.dtype)
+    initial_observation = real_array("initial_observation", initial_observation, "... S O", hidden.transition.dtype)
     pomdp = POMDP(**hidden._asdict(), observation=observation, initial_observation=initial_observation)
     validate(pomdp)
     return pomdp
@@ -101,10 +99,11 @@ def validate(pomdp: POMDP) -> None:
         ValueError: names the field, the value found and what was expected: everything `jaxdm.envs.mdp.validate` looks
             at, and the same of the two observation distributions.
     """
+    record("pomdp", pomdp, POMDP)
     mdp.validate(mdp_of(pomdp))
+    check_shape("observation", pomdp.observation, "... A S O")
+    check_shape("initial_observation", pomdp.initial_observation, "... S O")
     shape, observations = pomdp.transition.shape, pomdp.observation.shape[-1:]
-    if pomdp.observation.ndim != len(shape) or observations == (0,):
-        raise ValueError(f"observation: shape {pomdp.observation.shape}; expected [A, S, O] with O >= 1")
     batch, (states, actions) = shape[:-3], shape[-3:-1]
     expected = {"observation": (actions, states), "initial_observation": (states,)}
     for name, tail in expected.items():
@@ -136,14 +135,13 @@ def from_mdp(hidden: MDP, quality: Any) -> POMDP:
     Raises:
         ValueError: quality outside [1/S, 1] (where it is concrete) or not a scalar, or a batch of MDPs.
     """
-    if hidden.reward.ndim != 2:
-        raise ValueError(f"reward: shape {hidden.reward.shape}; expected [S, A], and jax.vmap for several")
+    record("hidden", hidden, MDP)
+    check_shape("reward", hidden.reward, "S A")
     states, actions = hidden.reward.shape
-    if jnp.shape(quality) != ():
-        raise ValueError(f"quality: shape {jnp.shape(quality)}; expected a scalar, and jax.vmap for several")
     # 1/S as float32 rounds it may lie below 1/S; then (1 - q) / (S - 1) is above q by rounding, which is harmless.
-    if is_concrete(quality) and not 1 / states - validation.ROW_SUM_TOLERANCE <= float(quality) <= 1:
-        raise ValueError(f"quality: {quality}; expected a number in [1/S, 1] = [{1 / states:.6g}, 1]")
+    least = 1 / states - validation.ROW_SUM_TOLERANCE
+    wanted = f"a number in [1/S, 1] = [{1 / states:.6g}, 1], and jax.vmap for several"
+    validation.number("quality", quality, lambda q: least <= q <= 1, wanted)
     quality = jnp.asarray(quality, hidden.reward.dtype)
     same = jnp.eye(states, dtype=bool)
     distribution = jnp.where(same, quality, (1 - quality) / max(states - 1, 1))
@@ -176,7 +174,12 @@ def env(horizon: int | None = None) -> Env:
 
     Returns:
         An `Env`; the noise of a step is a `StepNoise`.
+
+    Raises:
+        ValueError: horizon < 1.
     """
+    if horizon is not None:
+        horizon = positive_integer("horizon", horizon)
 
     def step(noise: StepNoise, state: POMDPState, action: jax.Array, params: POMDP) -> tuple:
         # All thresholds, not one row's: they do not change within an episode, so XLA moves them out of the loop.

@@ -20,7 +20,16 @@ from jaxdm.envs.mdp import make as make_dense
 from jaxdm.random import inverse_cdf, sample_index
 from jaxdm.rollout import uniform_noise
 from jaxdm.types import Env, Predrawn
-from jaxdm.validation import check_distribution, is_concrete, require
+from jaxdm.validation import (
+    check_distribution,
+    check_shape,
+    integer_array,
+    is_concrete,
+    positive_integer,
+    real_array,
+    record,
+    require,
+)
 
 
 class SparseMDP(NamedTuple):
@@ -55,20 +64,17 @@ def make(
     Raises:
         ValueError: as `validate`.
     """
-    probability = jnp.asarray(probability, dtype or jnp.result_type(float))
-    reward = jnp.asarray(reward, probability.dtype)
-    if reward.ndim < 2:
-        raise ValueError(f"reward: shape {reward.shape}; expected [S, A]")
+    probability = real_array("probability", probability, "... S A K", dtype)
+    dtype = probability.dtype
+    reward = real_array("reward", reward, "... S A", dtype, finite=False)
     if initial is None:
-        initial = jnp.full(reward.shape[:-1], 1 / max(reward.shape[-2], 1))
-    if is_concrete(successor):
-        _check_indices(np.asarray(successor), reward.shape[-2])
+        initial = np.full(reward.shape[:-1], 1 / reward.shape[-2])
     problem = SparseMDP(
-        successor=jnp.asarray(successor, jnp.int32),
+        successor=integer_array("successor", successor, "... S A K", at_most=reward.shape[-2] - 1),
         probability=probability,
         reward=reward,
-        initial=jnp.asarray(initial, probability.dtype),
-        discount=jnp.asarray(discount, probability.dtype),
+        initial=real_array("initial", initial, dtype=dtype),
+        discount=real_array("discount", discount, dtype=dtype),
     )
     validate(problem)
     return problem
@@ -84,9 +90,10 @@ def validate(mdp: SparseMDP) -> None:
             number that is not finite (but rewards of -inf), a state without an available action, a row that is no
             probability distribution, a discount outside [0, 1].
     """
+    record("mdp", mdp, SparseMDP)
+    check_shape("reward", mdp.reward, "... S A")
+    check_shape("probability", mdp.probability, "... S A K")
     shape = mdp.reward.shape
-    if len(shape) < 2 or 0 in shape[-2:]:
-        raise ValueError(f"reward: shape {shape}; expected [S, A] with S, A >= 1")
     batch, (states, actions) = shape[:-2], shape[-2:]
     if mdp.probability.ndim != len(shape) + 1 or mdp.probability.shape[-1] == 0:
         raise ValueError(f"probability: shape {mdp.probability.shape}; expected [S, A, K] with K >= 1")
@@ -254,8 +261,8 @@ def env(horizon: int | None = None) -> Env:
     Raises:
         ValueError: horizon < 1.
     """
-    if horizon is not None and horizon < 1:
-        raise ValueError(f"horizon: {horizon}; expected at least 1")
+    if horizon is not None:
+        horizon = positive_integer("horizon", horizon)
 
     def step(noise: jax.Array, state: MDPState, action: jax.Array, params: SparseMDP) -> tuple:
         row = params.probability[state.state, action]

@@ -60,8 +60,8 @@ def test_a_batch_is_accepted_with_leading_axes_on_every_field():
         ("transition", np.full((4, 2, 4), np.nan), r"transition: nan at index \(0, 0, 0\); expected finite"),
         ("transition", np.full((4, 2, 3), 1 / 3), r"transition: shape \(4, 2, 3\); expected \[S, A, S\]"),
         ("transition", np.ones((4, 4)), r"transition: shape \(4, 4\); expected \[S, A, S\]"),
-        ("transition", np.ones((4, 0, 4)), "has no actions; expected S, A >= 1"),
-        ("transition", np.ones((0, 2, 0)), "has no states; expected S, A >= 1"),
+        ("transition", np.ones((4, 0, 4)), "expected .*, no axis empty"),
+        ("transition", np.ones((0, 2, 0)), "expected .*, no axis empty"),
         ("reward", np.zeros((4, 3)), r"reward: shape \(4, 3\); expected \(4, 2\)"),
         ("reward", np.full((4, 2), np.inf), r"reward: inf at index \(0, 0\); expected finite"),
         ("reward", [[-np.inf, -np.inf], *[[0, 0]] * 3], r"reward: -inf at index \(0,\); expected an available action"),
@@ -85,14 +85,14 @@ def test_a_table_of_available_actions_is_a_reward_of_minus_infinity():
     assert mdp.make(**made._asdict()).reward[1, 1] == -jnp.inf
     assert mdp.uniform_play(made)[:2].tolist() == [[0.5, 0.5], [1.0, 0.0]]
     assert WORLD.step(jax.random.key(0), at(1), jnp.int32(1), made)[2] == -jnp.inf
-    with pytest.raises(ValueError, match="available: float32 numbers; expected booleans"):
+    with pytest.raises(ValueError, match=r"available: .*float32.; expected booleans"):
         mdp.make(**problem()._asdict(), available=jnp.ones((4, 2)))
     with pytest.raises(ValueError, match=r"available: shape \(4, 3\); expected \(4, 2\)"):
         mdp.make(**problem()._asdict(), available=np.ones((4, 3), bool))
 
 
 def test_bad_calls_are_named():
-    with pytest.raises(ValueError, match="horizon: 0; expected at least 1"):
+    with pytest.raises(ValueError, match="horizon: 0; expected an integer, at least 1"):
         mdp.env(0)
 
 

@@ -62,10 +62,10 @@ GOOD = {"successor": [[[0, 1]], [[1, 1]]], "probability": [[[0.5, 0.5]], [[1.0, 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"successor": [[[0, 2]], [[1, 1]]]}, "successor: 2 at index .0, 0, 1.; expected an index of a state, 0 to 1"),
+        ({"successor": [[[0, 2]], [[1, 1]]]}, "successor: 2 at index .0, 0, 1.; expected integers in 0..1"),
         ({"successor": [[[0, -1]], [[1, 1]]]}, "successor: -1"),
         ({"successor": [[[0, 2**33]], [[1, 1]]]}, "successor: 8.58"),
-        ({"successor": [[[0.0, 1.0]], [[1.0, 1.0]]]}, "successor: float64 numbers; expected indices"),
+        ({"successor": [[[0.0, 1.0]], [[1.0, 1.0]]]}, "successor: .*float64.; expected integers"),
         ({"successor": [[[0]], [[1]]]}, "successor: shape"),
         ({"probability": [[[0.5, 0.6]], [[1.0, 0.0]]]}, "probability: 1.1 at index .0, 0."),
         ({"probability": [[[0.5, np.nan]], [[1.0, 0.0]]]}, "probability: nan"),

@@ -109,7 +109,7 @@ def test_regret_is_against_the_best_available_arm_of_each_round():
         (lambda: gittins_index(1.0, 1.0, 1.0), r"discount: 1\.0; expected a number in \[0, 1\)"),
         (lambda: gittins_index(1.0, 1.0, 0.9, plays=0), "plays: 0; expected an integer, at least 1"),
         (lambda: gittins_index(1.0, 1.0, float("nan")), r"discount: nan; expected a number in \[0, 1\)"),
-        (lambda: bayes_plan(jnp.ones((2, 2)), 4, available=[0, 0]), "available: .*; expected at least one arm"),
+        (lambda: bayes_plan(jnp.ones((2, 2)), 4, available=[False, False]), "available: .*; expected at least one arm"),
         (lambda: bayes_plan(jnp.ones((2, 3)), 4), r"prior: shape \(2, 3\)"),
         (lambda: bayes_plan(jnp.ones((2, 2)), 0), "horizon: 0; expected an integer, at least 1"),
         (lambda: bayes_plan(jnp.ones((5, 2)), 9), "horizon: 9 with 5 arms has 10000000000 beliefs"),

@@ -11,8 +11,16 @@ import jax.numpy as jnp
 
 from jaxdm.envs.apomdp import APOMDP, make
 from jaxdm.envs.families.pomdp import treatment
-from jaxdm.envs.pomdp import POMDP
-from jaxdm.validation import is_concrete
+from jaxdm.envs.pomdp import POMDP, validate
+from jaxdm.validation import (
+    check_shape,
+    check_sizes,
+    float_type,
+    nonnegative_number,
+    positive_integer,
+    probability,
+    record,
+)
 
 
 def around(
@@ -34,9 +42,11 @@ def around(
     Raises:
         ValueError: radius outside [0, 1] (where it is concrete), models < 1, or as `validate`.
     """
-    _require_models(models)
-    if is_concrete(radius) and not 0 <= float(radius) <= 1:
-        raise ValueError(f"radius: {radius}; expected a number in [0, 1]")
+    models = positive_integer("models", models)
+    probability("radius", radius)
+    record("nominal", nominal, POMDP)
+    check_shape("transition", nominal.transition, "S A S")
+    validate(nominal)
     dtype = nominal.transition.dtype
     key_transition, key_observation = jax.random.split(key)
     # The first model moves by nothing, not by an amount that happens to be small.
@@ -83,10 +93,10 @@ def independent(
     Raises:
         ValueError: models < 1, density outside [0, 1] (where it is concrete), or as `jaxdm.envs.apomdp.validate`.
     """
-    _require_models(models)
-    if is_concrete(density) and not 0 <= float(density) <= 1:
-        raise ValueError(f"density: {density}; expected a number in [0, 1]")
-    dtype = dtype or jnp.result_type(float)
+    check_sizes(models=models, states=states, actions=actions, observations=observations)
+    probability("density", density)
+    probability("discount", discount)
+    dtype = float_type(dtype)
     key_reward, key_distributions = jax.random.split(key)
     shapes = {
         "transition": (models, states, actions, states),
@@ -150,10 +160,9 @@ def clinicians(
     Raises:
         ValueError: models < 1, disagreement < 0 (where it is concrete), or as `jaxdm.envs.apomdp.validate`.
     """
-    _require_models(models)
-    if is_concrete(disagreement) and not float(disagreement) >= 0:
-        raise ValueError(f"disagreement: {disagreement}; expected a number >= 0")
-    dtype = dtype or jnp.result_type(float)
+    models = positive_integer("models", models)
+    nonnegative_number("disagreement", disagreement)
+    dtype = float_type(dtype)
     chances = {
         "progression": progression,
         "response": response,
@@ -161,6 +170,8 @@ def clinicians(
         "recovery": recovery,
         "accuracy": accuracy,
     }
+    for name, chance in chances.items():
+        probability(name, chance)
     nominal = jnp.stack([jnp.asarray(p, dtype) for p in chances.values()])[None]
     moved = jax.scipy.special.logit(nominal) + disagreement * jax.random.normal(key, (models, len(chances)), dtype)
     held = jnp.where(jnp.arange(models)[:, None] == 0, nominal, jax.nn.sigmoid(moved))
@@ -170,8 +181,3 @@ def clinicians(
         return treatment(stages=stages, levels=levels, discount=discount, dtype=dtype, **own)
 
     return make(jax.vmap(opinion)(held), attitude, nature)
-
-
-def _require_models(models: int) -> None:
-    if models < 1:
-        raise ValueError(f"models: {models}; expected at least 1")

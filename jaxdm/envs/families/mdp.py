@@ -4,6 +4,7 @@ Dimensions: `S` states, `A` actions. A family draws in `dtype`, that of jax when
 outside its range is a ValueError from `jaxdm.envs.mdp.validate` (or names itself), where values are not traced.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -12,7 +13,19 @@ import numpy as np
 
 from jaxdm import random
 from jaxdm.envs.mdp import MDP, checked, masked_reward
-from jaxdm.validation import check_distribution, check_sizes, is_concrete
+from jaxdm.validation import (
+    check_sizes,
+    distribution,
+    float_type,
+    integer,
+    is_concrete,
+    number,
+    number_in,
+    positive_integer,
+    probability,
+    real_array,
+    require,
+)
 
 MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))
 """Row and column change of a grid's actions: up, down, left, right."""
@@ -31,15 +44,19 @@ def dirichlet(
         discount: [] in [0, 1].
         dtype: float type.
     """
+    check_sizes(states=states, actions=actions)
     key_transition, key_reward = random.split(key)
-    dtype = dtype or jnp.result_type(float)
-    alpha = jnp.broadcast_to(jnp.asarray(concentration, dtype), (states,))
+    dtype = float_type(dtype)
+    concentration = real_array("concentration", concentration, " or S", dtype, S=states)
+    if is_concrete(concentration):
+        require("concentration", concentration > 0, concentration, "positive numbers")
+    alpha = jnp.broadcast_to(concentration, (states,))
     return checked(
         MDP(
             transition=jax.random.dirichlet(key_transition, alpha, (states, actions), dtype),
             reward=random.uniform(key_reward, (states, actions), dtype),
             initial=jnp.full((states,), 1 / states, dtype),
-            discount=jnp.asarray(discount, dtype),
+            discount=jnp.asarray(probability("discount", discount), dtype),
         )
     )
 
@@ -62,10 +79,10 @@ def garnet(key: jax.Array, *, states: int, actions: int, branching: int, discoun
 
     Reference: Bhatnagar, Sutton, Ghavamzadeh, Lee, Natural actor-critic algorithms, 2009, section 6.
     """
-    if not 1 <= branching <= states:
-        raise ValueError(f"branching: {branching}; expected 1 <= branching <= states = {states}")
+    check_sizes(states=states, actions=actions)
+    branching = positive_integer("branching", branching, at_most=states)
     key_support, key_cuts, key_reward = random.split(key, 3)
-    dtype = dtype or jnp.result_type(float)
+    dtype = float_type(dtype)
     cuts = jnp.sort(random.uniform(key_cuts, (states, actions, branching - 1), dtype), axis=-1)
     edge = jnp.zeros((states, actions, 1), dtype)
     weights = jnp.diff(jnp.concatenate([edge, cuts, edge + 1], axis=-1), axis=-1)
@@ -76,7 +93,7 @@ def garnet(key: jax.Array, *, states: int, actions: int, branching: int, discoun
             transition=jnp.zeros((states, actions, states), dtype).at[row, column, order].set(weights),
             reward=random.uniform(key_reward, (states, actions), dtype),
             initial=jnp.full((states,), 1 / states, dtype),
-            discount=jnp.asarray(discount, dtype),
+            discount=jnp.asarray(probability("discount", discount), dtype),
         )
     )
 
@@ -101,8 +118,12 @@ def dark_room(
     Reference: after the dark room of Laskin et al., In-context RL with algorithm distillation, 2023; the permuted
         controls and the slip are ours.
     """
+    check_sizes(side=side)
+    probability("slip", slip)
+    if extent is not None:
+        number_in("extent", extent, 1, side)
     key_goal, key_controls = random.split(key)
-    dtype = dtype or jnp.result_type(float)
+    dtype = float_type(dtype)
     states, actions = side * side, len(MOVES)
     cell = np.stack(np.divmod(np.arange(states), side), axis=-1)
     wide = jnp.asarray(side if extent is None else extent, jnp.int32)
@@ -118,7 +139,7 @@ def dark_room(
             transition=(1 - slip) * moves[:, controls] + slip * random_move,
             reward=jnp.broadcast_to(reward[:, None], (states, actions)),
             initial=used / jnp.sum(used),
-            discount=jnp.asarray(discount, dtype),
+            discount=jnp.asarray(probability("discount", discount), dtype),
         )
     )
 
@@ -134,7 +155,8 @@ def frozen_lake(*, slip: Any = 2 / 3, discount: Any = 1.0, dtype: Any = None) ->
 
     Reference: Towers et al., Gymnasium, 2024, FrozenLake-v1; actions are left, down, right, up as there.
     """
-    dtype = dtype or jnp.result_type(float)
+    probability("slip", slip)
+    dtype = float_type(dtype)
     tiles = np.array(list("SFFFFHFHFFFHHFFG"))
     moves = np.array([(0, -1), (1, 0), (0, 1), (-1, 0)])
     cell = np.stack(np.divmod(np.arange(16), 4), axis=-1)
@@ -147,7 +169,7 @@ def frozen_lake(*, slip: Any = 2 / 3, discount: Any = 1.0, dtype: Any = None) ->
         transition=transition,
         reward=jnp.where(jnp.asarray(tiles == "G")[:, None], 0, transition[:, :, 15]),
         initial=jnp.zeros(16, dtype).at[0].set(1),
-        discount=jnp.asarray(discount, dtype),
+        discount=jnp.asarray(probability("discount", discount), dtype),
     )
 
 
@@ -164,7 +186,9 @@ def chain(*, states: int, slip: Any = 0.2, discount: Any = 0.9, dtype: Any = Non
 
     Reference: Dearden, Friedman, Russell, Bayesian Q-learning, 1998 (S = 5).
     """
-    dtype = dtype or jnp.result_type(float)
+    check_sizes(states=states)
+    probability("slip", slip)
+    dtype = float_type(dtype)
     right = jax.nn.one_hot(jnp.minimum(jnp.arange(states) + 1, states - 1), states, dtype=dtype)
     home = jnp.zeros((states, states), dtype).at[:, 0].set(1)
     forward_pay = jnp.zeros(states, dtype).at[-1].set(10)
@@ -178,7 +202,7 @@ def chain(*, states: int, slip: Any = 0.2, discount: Any = 0.9, dtype: Any = Non
             transition=jnp.stack([mix(right, home), mix(home, right)], axis=1),
             reward=jnp.stack([mix(forward_pay, home_pay), mix(home_pay, forward_pay)], axis=1),
             initial=jnp.zeros(states, dtype).at[0].set(1),
-            discount=jnp.asarray(discount, dtype),
+            discount=jnp.asarray(probability("discount", discount), dtype),
         )
     )
 
@@ -203,9 +227,10 @@ def machine_replacement(
 
     Reference: Puterman 1994, section 4.7.5; the numbers are ours.
     """
-    if states < 2:
-        raise ValueError(f"states: {states}; expected at least 2")
-    dtype = dtype or jnp.result_type(float)
+    states = integer("states", states, 2)
+    probability("wear", wear)
+    number("replacement_cost", replacement_cost, math.isfinite, "a finite number")
+    dtype = float_type(dtype)
     level = jnp.arange(states)
     worse = jax.nn.one_hot(jnp.minimum(level + 1, states - 1), states, dtype=dtype)
     keep = (1 - wear) * jnp.eye(states, dtype=dtype) + wear * worse
@@ -216,7 +241,7 @@ def machine_replacement(
             transition=jnp.stack([keep, new], axis=1),
             reward=jnp.stack([run_pay, jnp.full(states, 1 - replacement_cost, dtype)], axis=1),
             initial=jnp.zeros(states, dtype).at[0].set(1),
-            discount=jnp.asarray(discount, dtype),
+            discount=jnp.asarray(probability("discount", discount), dtype),
         )
     )
 
@@ -254,13 +279,13 @@ def inventory(
     Reference: Puterman 1994, section 3.2; the numbers are ours.
     """
     check_sizes(capacity=capacity)
-    dtype = dtype or jnp.result_type(float)
+    costs = {"price": price, "order_cost": order_cost, "fixed_cost": fixed_cost, "holding_cost": holding_cost}
+    for name, cost in costs.items():
+        number(name, cost, math.isfinite, "a finite number")
     units = np.arange(capacity + 1)
-    chance = jnp.full(capacity + 1, 1 / (capacity + 1), dtype) if demand is None else jnp.asarray(demand, dtype)
-    if chance.shape != units.shape:
-        raise ValueError(f"demand: shape {chance.shape}; expected {units.shape}")
-    if is_concrete(chance):
-        check_distribution("demand", chance)
+    chance = np.full(capacity + 1, 1 / (capacity + 1)) if demand is None else demand
+    chance = distribution("demand", chance, "D", dtype, D=capacity + 1)
+    dtype = chance.dtype
     fits = units[:, None] + units <= capacity
     level = np.where(fits, units[:, None] + units, units[:, None])
     left = np.maximum(level[..., None] - units, 0)  # [S, A, D]
@@ -273,6 +298,6 @@ def inventory(
             transition=jnp.einsum("sadt,d->sat", moves, chance, precision=jax.lax.Precision.HIGHEST),
             reward=masked_reward(jnp.asarray(paid, dtype), fits),
             initial=jnp.zeros(capacity + 1, dtype).at[0].set(1),
-            discount=jnp.asarray(discount, dtype),
+            discount=jnp.asarray(probability("discount", discount), dtype),
         )
     )

@@ -4,6 +4,7 @@ Dimensions: `S` states, `A` actions, `O` observations. Numbers are data (map ove
 draws in `dtype`, that of jax when left out.
 """
 
+import math
 from math import comb
 from typing import Any
 
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from jaxdm.envs.families.mdp import dirichlet as dirichlet_mdp
 from jaxdm.envs.families.mdp import garnet as garnet_mdp
 from jaxdm.envs.pomdp import POMDP, from_mdp, uninformative
+from jaxdm.validation import float_type, integer, number, positive_integer, positive_number, probability
 
 LISTEN, OPEN_LEFT, OPEN_RIGHT = 0, 1, 2
 """Actions of `tiger`."""
@@ -88,6 +90,8 @@ def dense(
     hidden = dirichlet_mdp(
         key_hidden, states=states, actions=actions, concentration=concentration, discount=discount, dtype=dtype
     )
+    observations = positive_integer("observations", observations)
+    positive_number("observation_concentration", observation_concentration)
     alpha = jnp.broadcast_to(jnp.asarray(observation_concentration, hidden.reward.dtype), (observations,))
     return POMDP(
         **hidden._asdict(),
@@ -112,7 +116,9 @@ def tiger(
 
     Reference: Cassandra, Kaelbling, Littman, Acting optimally in partially observable stochastic domains, AAAI 1994.
     """
-    dtype = dtype or jnp.result_type(float)
+    dtype = float_type(dtype)
+    probability("accuracy", accuracy)
+    _require_finite(listen=listen, right=right, wrong=wrong)
     accuracy, listen, right, wrong = (jnp.asarray(x, dtype) for x in (accuracy, listen, right, wrong))
     stay, reset = jnp.eye(2, dtype=dtype), jnp.full((2, 2), 0.5, dtype)
     hears = jnp.where(jnp.eye(2, dtype=bool), accuracy, 1 - accuracy)
@@ -121,7 +127,7 @@ def tiger(
         transition=jnp.stack([stay, reset, reset], axis=1),
         reward=jnp.stack([jnp.stack([listen, wrong, right]), jnp.stack([listen, right, wrong])]),
         initial=initial,
-        discount=jnp.asarray(discount, dtype),
+        discount=jnp.asarray(probability("discount", discount), dtype),
         observation=jnp.stack([hears, reset, reset]),
         initial_observation=uninformative(initial, 2),
     )
@@ -157,7 +163,11 @@ def machine_maintenance(
 
     Reference: Smallwood, Sondik, Operations Research 21, 1973, whose example has two parts and these numbers.
     """
-    dtype = dtype or jnp.result_type(float)
+    dtype = float_type(dtype)
+    components = positive_integer("components", components)
+    probability("wear", wear)
+    probability("defect", defect)
+    _require_finite(examination=examination, inspection=inspection, part=part)
     wear, defect = jnp.asarray(wear, dtype), jnp.asarray(defect, dtype)
     states = components + 1
     failed = jnp.arange(states, dtype=dtype)
@@ -176,7 +186,7 @@ def machine_maintenance(
         transition=jnp.stack([run, run, new, new], axis=1),
         reward=jnp.stack(pay, axis=1),
         initial=initial,
-        discount=jnp.asarray(discount, dtype),
+        discount=jnp.asarray(probability("discount", discount), dtype),
         observation=jnp.stack([silent, seen, silent, silent]),
         initial_observation=silent,
     )
@@ -220,10 +230,12 @@ def treatment(
     Raises:
         ValueError: fewer than two stages or levels.
     """
-    for name, size in {"stages": stages, "levels": levels}.items():
-        if size < 2:
-            raise ValueError(f"{name}: {size}; expected at least 2")
-    dtype = dtype or jnp.result_type(float)
+    stages, levels = integer("stages", stages, 2), integer("levels", levels, 2)
+    chances = {"progression": progression, "response": response, "harm": harm}
+    for name, chance in (chances | {"recovery": recovery, "accuracy": accuracy}).items():
+        probability(name, chance)
+    _require_finite(test_cost=test_cost, toxicity_cost=toxicity_cost)
+    dtype = float_type(dtype)
     worse, better = _drift(stages, 1, progression, dtype), _drift(stages, -1, response, dtype)
     rise, fall = _drift(levels, 1, harm, dtype), _drift(levels, -1, recovery, dtype)
     untreated, treated = jnp.kron(worse, fall), jnp.kron(better, rise)
@@ -236,7 +248,7 @@ def treatment(
         transition=jnp.stack([untreated, untreated, treated], axis=1),
         reward=jnp.stack([well, well - test_cost, well], axis=1),
         initial=jnp.kron(jnp.full(stages, 1 / stages, dtype), start),
-        discount=jnp.asarray(discount, dtype),
+        discount=jnp.asarray(probability("discount", discount), dtype),
         observation=jnp.stack([silent, informative, silent]),
         initial_observation=silent,
     )
@@ -246,7 +258,7 @@ def random_treatment(
     key: jax.Array, *, stages: int = 3, levels: int = 2, accuracy: Any = 0.8, discount: Any = 1.0, dtype: Any = None
 ) -> POMDP:
     """A `treatment` with progression and recovery from U[0.1, 0.4], response and harm from U[0.4, 0.9]."""
-    dtype = dtype or jnp.result_type(float)
+    dtype = float_type(dtype)
     slow, fast = jnp.split(jax.random.uniform(key, (4,), dtype), 2)
     progression, recovery = 0.1 + 0.3 * slow
     response, harm = 0.4 + 0.5 * fast
@@ -261,6 +273,11 @@ def random_treatment(
         discount=discount,
         dtype=dtype,
     )
+
+
+def _require_finite(**numbers: Any) -> None:
+    for name, value in numbers.items():
+        number(name, value, math.isfinite, "a finite number")
 
 
 def _stage_distributions(stages: int, levels: int, accuracy: jax.Array) -> tuple[jax.Array, jax.Array]:

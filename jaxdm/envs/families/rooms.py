@@ -23,7 +23,7 @@ from jaxdm import random
 from jaxdm.envs.apomdp import APOMDP, make, members
 from jaxdm.envs.families.mdp import MOVES
 from jaxdm.envs.pomdp import POMDP
-from jaxdm.validation import InvalidInput, is_concrete
+from jaxdm.validation import integer, is_concrete, number_in, real_array, require
 
 
 class Room(NamedTuple):
@@ -66,13 +66,16 @@ def hidden_mode_room(
         InvalidInput: side below 3, numbers outside their range (where they are concrete), or as
             `jaxdm.envs.apomdp.make`.
     """
-    if side < 3:
-        raise InvalidInput(f"side: {side}; expected at least 3, so that four moves lead to four cells")
+    side = integer("side", side, 3)  # so that four moves lead to four cells
+    if extent is not None:
+        number_in("extent", extent, 3, side)
+    chances = []
     for name, value, low in (("slip", slip, 0.0), ("cue_accuracy", cue_accuracy, 0.5), ("mode_prior", mode_prior, 0.0)):
-        if is_concrete(value) and not all(low <= x <= 1 for x in np.ravel(value)):
-            raise InvalidInput(f"{name}: {value}; expected numbers in [{low:g}, 1]")
-    dtype = dtype or jnp.result_type(float)
-    slip, cue_accuracy, mode_prior = (jnp.atleast_1d(jnp.asarray(x, dtype)) for x in (slip, cue_accuracy, mode_prior))
+        found = real_array(name, value, " or M", dtype)
+        if is_concrete(found):
+            require(name, (found >= low) & (found <= 1), found, f"numbers in [{low:g}, 1]")
+        chances.append(jnp.atleast_1d(found))
+    slip, cue_accuracy, mode_prior = chances
     key_goal, key_controls = random.split(key)
     wide = side if extent is None else extent
     cell = np.stack(np.divmod(np.arange(side * side), side), axis=-1)
