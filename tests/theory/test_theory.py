@@ -36,6 +36,10 @@ FEWEST = {"L3": 2, "L4": 10, "L5": 8000, "L5-M": 60, "L5-N": 1000, "L6a": 500, "
 """Where a check needs more draws than that, or can do with fewer."""
 
 
+TRAINED = {"L7", "L7b", "L8c", "L8d"}
+"""Claims that train layers for every key, and get two keys."""
+
+
 COMMAND = [sys.executable, "-m", "theory"]
 
 
@@ -46,7 +50,7 @@ ROOT = Path(runner.__file__).parent.parent
 def test_a_claim_holds_its_wrong_version_is_refuted_and_every_listed_one_rejected(id):
     """All keys in one test, so that what a claim compiles serves them all."""
     samples = FEWEST.get(id, SAMPLES)
-    for seed in KEYS:
+    for seed in KEYS[:2] if id in TRAINED else KEYS:
         found = runner.run(id, runner.TheoryConfig(samples=samples, seed=seed), wrong=1).claim
         assert (found.verdict, found.refuted) == (HOLDS, True), found
         assert found.id == id

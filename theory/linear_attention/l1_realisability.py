@@ -80,7 +80,7 @@ class RealisabilityFit(NamedTuple):
     """How well weights reproduce Q* in n instances."""
 
     error: np.ndarray  # [n] max |Q* - <phi, w>| with the w of the theorem
-    best_error: np.ndarray  # [n] the same with the least-squares w of every step
+    best_error: np.ndarray  # [n] the same with the least-squares w of every step, where the claim is of these
     beaten: np.ndarray  # [n] max V^pi - V* over random policies, steps and states
     norm_ratio: np.ndarray  # [n] max_h |w_h| / (norm H sqrt(d))
     rounding: np.ndarray  # [n]
@@ -140,16 +140,20 @@ def fit(size: tuple[int, int, int, int], form: RealisabilityForm, key: jax.Array
     value = (1 - form.early) * value + form.early * np.concatenate([value[:, :1], value[:, :-1]], axis=1)
     ahead = np.asarray(_weights(linear, value)) - linear.theta
     w = form.own * linear.theta + form.ahead * ahead
-    design = linear.features.reshape(count, -1, dimension)
-    values = q.reshape(count, horizon, -1).swapaxes(1, 2)
-    best = np.linalg.pinv(design) @ values
     return RealisabilityFit(
         error=np.abs(q - np.einsum("nsad,nhd->nhsa", linear.features, w)).max(axis=(1, 2, 3)),
-        best_error=np.abs(values - design @ best).max(axis=(1, 2)),
+        best_error=least_squares_error(linear.features, q) if form.off else np.zeros(count),
         beaten=(followed - plan.value[:, :-1]).max(axis=(1, 2)),
         norm_ratio=np.linalg.norm(w, axis=-1).max(axis=1) / (form.norm * horizon * dimension**0.5),
         rounding=ROUNDING * plan.certificate.bound,
     )
+
+
+def least_squares_error(features: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """`max |Q* - <phi, w>|` with the best-fitting w of every step, [n]; features [n, S, A, d], Q* [n, H, S, A]."""
+    count, dimension = len(q), features.shape[-1]
+    design, values = features.reshape(count, -1, dimension), q.reshape(count, q.shape[1], -1).swapaxes(1, 2)
+    return np.abs(values - design @ (np.linalg.pinv(design) @ values)).max(axis=(1, 2))
 
 
 _weights = jax.jit(jax.vmap(linear_mdp.weights))

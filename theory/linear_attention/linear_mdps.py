@@ -168,7 +168,7 @@ def linear_mdp_pool(key: jax.Array) -> TrainingPool:
 def uneven_pool(key: jax.Array) -> TrainingPool:
     """As `linear_mdp_pool`, but the features of most state-action pairs are close to the first unit vector."""
     drawn = worlds(key, POOL)
-    features = drawn.features * jnp.asarray(UNEVEN)
+    features = drawn.features * jnp.asarray(UNEVEN).reshape(1, 1, 1, -1)
     points, tasks = _solved(drawn._replace(features=features / jnp.sum(features, axis=-1, keepdims=True)))
     return TrainingPool(points=points, tasks=tasks)
 
