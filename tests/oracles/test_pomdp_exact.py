@@ -1,6 +1,7 @@
 """Bayes' rule and exact planning on beliefs, against enumeration, Tiger's known values, and each other."""
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -282,3 +283,100 @@ def test_cells_that_floats_cannot_number_are_refused(resolution, double):
 def test_tables_of_many_steps_count_as_memory(double):
     with pytest.raises(ValueError, match=r"memory: the tables of 3000 steps and \d+ beliefs need"):
         exact_planning.plan(families.pomdp.tiger(), 3000, memory=2**20)
+
+
+def rare(chance: float) -> pomdp.POMDP:
+    """Two states that never change, told apart by nothing; observation 1 is rare, and each action pays in one state."""
+    seen = np.broadcast_to([1 - chance, chance], (2, 2, 2))
+    still = np.broadcast_to(np.eye(2)[:, None], (2, 2, 2))
+    return pomdp.make(still, [[1.0, 0.0], [0.0, 0.9]], seen, [0.6, 0.4], discount=1.0, dtype=jnp.float32)
+
+
+def test_rare_histories_do_not_underflow():
+    """Chance 1e-10 at every step, far below float32 in all: what is left is worth what the belief says, which stays."""
+    steps = 6
+    tree = PLAN_TREE(rare(1e-10), steps)
+    for t in range(steps):
+        node = int(NODES(tree.graph, as_episode([0] * t, [0] + [1] * t))[-1])
+        assert abs(float(jnp.max(tree.q[node])) - 0.6 * (steps - t)) <= float(tree.value_error[node]) < 1e-3
+    value, error = TREE_VALUE(rare(1e-10), steps)
+    assert abs(float(value) - 0.6 * steps) <= float(error)
+
+
+@pytest.mark.parametrize("planner", [exact_planning.plan, PLAN_TREE])
+def test_a_penalty_elsewhere_blurs_no_decision(planner):
+    """Action 2 costs 1e7; which of the others is better is clear to 1e-3, in float32."""
+    still = np.broadcast_to(np.eye(2)[:, None], (2, 3, 2))
+    world = pomdp.make(
+        still,
+        [[0.0, 1e-3, -1e7], [0.0, 1e-3, 0.0]],
+        np.full((3, 2, 2), 0.5),
+        [0.5, 0.5],
+        discount=0.5,
+        dtype=jnp.float32,
+    )
+    plan = planner(world, 3)
+    node = int(plan.graph.root[0])
+    policy, ties = (
+        (plan.policy[0][node], plan.ties[0][node])
+        if planner is exact_planning.plan
+        else (
+            plan.policy[node],
+            plan.ties[node],
+        )
+    )
+    assert policy == 1
+    np.testing.assert_array_equal(ties, [False, True, False])
+    endless = exact_planning.plan_endless(world)
+    assert endless.policy[0, node] == 1
+    np.testing.assert_array_equal(endless.ties[0][node], [False, True, False])
+
+
+def test_actions_that_are_not_available_are_never_chosen(double):
+    """The best action is not available in state 1, so only where state 1 is ruled out is it worth anything."""
+    still = np.broadcast_to(np.eye(2)[:, None], (2, 2, 2))
+    seen = np.broadcast_to(np.eye(2), (2, 2, 2))
+    reward = np.asarray([[5.0, 1.0], [-np.inf, 1.0]])
+    world = pomdp.make(still, reward, seen, [0.5, 0.5], discount=0.5)
+    for plan in (exact_planning.plan(world, 3), exact_planning.plan_endless(world)):
+        first = np.asarray(plan.q[0])[plan.graph.root[0]]
+        np.testing.assert_array_equal(np.isneginf(first), [True, False])
+        assert plan.policy[0, plan.graph.root[0]] == 1
+        assert not plan.ties[0][plan.graph.root[0], 0]
+    # The first action shows the state; with two steps to go, five in one of the two.
+    value = 1 + 0.5 * (0.5 * 5 + 0.5 * 1)
+    tree = PLAN_TREE(world, 2)
+    for found in (exact_planning.plan(world, 2).root_value, tree.root_value, TREE_VALUE(world, 2)[0]):
+        assert found == pytest.approx(value, rel=1e-12)
+    blind = pomdp.make(still, [[1.0, -np.inf], [-np.inf, 1.0]], np.full((2, 2, 2), 0.5), [0.5, 0.5])
+    for refused in (exact_planning.plan, history_tree.plan_tree, history_tree.tree_value):
+        with pytest.raises(ValueError, match=r"^available: no action"):
+            refused(blind, 1)
+
+
+def test_merging_along_a_history_is_in_its_error(double):
+    """Rows of histories of Tiger, with rare turns, lie within the node's error and `history_error` together."""
+    tiger, steps = families.pomdp.tiger(), 40
+    solved = exact_planning.plan(tiger, steps)
+    assert solved.reachable.distance > 0
+    extra = exact_planning.history_error(tiger, solved)
+    sided = [0] * 20 + [1] * (steps - 21)
+    node = NODES(solved.graph, as_episode([0] * (steps - 1), [0, *sided]))
+    odds = np.cumsum([0] + [1 if o == 0 else -1 for o in sided]) * np.log(0.85 / 0.15)
+    for t in (10, 20, 30, steps - 1):
+        left = 1 / (1 + np.exp(-odds[t]))
+        belief_there = np.asarray(solved.graph.belief[0, node[t]])
+        # One step to go is linear in the belief; further ahead the value is as far off at most.
+        far = np.abs(belief_there - [left, 1 - left]).sum()
+        assert far * 100 <= extra[t][node[t]] + float(solved.certificate.bound)
+
+
+def test_tree_value_knows_its_memory():
+    with pytest.raises(ValueError, match=r"^memory: .* needed; expected at most"):
+        history_tree.tree_value(reference_pomdp.random_pomdp(0), 30)
+    with pytest.raises(ValueError, match=r"^belief: "):
+        history_tree.tree_value(reference_pomdp.random_pomdp(0), 2, jnp.asarray([2.0, -1.0, 0.0]))
+    wrong: tuple[Any, ...] = (1.5, "3", 2**31)
+    for horizon in wrong:
+        with pytest.raises(ValueError, match=r"^horizon: "):
+            exact_planning.plan(families.pomdp.tiger(), horizon)

@@ -124,7 +124,9 @@ class _Beliefs:
         mass = joint.sum(axis=-1)
         possible = mass > 0
         posterior = joint[possible] / mass[possible][:, None]
-        hashes = np.rint(posterior * self._scale).astype(np.int64) @ self._multiplier
+        # What is possible is never merged with what is not: an action may be available at one of them alone.
+        cells = np.maximum(np.rint(posterior * self._scale), posterior > 0)
+        hashes = cells.astype(np.int64) @ self._multiplier
         held = len(self._hash)
         unique, first, inverse = np.unique(np.concatenate([self._hash, hashes]), return_index=True, return_inverse=True)
         order = np.argsort(first)  # by first appearance, so that the beliefs held keep their numbers

@@ -93,12 +93,17 @@ def plan(pomdp: POMDP, horizon: int, memory: float = MEMORY, resolution: float =
         history_backup.relative_error(pomdp, t, np.float64) + float(np.expm1(2 * (t + 1) * beliefs.relative))
         for t in range(horizon)
     ]
-    q, error, both = [], [], np.empty((0, 2))
+    q, error, both, every = [], [], np.empty((0, 2)), bool(beliefs.available.all())
     for t, n in reversed(list(enumerate(_sizes(beliefs, horizon)))):
         entries = step(t, n, both)
-        q.append(np.where(beliefs.available[:n], entries[..., 0], -np.inf))
-        error.append(np.where(beliefs.available[:n], entries[..., 1], 0))
-        both = np.stack([q[-1].max(axis=-1), value_error(q[-1], error[-1])], axis=-1)
+        if not every:
+            entries = np.where(beliefs.available[:n, :, None], entries, (-np.inf, 0))
+        q.append(entries[..., 0])
+        error.append(entries[..., 1])
+        both = np.empty((n, 2))
+        both[:, 0] = q[-1].max(axis=-1)
+        best = both[:, :1] if every else np.where(both[:, :1] > -np.inf, both[:, :1], 0)
+        both[:, 1] = np.maximum((error[-1] - (best - q[-1])).max(axis=-1), 0)  # `value_error`, in a third of the time
     rounding = [
         k * (beliefs.size[: len(x)] + np.abs(np.where(beliefs.available[: len(x)], x, 0) - beliefs.reward[: len(x)]))
         for k, x in zip(kappa, reversed(q), strict=True)
@@ -276,9 +281,9 @@ def _factor(pomdp: POMDP) -> float:
 
 def _sums(pomdp: POMDP, horizon: int) -> list[float]:
     """`w_h` for h = 0, 1, ..., H."""
-    found = [0.0]
+    found, reward, factor = [0.0], _largest(pomdp), _factor(pomdp)
     for _ in range(horizon):
-        found.append(_largest(pomdp) + _factor(pomdp) * found[-1])
+        found.append(reward + factor * found[-1])
     return found
 
 
