@@ -45,7 +45,7 @@ Truth
     oracles.pomdp.belief_graph   the beliefs that histories lead to, equal ones merged
     oracles.pomdp.exact     exact planning on that graph, for a horizon or for ever
     oracles.pomdp.alpha_vectors  policies given by vectors: point-based ones, QMDP, myopic
-    oracles.pomdp.bounds    bounds on a value from both sides, tightened belief by belief
+    oracles.pomdp.bounds    bounds on a value from both sides, and trials that tighten them, for jit and vmap
     oracles.pomdp.point_based    planning in larger POMDPs until a certified gap is closed
     oracles.apomdp.history_tree  alpha-maxmin planning, exact on the tree of histories
     oracles.apomdp.history_graph  the same with equal histories merged, for long horizons

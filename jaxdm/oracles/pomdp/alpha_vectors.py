@@ -55,7 +55,8 @@ def myopic(pomdp: POMDP) -> AlphaPolicy:
 
 
 def _by_action(q: jax.Array, pomdp: POMDP) -> AlphaPolicy:
-    vector = jnp.swapaxes(q, -1, -2)
+    # Finite where an action is not available, so that a belief of zero makes it zero.
+    vector = jnp.maximum(jnp.swapaxes(q, -1, -2), float(jnp.finfo(q.dtype).min) / (8 * q.shape[-2]))
     actions = jnp.broadcast_to(jnp.arange(q.shape[-1], dtype=jnp.int32), vector.shape[:-1])
     return AlphaPolicy(vector=vector, action=actions, pomdp=pomdp)
 
