@@ -200,7 +200,7 @@ def test_no_value_outside_its_bounds(double, dtype):
         step, node = (x.ravel() for x in np.indices(exact.policy.shape))
         chosen = BEST_ACTION(solved.policy, jnp.asarray(exact.graph.belief[0], dtype)[node], step)
         played = np.eye(2)[chosen.reshape(exact.policy.shape)]
-        earned = exact_planning.policy_value(stored, exact, played)[0, exact.graph.root]
+        earned = exact_planning.policy_value(stored, exact, played)[0][exact.graph.root]
         assert solved.lower <= exact.reachable.root_probability @ earned + slack
         jitted = IMPROVE(stored, START(stored, 3, 32), jnp.asarray(0, dtype), 3, VISITS)
         lower, upper = value_bounds.root_bounds(stored, jitted)
