@@ -187,11 +187,9 @@ def check_mdp(drawn: Drawn, dtype: Any) -> Violations:
     plan, _, _ = _mdp_planners()
     solved = plan(mdp)
     whole = np.concatenate(found[::-1], axis=1)
-    flat = (
-        np.asarray(x).reshape(len(whole), -1, *np.shape(x)[3:])
-        for x in (solved.q, solved.error, solved.policy, solved.ties)
-    )
-    yield from _named("backward induction", entries(*flat, whole, np.ones(whole.shape[:2], bool)))
+    fields = (solved.q, solved.error, solved.policy, solved.ties)
+    q, error, policy, ties = (np.asarray(x).reshape(len(whole), -1, *np.shape(x)[3:]) for x in fields)
+    yield from _named("backward induction", entries(q, error, policy, ties, whole, np.ones(whole.shape[:2], bool)))
     # An action that is not available is as if it were another name of one that is.
     stand_in, pay = drawn.transition[:, 0].copy(), drawn.reward.copy()
     closed = pay == -np.inf

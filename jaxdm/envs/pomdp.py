@@ -49,17 +49,20 @@ def make(
     initial_observation: Any = None,
     discount: Any = 1.0,
     dtype: Any = None,
+    available: Any = None,
 ) -> POMDP:
     """A POMDP from anything array-like, checked.
 
     Args:
         transition: [S, A, S], rows sum to one.
-        reward: [S, A].
+        reward: [S, A]; -inf where the action is not available.
         observation: [A, S, O], given the action and the next state; rows sum to one.
         initial: [S]; uniform when left out.
         initial_observation: [S, O]; observation 0 in every state when left out, which tells nothing.
         discount: [] in [0, 1].
         dtype: float type; that of jax when left out (float64 under `jax.enable_x64`).
+        available: [S, A] bool, which actions can be taken in a state; all of finite reward when left out. At a belief
+            those are available that are so in every state of positive belief.
 
     Returns:
         The POMDP.
@@ -67,7 +70,7 @@ def make(
     Raises:
         ValueError: as `validate`.
     """
-    hidden = mdp.make(transition, reward, initial, discount, dtype)
+    hidden = mdp.make(transition, reward, initial, discount, dtype, available)
     observation = real_array("observation", observation, "... A S O", hidden.transition.dtype)
     if initial_observation is None:
         initial_observation = uninformative(hidden.initial, observation.shape[-1])

@@ -115,6 +115,8 @@ def solve_apomdp(apomdp: APOMDP, graph: HistoryGraph, horizon: int) -> Task:
         """The expected return of action probabilities [H, N, A] in each model, [M]."""
         return information_states.evaluate(apomdp, graph, policy)
 
+    allowed = (plan.q > -jnp.inf).astype(plan.q.dtype)
+
     def greedy_value(q: jax.Array) -> jax.Array:
         return value(epsilon_soft(jnp.argmax(q, axis=-1), q.shape[-1]).astype(q.dtype))
 
@@ -126,7 +128,7 @@ def solve_apomdp(apomdp: APOMDP, graph: HistoryGraph, horizon: int) -> Task:
         model_q=plan.model_q,
         model_value=jnp.diagonal(jax.vmap(greedy_value)(plan.model_q)),
         oracle_value=apomdp.nature,
-        random_value=value(jnp.full_like(plan.q, 1 / plan.q.shape[-1])),
+        random_value=value(allowed / jnp.maximum(jnp.sum(allowed, axis=-1, keepdims=True), 1)),
         attitude=apomdp.attitude,
         bound=plan.bound,
         expert=expert_policy(plan.ties, plan.q),

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.oracles.apomdp.history_tree import (
@@ -36,6 +37,7 @@ from jaxdm.oracles.apomdp.history_tree import (
     validate_one,
 )
 from jaxdm.oracles.history_backup import HIGHEST, weigh
+from jaxdm.validation import is_concrete
 
 
 class WindowBounds(NamedTuple):
@@ -62,7 +64,7 @@ def window_bounds(apomdp: APOMDP, horizon: int, window: int, memory: float = MEM
         memory: bytes that they may take.
 
     Raises:
-        ValueError: a bad APOMDP, a negative horizon or window, or more than `memory` needed.
+        ValueError: a bad APOMDP, rewards of -inf, a negative horizon or window, or more than `memory` needed.
     """
     _check(apomdp, horizon, window=window)
     (models, states), (actions, observations) = apomdp.initial.shape, apomdp.observation.shape[-3::2]
@@ -111,7 +113,8 @@ def grid_bounds(apomdp: APOMDP, horizon: int, cells: int, memory: float = MEMORY
         memory: bytes that they may take; `(C + 1)^M` is what counts.
 
     Raises:
-        ValueError: a bad APOMDP, S other than 2, a negative horizon, cells < 1, or more than `memory` needed.
+        ValueError: a bad APOMDP, rewards of -inf, S other than 2, a negative horizon, cells < 1, or more than `memory`
+            needed.
     """
     _check(apomdp, horizon, cells=cells)
     (models, states), (actions, observations) = apomdp.initial.shape, apomdp.observation.shape[-3::2]
@@ -248,6 +251,8 @@ def _recurse(apomdp: APOMDP, step, shape: tuple[int, ...], horizon: int, steps: 
 
 def _check(apomdp: APOMDP, horizon: int, **sizes: int) -> None:
     validate_one(apomdp)
+    if is_concrete(apomdp.reward) and not np.all(np.isfinite(apomdp.reward)):
+        raise ValueError("reward: -inf; expected finite rewards, as what is available depends on more than a window")
     least = {"horizon": 0, "window": 0, "cells": 1}
     for name, size in {"horizon": horizon, **sizes}.items():
         if size < least[name]:
