@@ -3,7 +3,8 @@
 Dimensions: `S` states, `A` actions, `O` observations. A file without `observations:` holds an MDP. Rewards that depend
 on the next state and on the observation are averaged exactly, `r(s,a) = sum_{s',o} P(s'|s,a) Z(o|a,s') R(a,s,s',o)`;
 costs are rewards with the other sign. The format knows no first observation: a POMDP that is read has one that
-tells nothing.
+tells nothing. A large MDP is read as a sparse one where that is asked for: memory then grows with the transitions that
+the file states, not with `S A S`.
 
 A file is read from front to back, a statement at a time: text -> pieces of lines -> statements -> blocks of numbers,
 which go to their places in the arrays. As the format asks, `discount`, `values`, `states`, `actions` and `observations`
@@ -32,12 +33,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import numpy as np
+from scipy import sparse
 
 from jaxdm import validation
 from jaxdm.analysis import storage
-from jaxdm.envs import mdp, pomdp
+from jaxdm.envs import mdp, pomdp, sparse_mdp
 from jaxdm.envs.mdp import MDP
 from jaxdm.envs.pomdp import POMDP
+from jaxdm.envs.sparse_mdp import SparseMDP
 
 PREAMBLE = ("discount", "values", "states", "actions", "observations")
 
@@ -100,20 +103,24 @@ class EntryBlock(NamedTuple):
 
     line: int
     target: tuple[int | slice, ...]
-    value: np.ndarray | float  # a number or the trailing dimensions that `target` leaves
+    value: np.ndarray | sparse.csr_array | float  # the trailing dimensions that `target` leaves, or one number for all
 
 
 class Model(NamedTuple):
     """A problem and what its file calls things; a count in the file gives the names "0", "1", ..."""
 
-    problem: MDP | POMDP
+    problem: MDP | POMDP | SparseMDP
     states: tuple[str, ...]  # [S]
     actions: tuple[str, ...]  # [A]
     observations: tuple[str, ...]  # [O], empty for an MDP
 
 
 def read(
-    path: Path | str, dtype: Any = None, memory: int = MEMORY, progress: Callable[[int, int], None] | None = None
+    path: Path | str,
+    dtype: Any = None,
+    memory: int = MEMORY,
+    progress: Callable[[int, int], None] | None = None,
+    sparse: bool = False,
 ) -> Model:
     """The problem in a file, read in memory that depends on the problem and hardly on the length of the file.
 
@@ -122,6 +129,7 @@ def read(
         dtype: float type; that of jax when left out (float64 under `jax.enable_x64`).
         memory: bytes that the problem may take while it is read.
         progress: called now and then with the bytes read so far, and all there are.
+        sparse: read an MDP as a `SparseMDP`.
 
     Returns:
         As `parse`.
@@ -140,7 +148,7 @@ def read(
         # newline=None: \n, \r\n and \r end a line, and nothing else does.
         encoding = "utf-16" if marked else "utf-8-sig"
         with io.TextIOWrapper(file, encoding, errors="surrogateescape", newline=None) as text:
-            return _model(statements(words_of_lines(text, tell)), dtype, memory)
+            return _model(statements(words_of_lines(text, tell)), dtype, memory, sparse)
 
 
 def write(path: Path | str, model: Model) -> Path:
@@ -148,7 +156,7 @@ def write(path: Path | str, model: Model) -> Path:
     return storage.write_text(Path(path), render(model))
 
 
-def parse(text: str, dtype: Any = None, memory: int = MEMORY) -> Model:
+def parse(text: str, dtype: Any = None, memory: int = MEMORY, sparse: bool = False) -> Model:
     """The problem that the text of a file describes.
 
     Rows of probabilities are kept as they are where they sum to one as `mdp.validate` asks, and divided by their sum
@@ -158,16 +166,17 @@ def parse(text: str, dtype: Any = None, memory: int = MEMORY) -> Model:
         text: a whole .POMDP or .MDP file.
         dtype: float type; that of jax when left out (float64 under `jax.enable_x64`).
         memory: bytes that the problem may take while it is read.
+        sparse: read an MDP as a `SparseMDP`, whose memory grows with the transitions that are stated.
 
     Returns:
-        Model with an `MDP`, or with a `POMDP` where the file has observations.
+        Model with an `MDP` or a `SparseMDP`, or with a `POMDP` where the file has observations.
 
     Raises:
         ValueError: names the line, the word and what was expected; the bytes, where the problem takes more than
-            `memory`.
+            `memory`; a file with observations that shall be read as sparse.
     """
     lines = words_of_lines(io.StringIO(text.removeprefix("\ufeff"), newline=None))
-    return _model(statements(lines), dtype, memory)
+    return _model(statements(lines), dtype, memory, sparse)
 
 
 def error(line: int, word: str, expected: str) -> ValueError:
@@ -478,45 +487,109 @@ def _split(statement: Statement, spaces: tuple[Space, ...]) -> tuple[list[tuple[
     return fields, body + rest
 
 
-def _named_block(word: str, line: int, keyword: str, shape: tuple[int, ...], reset: np.ndarray | None) -> np.ndarray:
+def _named_block(
+    word: str, line: int, keyword: str, shape: tuple[int, ...], reset: np.ndarray | None
+) -> np.ndarray | sparse.csr_array | float:
     if word == "uniform" and keyword in ("T", "O") and shape:
-        return np.full(shape, 1 / shape[-1])
+        return 1 / shape[-1]
     if word == "identity" and keyword == "T" and len(shape) == 2:
-        return np.eye(*shape)
+        return sparse.csr_array(sparse.eye_array(shape[0]))
     if word == "reset" and reset is not None and len(shape) == 1:
         return reset
     raise error(line, word, "numbers: the word cannot stand here")
 
 
-class Rewards:
-    """What the R statements say, in order: the later of two that meet holds. 24 bytes for each number."""
+def _dense(block: EntryBlock) -> np.ndarray | float:
+    return block.value.toarray() if isinstance(block.value, sparse.csr_array) else block.value
 
-    def __init__(self, memory: int) -> None:
-        """No statement yet, and room for `memory` bytes."""
+
+class Assignments:
+    """What the statements of one keyword say, in order: the later of two that meet holds. 24 bytes for each number."""
+
+    def __init__(self, memory: int, what: str) -> None:
+        """No statement yet, and room for `memory` bytes; `what` the numbers are."""
         self.memory = memory
+        self.what = what
         self.places = array("i")  # (a, s, s', o) of each number, -1 for all
         self.values = array("d")
 
     def add(self, block: EntryBlock) -> None:
-        """Append the numbers of a block.
+        """Append the numbers of a block: a zero for all of them, then those that are not zero.
 
         Raises:
             ValueError: they take more than `memory`.
         """
         target = tuple(-1 if isinstance(place, slice) else place for place in block.target)
-        if not isinstance(block.value, np.ndarray):
-            self.places.extend((*target, -1)[:4])
+        self.places.extend((*target, -1, -1, -1)[:4])
+        if not isinstance(block.value, (np.ndarray, sparse.csr_array)):
             self.values.append(block.value)
         else:
-            inner = np.indices(block.value.shape, np.int32).reshape(block.value.ndim, -1)
-            outer = np.repeat(np.array(target, np.int32)[:, None], inner.shape[1], axis=1)
-            self.places.frombytes(np.concatenate([outer, inner]).T.tobytes())
-            self.values.frombytes(block.value.tobytes())
-        if 24 * len(self.values) > self.memory:
-            found = f"{len(self.values)} rewards"
-            raise error(
-                block.line, found, f"a problem of at most memory={self.memory} bytes, not {24 * len(self.values)}"
-            )
+            self.values.append(0.0)
+            inner = np.array(block.value.nonzero(), np.int32)
+            places = np.full((4, inner.shape[1]), -1, np.int32)
+            places[: len(target)] = np.array(target, np.int32)[:, None]
+            places[len(target) : len(target) + len(inner)] = inner
+            self.places.frombytes(places.T.tobytes())
+            self.values.frombytes(np.asarray(block.value[tuple(inner)]).tobytes())
+        self._check_memory(block.line, len(self.values), 24)
+
+    def entries(self, action: int, states: int, line: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The entries that are not zero of an action's matrix [S, S]: rows, columns and values, each [n], in order.
+
+        Raises:
+            ValueError: statements for every state are so many numbers that they take more than `memory`.
+        """
+        places, values = self._of_action(action)
+        row, column = places[:, 0].astype(np.int64), places[:, 1].astype(np.int64)
+        filled = values != 0
+        # Statements for all states give entries that no other statement names.
+        rows = np.unique(row[filled & (column < 0)])
+        columns = np.unique(column[filled & (row < 0)])
+        if np.any(rows < 0):
+            rows, columns = np.arange(states), columns[:0]
+        self._check_memory(line, states * (len(rows) + len(columns)), 32)
+        every = np.arange(states)
+        stated = (row >= 0) & (column >= 0)
+        keys = [row[stated] * states + column[stated]]
+        keys += [(rows[:, None] * states + every).ravel(), (every[:, None] * states + columns).ravel()]
+        row, column = np.divmod(np.unique(np.concatenate(keys)), states)
+        found = self.at(action, row, column, states)
+        return row[found != 0], column[found != 0], found[found != 0]
+
+    def at(self, action: int, row: np.ndarray, column: np.ndarray, states: int) -> np.ndarray:
+        """The numbers at some entries of an action's matrix, [n]; zero where none was given.
+
+        Args:
+            action: a.
+            row: [n] int64.
+            column: [n] int64; each pair once, in order.
+            states: S.
+        """
+        places, values = self._of_action(action)
+        s, t = places[:, 0].astype(np.int64), places[:, 1].astype(np.int64)
+        number = np.arange(1, len(values) + 1)
+        # Of equal indices numpy keeps the last one's number. The last place stands for all states.
+        of_row, of_column, of_entry = np.zeros(states + 1, int), np.zeros(states + 1, int), np.zeros(len(row) + 1, int)
+        of_row[s[t < 0]] = number[t < 0]
+        of_column[t[s < 0]] = number[s < 0]
+        stated = (s >= 0) & (t >= 0)
+        keys, wanted = np.append(row * states + column, states**2), s[stated] * states + t[stated]
+        place = np.searchsorted(keys, wanted)
+        hit = keys[place] == wanted
+        of_entry[place[hit]] = number[stated][hit]
+        last = np.maximum(of_entry[:-1], np.maximum(of_row[row], of_column[column]))
+        return np.append(0.0, values)[np.maximum(last, of_row[-1])]
+
+    def _of_action(self, action: int) -> tuple[np.ndarray, np.ndarray]:
+        """The places (s, s', o), [n, 3], and the numbers, [n], that hold for an action."""
+        places, values = np.array(self.places, np.int32).reshape(-1, 4), np.array(self.values)
+        mine = (places[:, 0] == action) | (places[:, 0] < 0)
+        return places[mine, 1:], values[mine]
+
+    def _check_memory(self, line: int, count: int, each: int) -> None:
+        if each * count > self.memory:
+            found = f"{count} {self.what}"
+            raise error(line, found, f"a problem of at most memory={self.memory} bytes, not {each * count}")
 
     def mean(self, action: int, transition: np.ndarray, observation: np.ndarray) -> np.ndarray:
         """`r(., a) = sum_{s',o} P(s'|s,a) Z(o|a,s') R(a,s,s',o)`, [S], a range of states at a time.
@@ -526,9 +599,7 @@ class Rewards:
             transition: [S, S] of this action.
             observation: [S, O] of this action.
         """
-        places, values = np.array(self.places, np.int32).reshape(-1, 4), np.array(self.values)
-        mine = (places[:, 0] == action) | (places[:, 0] < 0)
-        places, values = places[mine, 1:], values[mine]
+        places, values = self._of_action(action)
         states, seen = observation.shape
         if seen == 1:
             places[:, 2] = -1
@@ -574,10 +645,12 @@ def _last(places: np.ndarray, values: np.ndarray, shape: tuple[int, ...]) -> np.
     return np.where(winner >= 0, values[winner], 0.0)
 
 
-def _model(found: Iterator[Statement], dtype: Any, memory: int) -> Model:
+def _model(found: Iterator[Statement], dtype: Any, memory: int, as_sparse: bool) -> Model:
     preamble, after = _preamble(found)
     discount, paid_as = _discount(preamble["discount"]), _choice(preamble["values"], ("reward", "cost"))
-    _check_memory(preamble, memory)
+    if as_sparse and "observations" in preamble:
+        raise error(preamble["observations"].line, "observations:", "none, as only an MDP is read as sparse")
+    _check_memory(preamble, memory, as_sparse)
     states = space("state", preamble["states"])
     actions = space("action", preamble["actions"])
     seen = space("observation", preamble["observations"]) if "observations" in preamble else None
@@ -586,9 +659,10 @@ def _model(found: Iterator[Statement], dtype: Any, memory: int) -> Model:
     size_s, size_a, size_o = len(states.names), len(actions.names), len(observations.names)
 
     initial, started, end = np.full(size_s, 1 / size_s), False, after.line
-    transition, transition_line = np.zeros((size_a, size_s, size_s)), np.zeros((size_a, size_s), np.int64)
-    observation, observation_line = np.zeros((size_a, size_s, size_o)), np.zeros((size_a, size_s), np.int64)
-    rewards = Rewards(memory)
+    stated, rewards = Assignments(memory, "transitions"), Assignments(memory, "rewards")
+    transition = np.zeros((size_a, size_s, 0 if as_sparse else size_s))
+    observation = np.zeros((size_a, size_s, size_o))
+    transition_line, observation_line = np.zeros((2, size_a, size_s), np.int64)
     was_reset = False
     for statement in itertools.chain([after], found):
         keyword, end = statement.keyword, statement.line
@@ -601,29 +675,80 @@ def _model(found: Iterator[Statement], dtype: Any, memory: int) -> Model:
         elif keyword == "T":
             each = block(statement, (actions, states, states), initial)
             was_reset = was_reset or each.value is initial
-            transition[each.target] = each.value
+            if as_sparse:
+                stated.add(each)
+            else:
+                transition[each.target] = _dense(each)
             transition_line[each.target[:2]] = each.line
         elif keyword == "O":
             if seen is None:
                 raise error(end, "O:", "no observation distribution in a file without 'observations:'")
             each = block(statement, (actions, states, observations))
-            observation[each.target] = each.value
+            observation[each.target] = _dense(each)
             observation_line[each.target[:2]] = each.line
         elif keyword == "R":
             rewards.add(block(statement, (actions, states, states, observations)))
+    successor = None
+    if as_sparse:
+        successor, transition = _padded(stated, size_a, size_s, end)
     _normalise("T", transition, np.where(transition_line, transition_line, end))
     if seen is None:
         observation[:] = 1
     _normalise("O", observation, np.where(observation_line, observation_line, end))
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            reward = np.stack([rewards.mean(a, transition[a], observation[a]) for a in range(size_a)], axis=1)
-        fields = {"transition": transition.swapaxes(0, 1), "reward": 0 - reward if paid_as == "cost" else reward}
+            if successor is None:
+                reward = [rewards.mean(a, transition[a], observation[a]) for a in range(size_a)]
+            else:
+                reward = [_sparse_mean(rewards, a, successor[a], transition[a]) for a in range(size_a)]
+        reward = np.stack(reward, axis=1)
+        fields = {"reward": 0 - reward if paid_as == "cost" else reward}
         fields |= {"initial": initial, "discount": discount, "dtype": dtype}
-        problem = mdp.make(**fields) if seen is None else pomdp.make(**fields, observation=observation)
+        rows = transition.swapaxes(0, 1)
+        if successor is not None:
+            problem = sparse_mdp.make(successor.swapaxes(0, 1), rows, **fields)
+        else:
+            problem = mdp.make(rows, **fields) if seen is None else pomdp.make(rows, **fields, observation=observation)
     except ValueError as fault:
         raise error(end, "end of file", _short(f"numbers that make a problem: {fault}", 150)) from fault
     return Model(problem=problem, states=states.names, actions=actions.names, observations=seen.names if seen else ())
+
+
+def _padded(stated: Assignments, actions: int, states: int, line: int) -> tuple[np.ndarray, np.ndarray]:
+    """Successors and probabilities, each [A, S, K], of all T statements.
+
+    Raises:
+        ValueError: rows padded to the longest take more than the memory of `stated`.
+    """
+    matrices = []
+    for action in range(actions):
+        row, column, value = stated.entries(action, states, line)
+        matrices.append(sparse.csr_array((value, (row, column)), (states, states)))
+    longest = max(int(np.diff(matrix.indptr).max()) for matrix in matrices)
+    needed = 48 * actions * states * longest
+    if needed > stated.memory:
+        expected = (
+            f"a problem of at most memory={stated.memory} bytes, not {needed}, as all rows are padded to the longest"
+        )
+        raise error(line, f"{longest} successors", expected)
+    successor, probability = sparse_mdp.padded_rows(sparse.vstack(matrices, format="csr"))
+    shape = (actions, states, -1)
+    return successor.reshape(shape), probability.reshape(shape)
+
+
+def _sparse_mean(rewards: Assignments, action: int, successor: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """`r(., a) = sum_{s'} P(s'|s,a) R(a,s,s')`, [S].
+
+    Args:
+        rewards: what the R statements say.
+        action: a.
+        successor: [S, K], in order where the probability is not zero.
+        probability: [S, K].
+    """
+    states = len(successor)
+    row, place = np.nonzero(probability)
+    paid = rewards.at(action, row, successor[row, place].astype(np.int64), states)
+    return np.bincount(row, probability[row, place] * paid, states)
 
 
 def _preamble(found: Iterator[Statement]) -> tuple[dict[str, Statement], Statement]:
@@ -643,20 +768,24 @@ def _preamble(found: Iterator[Statement]) -> tuple[dict[str, Statement], Stateme
     raise AssertionError("statements end with one that has no keyword")
 
 
-def _check_memory(preamble: dict[str, Statement], memory: int) -> None:
-    """Refuse a problem that takes too much, before any of it is made: three copies of each array, and the names."""
+def _check_memory(preamble: dict[str, Statement], memory: int, as_sparse: bool) -> None:
+    """Refuse a problem that takes too much, before any of it is made: three copies of each array, and the names.
+
+    Of a sparse problem only its smallest size is known, one successor for every state and action.
+    """
     sizes = {}
     for keyword in ("states", "actions", "observations"):
         statement = preamble.get(keyword)
         words = flat(statement) if statement else []
         sizes[keyword] = (_count(keyword[:-1], statement, words) or len(words)) if statement else 1
     states, actions, observations = sizes.values()
-    needed = 24 * actions * states * (states + observations) + 256 * (states + actions + observations)
+    width = 2 if as_sparse else states + observations
+    needed = 24 * actions * states * width + 256 * (states + actions + observations)
     if needed > memory:
         found = ", ".join(f"{keyword}: {sizes[keyword]}" for keyword in sizes if keyword in preamble)
-        raise error(
-            preamble["states"].line, found, f"a problem of at most memory={memory} bytes; it takes {needed:.4g}"
-        )
+        other = "" if as_sparse or "observations" in preamble else "; sparse=True takes what its transitions take"
+        expected = f"a problem of at most memory={memory} bytes; it takes {needed:.4g}{other}"
+        raise error(preamble["states"].line, found, expected)
 
 
 def _choice(statement: Statement, choices: Sequence[str]) -> str:
@@ -685,7 +814,7 @@ def _start(statement: Statement, states: Space) -> np.ndarray:
         return chosen / chosen.sum()
     if words in (["uniform"], ["*"]):
         return np.full(size, 1 / size)
-    if words and len(words) == size and (size > 1 or words[0] != "0") and words[0] not in states.names:
+    if len(words) == size and NUMBER.fullmatch(words[0]) and (size > 1 or words[0] != "0"):
         distribution = probabilities(statement.pieces, size, "start:", statement.line)[None]
         _normalise("start", distribution, np.array([statement.line]))
         return distribution[0]
@@ -739,8 +868,11 @@ def render(model: Model) -> str:
             if space(field.removesuffix("s"), line).names != tuple(names):
                 raise ValueError(f"{field}: {names}; expected names that do not read as a count")
     lines.append("start: " + " ".join(map(_digits, np.asarray(problem.initial))))
-    transition = np.swapaxes(np.asarray(problem.transition), 0, 1)
-    lines += _entries("T", transition, (model.actions, model.states, model.states))
+    names = (model.actions, model.states, model.states)
+    if isinstance(problem, SparseMDP):
+        lines += _sparse_entries(problem, names)
+    else:
+        lines += _entries("T", np.swapaxes(np.asarray(problem.transition), 0, 1), names)
     if isinstance(problem, POMDP):
         lines += _entries("O", np.asarray(problem.observation), (model.actions, model.states, model.observations))
     any_next = " : *" * (1 + isinstance(problem, POMDP))
@@ -754,6 +886,19 @@ def _entries(keyword: str, array: np.ndarray, names: tuple[tuple[str, ...], ...]
         f"{keyword}: {' : '.join(each[i] for each, i in zip(names, place, strict=True))}{rest} {_digits(value)}"
         for place, value in zip(places, array[tuple(places.T)], strict=True)
     ]
+
+
+def _sparse_entries(problem: SparseMDP, names: tuple[tuple[str, ...], ...]) -> list[str]:
+    """T statements of a sparse MDP; probabilities of a state that stands in a row twice are added."""
+    lines = []
+    for action in range(problem.reward.shape[1]):
+        probability, successor = np.asarray(problem.probability)[:, action], np.asarray(problem.successor)[:, action]
+        row, place = np.nonzero(probability)
+        matrix: Any = sparse.coo_array((probability[row, place], (row, successor[row, place])), 2 * (len(probability),))
+        matrix = matrix.tocsr().tocoo()  # adds what stands at one place
+        for s, t, value in zip(*matrix.coords, matrix.data, strict=True):
+            lines.append(f"T: {names[0][action]} : {names[1][s]} : {names[2][t]} {_digits(value)}")
+    return lines
 
 
 def _digits(value: Any) -> str:

@@ -6,9 +6,10 @@ import time
 import numpy as np
 import pytest
 
-from jaxdm.envs import cassandra, mdp, pomdp
+from jaxdm.envs import cassandra, mdp, pomdp, sparse_mdp
 from jaxdm.envs.mdp import MDP
 from jaxdm.envs.pomdp import POMDP
+from jaxdm.envs.sparse_mdp import SparseMDP
 
 TIGER = """
 # The tiger problem (Cassandra, Kaelbling, Littman 1994).
@@ -64,8 +65,8 @@ def test_tiger(double):
     assert model.actions == ("listen", "open-left", "open-right")
     assert model.observations == ("hear-left", "hear-right")
     half = np.full((2, 2), 0.5)
-    np.testing.assert_array_equal(found.transition, np.stack([np.eye(2), half, half], axis=1))
     assert isinstance(found, POMDP)
+    np.testing.assert_array_equal(found.transition, np.stack([np.eye(2), half, half], axis=1))
     np.testing.assert_array_equal(found.observation, [[[0.85, 0.15], [0.15, 0.85]], half, half])
     np.testing.assert_array_equal(found.reward, [[-1, -100, 10], [-1, 10, -100]])
     np.testing.assert_array_equal(found.initial, [0.5, 0.5])
@@ -394,6 +395,7 @@ def test_long_lines_are_read_in_pieces_and_progress_is_told(double, tmp_path):
     path.write_text(text)
     calls = []
     found = cassandra.read(path, np.float64, progress=lambda done, whole: calls.append((done, whole))).problem
+    assert isinstance(found, MDP)
     np.testing.assert_array_equal(found.transition[:, 0], law[0])
     assert np.all(found.reward == 2)
     assert calls[-1] == (len(text), len(text))
@@ -477,7 +479,7 @@ def test_mutated_files_give_a_right_value_or_a_clear_fault():
             assert len(str(fault)) < 300, text
         elif isinstance(found, MDP):
             mdp.validate(found)
-        elif found is not None:
+        elif isinstance(found, POMDP):
             pomdp.validate(found)
         read += fault is None
     assert 20 < read < 280
@@ -493,3 +495,77 @@ def test_what_cannot_be_written_is_refused(double):
         cassandra.render(model._replace(states=("one",)))
     with pytest.raises(ValueError, match="'T'; expected a name of a state"):
         cassandra.render(model._replace(states=("T", "F")))
+
+
+def overlapping_statements(random):
+    """An MDP's file whose T and R statements cover one another: single numbers, rows, matrices, `*` and words."""
+
+    def place(size):
+        return str(random.choice([*range(size), "*"]))
+
+    def row():
+        return " ".join(map(str, random.choice([[0, 0, 1, 0], [0.25, 0.5, 0, 0.25], [0, 0.5, 0.5, 0]])))
+
+    lines = ["discount: 0.9", "values: reward", "states: 4", "actions: 2", "start: 0 0.5 0 0.5", "T: * identity"]
+    for _ in range(random.integers(8)):
+        a, s = place(2), place(4)
+        body = random.choice(["row", "word", "matrix", "move", "reset"])
+        lines += {
+            "row": [f"T: {a} : {s}", row()],
+            "word": [f"T: {a} " + random.choice(["uniform", "identity"])],
+            "matrix": [f"T: {a}"] + [row() for _ in range(4)],
+            "move": [f"T: {a} : {s} : * 0", f"T: {a} : {s} : {random.integers(4)} 1"],
+            "reset": [f"T: {a} : {s} reset"],
+        }[body]
+    for _ in range(random.integers(8)):
+        lines.append(f"R: {place(2)} : {place(4)} : {place(4)} : * {random.integers(-2, 3)}")
+        if random.random() < 0.3:
+            lines += [f"R: {place(2)} : {place(4)}", " ".join(map(str, random.integers(-1, 2, size=4)))]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(("start", "expected"), [("0 1", [0, 1]), ("1 0", [1, 0]), ("0 .5 0.5", [0, 0.5, 0.5])])
+def test_as_many_numbers_as_counted_states_are_probabilities(start, expected):
+    """Not the states 0 and 1, each with the same chance."""
+    text = f"discount: 1\nvalues: reward\nstates: {len(expected)}\nactions: 1\nstart: {start}\nT: * identity"
+    np.testing.assert_array_equal(cassandra.parse(text).problem.initial, expected)
+
+
+def test_a_sparse_mdp_is_the_dense_one(double):
+    """The later statement holds, whatever the two cover; and a sparse problem survives a file."""
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        text = overlapping_statements(random)
+        dense, model = cassandra.parse(text).problem, cassandra.parse(text, sparse=True)
+        again = cassandra.parse(cassandra.render(model), sparse=True)
+        for found in (model.problem, again.problem):
+            assert isinstance(found, SparseMDP)
+            for name, value in sparse_mdp.to_dense(found)._asdict().items():
+                np.testing.assert_allclose(value, getattr(dense, name), rtol=0, atol=1e-15, err_msg=f"{name}\n{text}")
+
+
+def test_a_large_mdp_is_read_by_its_transitions(double):
+    """Its dense form would take 1.2 GB; one action has two successors, the other one."""
+    size, memory = 5000, 2**22
+    names = " ".join(f"s{i}" for i in range(size))
+    lines = ["discount: 0.9", "values: cost", f"states: {names}", "actions: go stay", "start: s0"]
+    lines += ["T: stay identity", "R: go : * : * : * 1", "R: go : * : s0 3"]
+    for i in range(size):
+        lines.append(f"T: go : s{i} : s{min(i + 1, size - 1)} 0.75\nT: go : s{i} : s0 {'' if i else '+ '}0.25")
+    text = "\n".join(lines)
+    with pytest.raises(ValueError, match=r"line 3: 'states: 5000, .*it takes 1.2.*e\+09; sparse=True takes what"):
+        cassandra.parse(text, memory=memory)
+    problem = cassandra.parse(text, sparse=True, memory=memory).problem
+    assert isinstance(problem, SparseMDP)
+    assert problem.successor.shape == (size, 2, 2)
+    np.testing.assert_allclose(problem.reward, np.broadcast_to([-1.5, 0.0], (size, 2)), atol=1e-15)
+    dense_row = text + "\nT: go : s7 uniform"
+    with pytest.raises(ValueError, match=r"'5000 successors'; expected .* as all rows are padded to the longest"):
+        cassandra.parse(dense_row, sparse=True, memory=memory)
+    with pytest.raises(ValueError, match=r"'25000000 transitions'; expected a problem of at most memory=\d+ bytes"):
+        cassandra.parse(text + "\nT: go uniform", sparse=True, memory=memory)
+
+
+def test_only_an_mdp_is_read_as_sparse():
+    with pytest.raises(ValueError, match=r"line 7: 'observations:'; expected none, as only an MDP is read as sparse"):
+        cassandra.parse(TIGER, sparse=True)
