@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxdm import random
 from jaxdm.random import inverse_cdf, sample_index
 from jaxdm.types import Agent, Env, Episode, Predrawn, Transition, Tree
+from jaxdm.validation import integer, positive_integer, probability
 
 
 def rollout(key: jax.Array, env: Env, params: Tree, agent: Agent, agent_params: Tree, length: int) -> Episode:
@@ -34,8 +35,7 @@ def rollout(key: jax.Array, env: Env, params: Tree, agent: Agent, agent_params: 
     Raises:
         ValueError: length < 1.
     """
-    if length < 1:
-        raise ValueError(f"length: {length}; expected at least 1")
+    length = positive_integer("length", length)
     key_reset, key_env, key_init, key_agent = random.split(key, 4)
     observation, state = env.reset(key_reset, params)
     memory = agent.init(key_init, agent_params)
@@ -83,7 +83,12 @@ def markov_agent(horizon: int | None = None) -> Agent:
 
     Returns:
         Agent whose parameters are those probabilities; observations and actions are int32 indices.
+
+    Raises:
+        ValueError: horizon < 1.
     """
+    if horizon is not None:
+        horizon = positive_integer("horizon", horizon)
 
     def init(key: jax.Array, params: jax.Array) -> MarkovMemory:
         return MarkovMemory(time=jnp.int32(0))
@@ -120,7 +125,12 @@ def epsilon_soft(
 
     Returns:
         [..., A] probabilities.
+
+    Raises:
+        ValueError: actions < 1, or an exploration outside [0, 1].
     """
+    actions = positive_integer("actions", actions)
+    probability("exploration", exploration)
     chosen = jax.nn.one_hot(policy, actions)
     if available is None:
         return (1 - exploration) * chosen + exploration / actions
@@ -145,8 +155,12 @@ def rollouts(
         agent: who acts.
         agent_params: what it knows.
         length: T.
-        count: K.
+        count: K >= 0.
+
+    Raises:
+        ValueError: count < 0, or length < 1.
     """
+    count = integer("count", count, 0)
     keys = jax.vmap(lambda k: random.fold_in(key, k))(jnp.arange(max(count, 1)))
     episodes = jax.vmap(lambda k: rollout(k, env, params, agent, agent_params, length))(keys)
     return take(episodes, count)

@@ -8,7 +8,6 @@ import contextlib
 import functools
 import hashlib
 import json
-import math
 import signal
 import threading
 import time
@@ -25,7 +24,7 @@ import orbax.checkpoint as ocp
 from jaxdm import random
 from jaxdm.analysis.storage import as_plain, own_name, sweep, write_json
 from jaxdm.types import Tree
-from jaxdm.validation import InvalidInput, RefusedFile, check_sizes
+from jaxdm.validation import InvalidInput, RefusedFile, check_sizes, nonnegative_number, positive_number, probability
 
 
 class TrainState(NamedTuple):
@@ -108,13 +107,10 @@ def adamw(
     Reference: Loshchilov, Hutter, Decoupled weight decay regularization, 2019.
     """
     check_sizes(steps=steps, hold=hold)
-    if not 0 < rate < math.inf:
-        raise ValueError(f"rate: {rate}; expected a finite positive number")
-    for name, fraction in (("warmup", warmup), ("floor", floor)):
-        if not 0 <= fraction <= 1:
-            raise ValueError(f"{name}: {fraction}; expected a number in [0, 1]")
-    if not 0 <= decay < math.inf:
-        raise ValueError(f"decay: {decay}; expected a finite number, at least 0")
+    positive_number("rate", rate)
+    probability("warmup", warmup)
+    probability("floor", floor)
+    nonnegative_number("decay", decay)
     rise = max(1, int(warmup * steps)) if warmup > 0 else 0
     end = steps + 1 if warmup > 0 else steps
     return _scheduled(rate=rate, decay=decay, rise=float(rise), end=float(end), floor=floor, hold=jnp.int32(hold))

@@ -203,7 +203,7 @@ def float_array(name: str, value: Any, axes: str | None = None, **sizes: int) ->
         InvalidInput: as `real_array`.
     """
     dtype = getattr(value, "dtype", None)
-    own = dtype is not None and jnp.issubdtype(dtype, np.floating)
+    own = dtype in (jnp.dtype(jnp.float32), jnp.dtype(jnp.float64)) if dtype is not None else False
     return real_array(name, value, axes, jax.dtypes.canonicalize_dtype(dtype) if own else None, True, **sizes)
 
 

@@ -20,11 +20,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxdm.envs.online import DecisionSet
 from jaxdm.types import Agent, Predrawn, Transition
-from jaxdm.validation import is_concrete
+from jaxdm.validation import integer, is_concrete, positive_integer, positive_number, real_array, require
 
 
 class OnlineParams(NamedTuple):
@@ -51,13 +50,13 @@ def rate(scale: Any, power: Any = 0.0, size: Any = 1.0, dtype: Any = None) -> On
     Raises:
         ValueError: a scale or size that is not positive and finite, or a power outside [0, 1].
     """
-    dtype = dtype or jnp.result_type(float)
-    for name, value in (("scale", scale), ("size", size)):
-        if is_concrete(value) and not np.all((np.asarray(value) > 0) & np.isfinite(value)):
-            raise ValueError(f"{name}: {value}; expected a positive, finite number")
-    if is_concrete(power) and not np.all((np.asarray(power) >= 0) & (np.asarray(power) <= 1)):
-        raise ValueError(f"power: {power}; expected a number in [0, 1]")
-    return OnlineParams(scale=jnp.asarray(scale, dtype), power=jnp.asarray(power, dtype), size=jnp.asarray(size, dtype))
+    found = {}
+    for name, value in {"scale": scale, "power": power, "size": size}.items():
+        number = found[name] = real_array(name, value, dtype=dtype)
+        if is_concrete(number):
+            good = (number >= 0) & (number <= 1) if name == "power" else number > 0
+            require(name, good, number, "a number in [0, 1]" if name == "power" else "a positive finite number")
+    return OnlineParams(**found)
 
 
 def hedge_rate(arms: int, length: int | None = None, dtype: Any = None) -> OnlineParams:
@@ -70,10 +69,10 @@ def hedge_rate(arms: int, length: int | None = None, dtype: Any = None) -> Onlin
 
     Reference: Cesa-Bianchi, Lugosi 2006, theorem 2.2; Bubeck, Introduction to Online Optimization, 2011, theorem 2.4.
     """
-    if arms < 2 or (length is not None and length < 1):
-        raise ValueError(f"arms, length: {arms}, {length}; expected arms >= 2 and length >= 1")
+    arms = integer("arms", arms, 2)
     if length is None:
         return rate(2 * math.sqrt(math.log(arms)), 0.5, dtype=dtype)
+    length = positive_integer("length", length)
     return rate(math.sqrt(8 * math.log(arms) / length), dtype=dtype)
 
 
@@ -87,10 +86,10 @@ def ftrl_rate(radius: float = 1.0, length: int | None = None, dtype: Any = None)
 
     Reference: Orabona, A Modern Introduction to Online Learning, 2019, corollary 7.9.
     """
-    if length is not None and length < 1:
-        raise ValueError(f"length: {length}; expected at least 1")
+    positive_number("radius", radius)
     if length is None:
         return rate(radius / math.sqrt(2), 0.5, radius, dtype)
+    length = positive_integer("length", length)
     return rate(radius / math.sqrt(length), 0.0, radius, dtype)
 
 
@@ -104,8 +103,7 @@ def _learner(
 
     `draw` gives the noise of T rounds; learners without it use none.
     """
-    if dimension < 1:
-        raise ValueError(f"dimension: {dimension}; expected at least 1")
+    dimension = positive_integer("dimension", dimension)
 
     def eta(memory: OnlineMemory, params: OnlineParams) -> jax.Array:
         return params.scale * (memory.time + 1).astype(params.scale.dtype) ** -params.power
@@ -174,8 +172,7 @@ def perturbed_leader(
 
     Reference: Kalai, Vempala, Efficient algorithms for online decision problems, 2005; Abernethy et al. 2014.
     """
-    if samples < 1:
-        raise ValueError(f"samples: {samples}; expected at least 1")
+    samples, dimension = positive_integer("samples", samples), positive_integer("dimension", dimension)
 
     def decide(drawn: jax.Array, total: jax.Array, eta: jax.Array, size: jax.Array) -> jax.Array:
         perturbed = total[None] - drawn.astype(total.dtype) / eta

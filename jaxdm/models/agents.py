@@ -17,7 +17,7 @@ from jaxdm.random import inverse_cdf, sample_index
 from jaxdm.rollout import uniform_noise
 from jaxdm.tokens import Spaces, bandit_features, bandit_past, first_past, online_features, online_past, token
 from jaxdm.types import Agent, Network, Predrawn, Transition, Tree
-from jaxdm.validation import check_sizes, is_concrete
+from jaxdm.validation import check_sizes, choice, is_concrete
 
 
 class Deployment(NamedTuple):
@@ -260,8 +260,7 @@ def check(decisions: str, labels: str) -> None:
         ("decisions", decisions, get_args(DecisionSetName)),
         ("labels", labels, get_args(Labels)),
     ):
-        if value not in names:
-            raise ValueError(f"{field}: {value!r}; expected one of {', '.join(names)}")
+        choice(field, value, names)
     if decisions == "ball" and labels == "sampled":
         raise ValueError(
             "labels: 'sampled'; expected 'probabilities' or 'output' on the ball, where a decision is a point"

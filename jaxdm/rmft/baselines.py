@@ -10,6 +10,7 @@ from jaxdm import random
 from jaxdm.rmft.distillation import imitation_cost
 from jaxdm.rmft.games import Game, Rollout
 from jaxdm.types import Agent, Network, Tree
+from jaxdm.validation import choice, positive_integer
 
 
 def imitation_loss(
@@ -39,8 +40,8 @@ def imitation_loss(
     Reference: Laskin et al., In-context reinforcement learning with algorithm distillation, 2022; Lee et al.,
         Supervised pretraining can learn in-context reinforcement learning, 2023.
     """
-    if batch < 1 or labels not in ("played", "optimal"):
-        raise ValueError(f"batch, labels: {batch}, {labels!r}; expected at least 1, and 'played' or 'optimal'")
+    batch = positive_integer("batch", batch)
+    choice("labels", labels, ("played", "optimal"))
 
     def one(key: jax.Array, data: Tree) -> Rollout:
         key_instance, key_play = random.split(key)
@@ -71,8 +72,7 @@ def regret_training_loss(
     Raises:
         ValueError: batch < 1.
     """
-    if batch < 1:
-        raise ValueError(f"batch: {batch}; expected at least 1")
+    batch = positive_integer("batch", batch)
     agent = game.player(network)
 
     def loss(params: Tree, key: jax.Array, data: Tree) -> jax.Array:

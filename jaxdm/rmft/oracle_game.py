@@ -18,6 +18,7 @@ from jaxdm.sft import data as sft_data
 from jaxdm.sft.data import Setting, label
 from jaxdm.sft.tasks import Task, loss_along
 from jaxdm.types import Agent, Tree
+from jaxdm.validation import integer
 
 
 class Prompted(NamedTuple):
@@ -40,8 +41,7 @@ def task_game(setting: Setting, demonstrations: int) -> Game:
     Raises:
         ValueError: demonstrations < 0.
     """
-    if demonstrations < 0:
-        raise ValueError(f"demonstrations: {demonstrations}; expected at least 0")
+    demonstrations = integer("demonstrations", demonstrations, 0)
     spaces = setting.spaces
 
     def instance(key: jax.Array, data: Task) -> Prompted:

@@ -340,8 +340,11 @@ def test_a_stationary_policy_is_used_at_every_step(double):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda m: planning.backward_induction(m, 0), "horizon: 0; expected at least 1"),
-        (lambda m: planning.backward_induction(m, 2, jnp.zeros(3)), r"terminal: shape \(3,\); expected \(2,\)"),
+        (lambda m: planning.backward_induction(m, 0), "horizon: 0; expected an integer, at least 1"),
+        (
+            lambda m: planning.backward_induction(m, 2, jnp.zeros(3)),
+            r"terminal: shape \(3,\); expected \[S\] with S = 2",
+        ),
         (planning.backward_induction_staged, r"transition: shape .* expected \[H, S, A, S\]"),
         (lambda m: planning.value_iteration(m, tolerance=0.0), "tolerance: 0.0; expected a positive"),
         (lambda m: planning.value_iteration(m, tolerance=float("nan")), "tolerance: nan; expected a positive"),

@@ -444,12 +444,12 @@ def test_losses_of_baselines_have_gradients():
     ("change", "message"),
     [
         ({"keep": 7}, "keep: 7; expected at most rollouts = 6"),
-        ({"keep": 0}, "keep: 0; expected at least 1"),
-        ({"rounds": 0}, "rounds: 0; expected at least 1"),
-        ({"batch": 0}, "batch: 0; expected at least 1"),
+        ({"keep": 0}, "keep: 0; expected an integer, at least 1"),
+        ({"rounds": 0}, "rounds: 0; expected an integer, at least 1"),
+        ({"batch": 0}, "batch: 0; expected an integer, at least 1"),
         ({"exploration": -0.1}, "exploration: -0.1; expected a finite number"),
         ({"decay": float("nan")}, "decay: nan; expected a finite number"),
-        ({"rate": 0.0}, "rate: 0.0; expected a finite number"),
+        ({"rate": 0.0}, "rate: 0.0; expected a positive finite number"),
         ({"unit": UNKNOWN}, "unit: 'words'; expected one of scenario, pool"),
         ({"moments": UNKNOWN}, "moments: 'words'; expected one of keep, reset"),
     ],
@@ -462,9 +462,9 @@ def test_bad_configurations_name_the_field(change, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: games.bandit_game(family, 0, 5), "arms: 0; expected at least 1"),
+        (lambda: games.bandit_game(family, 0, 5), "arms: 0; expected an integer, at least 1"),
         (lambda: games.bandit_game(family, 2, 5, UNKNOWN), "labels: 'words'"),
-        (lambda: games.bandit_game(family, 2, 5, "output"), "labels: 'output'; expected 'sampled' or 'probabilities'"),
+        (lambda: games.bandit_game(family, 2, 5, "output"), "labels: 'output'; expected one of sampled, probabilities"),
         (lambda: games.bandit_game(family, 2, 5, rewards=UNKNOWN), "rewards: 'words'"),
         (lambda: games.online_game((families.losses.uniform,), 2, 5, UNKNOWN), "decisions: 'words'"),
         (
@@ -473,11 +473,11 @@ def test_bad_configurations_name_the_field(change, message):
         ),
         (
             lambda: games.online_game((families.losses.uniform,), 2, 5, used=3),
-            "used: 3; expected at most dimension = 2",
+            "used: 3; expected an integer, at least 1, at most 2",
         ),
-        (lambda: oracle_game.task_game(cast(Any, None), -1), "demonstrations: -1; expected at least 0"),
-        (lambda: baselines.imitation_loss(BANDIT, NET, tallies.ucb(2), lambda instance: (), 0), "batch, labels: 0"),
-        (lambda: baselines.regret_training_loss(SIMPLEX, NET, 0), "batch: 0; expected at least 1"),
+        (lambda: oracle_game.task_game(cast(Any, None), -1), "demonstrations: -1; expected an integer, at least 0"),
+        (lambda: baselines.imitation_loss(BANDIT, NET, tallies.ucb(2), lambda instance: (), 0), "batch: 0"),
+        (lambda: baselines.regret_training_loss(SIMPLEX, NET, 0), "batch: 0; expected an integer, at least 1"),
     ],
 )
 def test_bad_games_and_losses_name_the_field(call, message):

@@ -12,11 +12,22 @@ import jax.numpy as jnp
 
 from jaxdm import random
 from jaxdm.envs.bandit import Bandit, make
+from jaxdm.validation import (
+    check_sizes,
+    float_array,
+    float_type,
+    nonnegative_number,
+    number,
+    positive_integer,
+    positive_number,
+    probability,
+)
 
 
 def uniform_means(key: jax.Array, *, arms: int, horizon: Any = None, dtype: Any = None) -> Bandit:
     """Bernoulli arms with means `U[0, 1]`."""
-    return make(jax.random.uniform(key, (arms,), dtype or jnp.result_type(float)), horizon=horizon)
+    arms = positive_integer("arms", arms)
+    return make(jax.random.uniform(key, (arms,), float_type(dtype)), horizon=horizon)
 
 
 def one_gap(key: jax.Array, *, arms: int, gap: Any, horizon: Any = None, dtype: Any = None) -> Bandit:
@@ -31,7 +42,9 @@ def one_gap(key: jax.Array, *, arms: int, gap: Any, horizon: Any = None, dtype: 
 
     Reference: Krishnamurthy et al., Can large language models explore in-context?, 2024 (K=5, gap 0.2; K=4, gap 0.5).
     """
-    best = jax.nn.one_hot(jax.random.randint(key, (), 0, arms), arms, dtype=dtype or jnp.result_type(float))
+    arms = positive_integer("arms", arms)
+    probability("gap", gap)
+    best = jax.nn.one_hot(jax.random.randint(key, (), 0, arms), arms, dtype=float_type(dtype))
     return make(0.5 + gap * (best - 0.5), horizon=horizon)
 
 
@@ -46,6 +59,7 @@ def linear(key: jax.Array, *, features: jax.Array, deviation: Any, horizon: Any 
 
     Reference: Lee et al., Supervised pretraining can learn in-context reinforcement learning, 2023, section 5.
     """
+    features = float_array("features", features, "K D")
     size = features.shape[-1]
     theta = jax.random.normal(key, (size,), features.dtype) / size**0.5
     return make(jnp.einsum("kd,d->k", features, theta, precision="highest"), deviation, horizon=horizon)
@@ -64,8 +78,10 @@ def switching(
         budget: [] largest `V_T`.
         dtype: float type.
     """
+    check_sizes(arms=arms, rounds=rounds)
+    probability("chance", chance)
     key_change, key_level = jax.random.split(key)
-    dtype = dtype or jnp.result_type(float)
+    dtype = float_type(dtype)
     change = jax.random.uniform(key_change, (rounds - 1,), dtype) < chance
     segment = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(change, dtype=jnp.int32)])
     return within(random.uniform(key_level, (rounds, arms), dtype)[segment], budget)
@@ -82,8 +98,10 @@ def wandering(key: jax.Array, *, arms: int, rounds: int, step: Any, budget: Any 
         budget: [] largest `V_T`.
         dtype: float type.
     """
+    check_sizes(arms=arms, rounds=rounds)
+    nonnegative_number("step", step)
     key_start, key_step = jax.random.split(key)
-    dtype = dtype or jnp.result_type(float)
+    dtype = float_type(dtype)
     start = jax.random.uniform(key_start, (1, arms), dtype)
     steps = step * jax.random.normal(key_step, (rounds - 1, arms), dtype)
     path = jnp.cumsum(jnp.concatenate([start, steps]), axis=0)
@@ -103,7 +121,9 @@ def seasonal(
         budget: [] largest `V_T`.
         dtype: float type.
     """
-    phase = jax.random.uniform(key, (arms,), dtype or jnp.result_type(float))
+    check_sizes(arms=arms, rounds=rounds)
+    positive_number("period", period)
+    phase = jax.random.uniform(key, (arms,), float_type(dtype))
     turn = jnp.arange(rounds, dtype=phase.dtype)[:, None] / period + phase[None]
     return within((1 + jnp.sin(2 * jnp.pi * turn)) / 2, budget)
 
@@ -117,6 +137,8 @@ def within(path: jax.Array, budget: Any) -> Bandit:
         path: [T, K] chances.
         budget: [] at least 0.
     """
+    path = float_array("path", path, "T K")
+    number("budget", budget, lambda x: x >= 0, "a number >= 0")
     first = path[:1]
     share = jnp.minimum(1, budget / jnp.maximum(_variation(path), jnp.finfo(path.dtype).tiny))
     return make(jnp.clip(first + share * (path - first), 0, 1), horizon=path.shape[0])

@@ -12,8 +12,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdm import random
+from jaxdm.validation import check_sizes, float_type, is_concrete, positive_integer, probability, real_array, require
 
 
 def uniform(
@@ -30,7 +32,7 @@ def uniform(
         dtype: float type.
     """
     dtype = _checked_type(length, dimension, dtype)
-    low, high = _row(low, dimension, dtype), _row(high, dimension, dtype)
+    low, high = _row("low", low, dimension, dtype), _row("high", high, dimension, dtype)
     return low + (high - low) * random.uniform(key, (length, dimension), dtype)
 
 
@@ -49,7 +51,7 @@ def gaussian(
     """
     dtype = _checked_type(length, dimension, dtype)
     noise = jax.random.normal(key, (length * dimension,), dtype).reshape(length, dimension)
-    return _row(mean, dimension, dtype) + _row(deviation, dimension, dtype) * noise
+    return _row("mean", mean, dimension, dtype) + _row("deviation", deviation, dimension, dtype, 0) * noise
 
 
 def bernoulli(key: jax.Array, *, length: int, dimension: int, chance: Any = 0.5, dtype: Any = None) -> jax.Array:
@@ -64,7 +66,7 @@ def bernoulli(key: jax.Array, *, length: int, dimension: int, chance: Any = 0.5,
     """
     dtype = _checked_type(length, dimension, dtype)
     draws = random.uniform(key, (length, dimension), dtype)
-    return (draws < _row(chance, dimension, dtype)).astype(dtype)
+    return (draws < _row("chance", chance, dimension, dtype, 0, 1)).astype(dtype)
 
 
 def random_mean(
@@ -80,7 +82,9 @@ def random_mean(
         deviation: [] or [d] standard deviation around it.
         dtype: float type.
     """
+    dtype = _checked_type(length, dimension, dtype)
     key_mean, key_noise = jax.random.split(key)
+    spread = _row("spread", spread, dimension, dtype, 0)[0]
     mean = gaussian(key_mean, length=1, dimension=dimension, deviation=spread, dtype=dtype)[0]
     return gaussian(key_noise, length=length, dimension=dimension, mean=mean, deviation=deviation, dtype=dtype)
 
@@ -98,10 +102,11 @@ def linear_trend(
         deviation: [] or [d] standard deviation of the noise.
         dtype: float type.
     """
+    dtype = _checked_type(length, dimension, dtype)
     key_line, key_noise = jax.random.split(key)
     start, rise = uniform(key_line, length=2, dimension=dimension, low=-1, dtype=dtype)
     time = jnp.arange(length, dtype=start.dtype)[:, None] / length
-    line = _row(slope, dimension, start.dtype) * (start[None] + rise[None] * time)
+    line = _row("slope", slope, dimension, start.dtype) * (start[None] + rise[None] * time)
     return line + gaussian(key_noise, length=length, dimension=dimension, deviation=deviation, dtype=dtype)
 
 
@@ -126,12 +131,13 @@ def sine_trend(
         deviation: [] or [d] standard deviation of the noise.
         dtype: float type.
     """
+    dtype = _checked_type(length, dimension, dtype)
     key_phase, key_noise = jax.random.split(key)
     phase = uniform(key_phase, length=1, dimension=dimension, dtype=dtype)
     time = jnp.arange(length, dtype=phase.dtype)[:, None]
-    wave = jnp.sin(2 * jnp.pi * (time / _row(period, dimension, phase.dtype) + phase))
+    wave = jnp.sin(2 * jnp.pi * (time / _row("period", period, dimension, phase.dtype, 0, above=True) + phase))
     noise = gaussian(key_noise, length=length, dimension=dimension, deviation=deviation, dtype=dtype)
-    return _row(amplitude, dimension, phase.dtype) * wave + noise
+    return _row("amplitude", amplitude, dimension, phase.dtype) * wave + noise
 
 
 def random_walk(key: jax.Array, *, length: int, dimension: int, step: Any = 0.1, dtype: Any = None) -> jax.Array:
@@ -144,6 +150,8 @@ def random_walk(key: jax.Array, *, length: int, dimension: int, step: Any = 0.1,
         step: [] or [d] standard deviation of one step.
         dtype: float type.
     """
+    dtype = _checked_type(length, dimension, dtype)
+    step = _row("step", step, dimension, dtype, 0)[0]
     return jnp.cumsum(gaussian(key, length=length, dimension=dimension, deviation=step, dtype=dtype), axis=0)
 
 
@@ -157,6 +165,8 @@ def periodic(key: jax.Array, *, length: int, dimension: int, period: Any = 4, dt
         period: [] int, at least 1.
         dtype: float type.
     """
+    if is_concrete(period):
+        positive_integer("period", period)
     pattern = uniform(key, length=length, dimension=dimension, dtype=dtype)
     return pattern[jnp.arange(length) % period]
 
@@ -192,6 +202,7 @@ def noisy_alternating(
         deviation: [] or [d] standard deviation of the noise.
         dtype: float type.
     """
+    dtype = _checked_type(length, dimension, dtype)
     key_sign, key_noise = jax.random.split(key)
     noise = gaussian(key_noise, length=length, dimension=dimension, deviation=deviation, dtype=dtype)
     return alternating(key_sign, length=length, dimension=dimension, dtype=dtype) + noise
@@ -210,8 +221,10 @@ def switching(
         deviation: [] or [d] standard deviation of the noise.
         dtype: float type.
     """
+    dtype = _checked_type(length, dimension, dtype)
     key_mean, key_switch, key_noise = jax.random.split(key, 3)
     means = uniform(key_mean, length=length, dimension=dimension, dtype=dtype)
+    probability("hazard", hazard)
     fresh = jax.random.uniform(key_switch, (length,), means.dtype) < hazard
     last = jax.lax.cummax(jnp.where(fresh, jnp.arange(length), 0))
     return means[last] + gaussian(key_noise, length=length, dimension=dimension, deviation=deviation, dtype=dtype)
@@ -252,12 +265,21 @@ def _signs(count: int, dtype: Any) -> jax.Array:
     return 1 - 2 * (jnp.arange(count) % 2).astype(dtype)
 
 
-def _row(value: Any, dimension: int, dtype: Any) -> jax.Array:
-    return jnp.broadcast_to(jnp.asarray(value, dtype), (dimension,))[None]
+def _row(
+    name: str, value: Any, dimension: int, dtype: Any, low: float = -np.inf, high: float = np.inf, above: bool = False
+) -> jax.Array:
+    """Numbers [] or [d] in [low, high], or in (low, high], as [1, d].
+
+    Raises:
+        ValueError: names the field.
+    """
+    numbers = real_array(name, value, " or d", dtype, d=dimension)
+    if is_concrete(numbers):
+        inside = (numbers > low if above else numbers >= low) & (numbers <= high)
+        require(name, inside, numbers, f"numbers in {'(' if above else '['}{low:g}, {high:g}]")
+    return jnp.broadcast_to(numbers, (dimension,))[None]
 
 
 def _checked_type(length: int, dimension: int, dtype: Any) -> Any:
-    for name, value in (("length", length), ("dimension", dimension)):
-        if value < 1:
-            raise ValueError(f"{name}: {value}; expected at least 1")
-    return dtype or jnp.result_type(float)
+    check_sizes(length=length, dimension=dimension)
+    return float_type(dtype)

@@ -27,7 +27,7 @@ from jaxdm.oracles.graph_policy import HistoryGraph
 from jaxdm.oracles.history_backup import HIGHEST, Layer, Weighed, decide, look, relative_error, require_available, root
 from jaxdm.oracles.mdp.bellman import certificate, require_range
 from jaxdm.types import Certificate
-from jaxdm.validation import is_concrete, positive_integer
+from jaxdm.validation import is_concrete, nonnegative_number, positive_integer
 
 
 def kernel(apomdp: APOMDP) -> jax.Array:
@@ -97,6 +97,7 @@ def require_memory(needed: int, limit: float, way_out: str) -> None:
     Raises:
         ValueError: `needed` bytes are more than `limit`.
     """
+    nonnegative_number("memory", limit)
     if needed > limit:
         raise ValueError(
             f"memory: {needed / 2**20:.4g} MiB needed; expected at most {limit / 2**20:.4g} MiB ({way_out})"

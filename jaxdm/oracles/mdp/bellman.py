@@ -33,7 +33,7 @@ import numpy as np
 from jaxdm.envs.mdp import MDP, available, validate
 from jaxdm.numerics import ArrayOf, array_namespace
 from jaxdm.types import Certificate
-from jaxdm.validation import is_concrete
+from jaxdm.validation import check_shape, is_concrete
 
 
 class Backup(NamedTuple):
@@ -194,6 +194,7 @@ def validate_discounted(mdp: MDP) -> None:
         ValueError: a bad MDP (see `jaxdm.envs.mdp.validate`), or discount 1.
     """
     validate(mdp)
+    check_shape("transition", mdp.transition, "S A S")
     if is_concrete(mdp.discount) and not bool(jnp.all(mdp.discount < 1)):
         raise ValueError(f"discount: {mdp.discount}; expected a number below 1 for an endless horizon")
     if is_concrete(mdp):

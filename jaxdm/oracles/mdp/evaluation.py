@@ -23,7 +23,7 @@ from jaxdm.oracles.mdp.bellman import (
     validate_discounted,
 )
 from jaxdm.types import Certificate
-from jaxdm.validation import check_distribution, is_concrete, require
+from jaxdm.validation import check_distribution, check_shape, is_concrete, positive_integer, require
 
 
 class Evaluation(NamedTuple):
@@ -70,9 +70,10 @@ def finite_policy_evaluation(mdp: MDP, policy: jax.Array, horizon: int) -> Evalu
     Raises:
         ValueError: horizon < 1, a bad MDP, or a policy of another shape or with an action that is not available.
     """
-    if horizon < 1:
-        raise ValueError(f"horizon: {horizon}; expected at least 1")
+    horizon = positive_integer("horizon", horizon)
     validate(mdp)
+    check_shape("transition", mdp.transition, "S A S")
+    check_shape("policy", policy, None)
     require_range(mdp.reward, horizon)
     states, actions = mdp.reward.shape
     stationary = policy.shape in ((states,), (states, actions))
@@ -108,7 +109,13 @@ def reach_probabilities(mdp: MDP, policy: jax.Array, horizon: int) -> jax.Array:
 
     Returns:
         [H + 1, S] probabilities.
+
+    Raises:
+        ValueError: horizon < 1, a bad MDP, or a policy that does not fit it.
     """
+    horizon = positive_integer("horizon", horizon)
+    validate(mdp)
+    check_shape("transition", mdp.transition, "S A S")
     probabilities = action_probabilities(policy, mdp)
     by_step = jnp.broadcast_to(probabilities, (horizon, *mdp.reward.shape))
 
@@ -128,6 +135,7 @@ def action_probabilities(policy: jax.Array, mdp: MDP) -> jax.Array:
         ValueError: the policy does not fit the MDP, names an action it has not, or is no probability distribution.
     """
     states, actions = mdp.reward.shape
+    check_shape("policy", policy, None)
     if jnp.issubdtype(policy.dtype, jnp.integer):
         if policy.shape[-1:] != (states,):
             raise ValueError(f"policy: shape {policy.shape}; expected [..., {states}] action indices")

@@ -30,7 +30,8 @@ from jaxdm.oracles.mdp.bellman import (
     value_error,
 )
 from jaxdm.types import Certificate
-from jaxdm.validation import is_concrete
+from jaxdm.validation import check_shape, integer, is_concrete, positive_integer, real_array
+from jaxdm.validation import tolerance as checked_tolerance
 
 POLISHED = 32
 """Backups, at most, by which differences of values are made exact before actions are compared by them."""
@@ -69,9 +70,9 @@ def backward_induction(mdp: MDP, horizon: int, terminal: jax.Array | None = None
 
     Reference: Puterman 1994, section 4.5.
     """
-    if horizon < 1:
-        raise ValueError(f"horizon: {horizon}; expected at least 1")
+    horizon = positive_integer("horizon", horizon)
     validate(mdp)
+    check_shape("transition", mdp.transition, "S A S")
     require_range(mdp.reward, horizon)
     return _induce(mdp, None, horizon, terminal)
 
@@ -82,9 +83,8 @@ def backward_induction_staged(stages: MDP, terminal: jax.Array | None = None) ->
     Raises:
         ValueError: a bad MDP (see `jaxdm.envs.mdp.validate`), no leading axis, or a terminal value of another shape.
     """
-    if stages.transition.ndim != 4:
-        raise ValueError(f"transition: shape {stages.transition.shape}; expected [H, S, A, S]")
     validate(stages)
+    check_shape("transition", stages.transition, "H S A S")
     require_range(stages.reward, stages.transition.shape[0])
     first = jax.tree.map(lambda x: x[0], stages)
     return _induce(first, stages, stages.transition.shape[0], terminal)
@@ -92,9 +92,7 @@ def backward_induction_staged(stages: MDP, terminal: jax.Array | None = None) ->
 
 def _induce(fixed: MDP, stages: MDP | None, horizon: int, terminal: jax.Array | None) -> Plan:
     states, dtype = fixed.transition.shape[-1], fixed.transition.dtype
-    last = jnp.zeros(states, dtype) if terminal is None else jnp.asarray(terminal, dtype)
-    if last.shape != (states,):
-        raise ValueError(f"terminal: shape {last.shape}; expected {(states,)}")
+    last = jnp.zeros(states, dtype) if terminal is None else real_array("terminal", terminal, "S", dtype, S=states)
 
     def step(value: jax.Array, stage: MDP | None) -> tuple:
         q = backup(fixed if stage is None else stage, value).T
@@ -211,12 +209,12 @@ def value_iteration(mdp: MDP, tolerance: float = 1e-6, max_iterations: int = 100
         Plan; `certificate.bound <= tolerance` unless one of the two limits above was met.
 
     Raises:
-        ValueError: tolerance <= 0, discount 1, or a bad MDP (where values are concrete).
+        ValueError: tolerance <= 0, max_iterations < 1, discount 1, or a bad MDP (where values are concrete).
 
     Reference: Puterman 1994, section 6.6; MacQueen, J. Math. Anal. Appl. 14, 1966.
     """
-    if is_concrete(tolerance) and not tolerance > 0:
-        raise ValueError(f"tolerance: {tolerance}; expected a positive number")
+    checked_tolerance("tolerance", tolerance)
+    _check_cap(max_iterations)
     validate_discounted(mdp)
     factor = contraction(mdp)
     narrowest = jnp.min(jnp.sum(mdp.transition, axis=-1))
@@ -259,6 +257,11 @@ def value_iteration(mdp: MDP, tolerance: float = 1e-6, max_iterations: int = 100
     return _discounted_plan(mdp, *iterate(of_each, *iterate(of_largest, start, backup(mdp, start).T, 1)))
 
 
+def _check_cap(max_iterations: Any) -> None:
+    if is_concrete(max_iterations):
+        positive_integer("max_iterations", max_iterations)
+
+
 def policy_iteration(mdp: MDP, max_iterations: int = 1000, sweeps: int = 4) -> Plan:
     """Discounted optimal values by policy iteration: exact but for rounding.
 
@@ -279,6 +282,8 @@ def policy_iteration(mdp: MDP, max_iterations: int = 1000, sweeps: int = 4) -> P
 
     Reference: Howard 1960; Puterman 1994, section 6.4.
     """
+    _check_cap(max_iterations)
+    sweeps = integer("sweeps", sweeps, 0)
     validate_discounted(mdp)
     rows = jnp.arange(mdp.reward.shape[0])
 

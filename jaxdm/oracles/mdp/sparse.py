@@ -23,7 +23,8 @@ from jaxdm.envs.sparse_mdp import SparseMDP, validate
 from jaxdm.numerics import cast_floats
 from jaxdm.oracles.mdp.bellman import certificate, discounted_bound, greedy, value_error
 from jaxdm.oracles.mdp.planning import Plan
-from jaxdm.validation import is_concrete
+from jaxdm.validation import check_shape, integer, is_concrete, positive_integer
+from jaxdm.validation import tolerance as checked_tolerance
 
 UNROLLED = 128
 """Up to so many pairs of an action and a successor a backup is written out: 3 times faster than a scan over actions
@@ -80,10 +81,8 @@ def modified_policy_iteration(
 
     Reference: Puterman and Shin, Management Science 24, 1978; Puterman 1994, section 6.5.
     """
-    if is_concrete(tolerance) and not tolerance > 0:
-        raise ValueError(f"tolerance: {tolerance}; expected a positive number")
-    if sweeps < 0:
-        raise ValueError(f"sweeps: {sweeps}; expected at least 0")
+    checked_tolerance("tolerance", tolerance)
+    sweeps = integer("sweeps", sweeps, 0)
     _validate_discounted(mdp, max_iterations)
     return _in_double(_modified_policy_iteration, mdp, tolerance, max_iterations, sweeps=sweeps)
 
@@ -107,8 +106,7 @@ def policy_iteration(mdp: SparseMDP, max_iterations: int = 1000, linear_steps: i
 
     Reference: Howard 1960; van der Vorst, SIAM J. Sci. Stat. Comput. 13, 1992.
     """
-    if linear_steps < 1:
-        raise ValueError(f"linear_steps: {linear_steps}; expected at least 1")
+    linear_steps = positive_integer("linear_steps", linear_steps)
     _validate_discounted(mdp, max_iterations)
     return _in_double(_policy_iteration, mdp, max_iterations, linear_steps=linear_steps)
 
@@ -298,7 +296,8 @@ def _largest_rounding(mdp: SparseMDP, value: jax.Array) -> jax.Array:
 
 def _validate_discounted(mdp: SparseMDP, max_iterations: int) -> None:
     validate(mdp)
-    if is_concrete(max_iterations) and max_iterations < 1:
-        raise ValueError(f"max_iterations: {max_iterations}; expected at least 1")
+    check_shape("reward", mdp.reward, "S A")
+    if is_concrete(max_iterations):
+        positive_integer("max_iterations", max_iterations)
     if is_concrete(mdp.discount) and not bool(jnp.all(mdp.discount < 1)):
         raise ValueError(f"discount: {mdp.discount}; expected a number below 1 for an endless horizon")
