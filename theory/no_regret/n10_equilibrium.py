@@ -14,7 +14,7 @@ Check: that equality, and the largest gap over its bound, in random games and on
 follow-the-leader; where both are charged for the same action, both always change together, and `e = 1/2`. Hedge's
 bound is not tight in self-play: half of it would pass in some draws, and is not among the wrong versions.
 
-Source: classical: Hannan 1957; Hannan 1957; Cesa-Bianchi, Lugosi, Prediction, Learning, and Games, 2006, section 7.4.
+Source: classical: Hannan 1957; Cesa-Bianchi, Lugosi, Prediction, Learning, and Games, 2006, section 7.4.
 """
 
 import functools
