@@ -82,3 +82,8 @@ def test_places_are_every_order_equally_often():
     assert len(orders) == 6
     assert np.all(np.sort(found, axis=1) == np.arange(3))
     assert np.all(np.abs(often - count / 6) <= 5 * np.sqrt(count * 5 / 36))
+
+
+def test_an_outcome_of_probability_zero_is_marked_so_that_rounding_gives_it_no_chance():
+    found = random.inverse_cdf(jnp.asarray([0.25, 0.0, 0.75, 0.0]))
+    np.testing.assert_array_equal(found, [0.25, -1, 1, -1])

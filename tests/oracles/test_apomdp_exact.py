@@ -11,6 +11,7 @@ from jaxdm.envs import apomdp as apomdps
 from jaxdm.envs import pomdp
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.envs.pomdp import POMDP
+from jaxdm.oracles import history_backup
 from jaxdm.oracles.apomdp import history_graph, history_tree
 from jaxdm.oracles.graph_policy import GraphPolicy, graph_agent, nodes_along
 from jaxdm.oracles.pomdp import history_tree as pomdp_tree
@@ -218,15 +219,10 @@ def test_one_model_is_the_plan_of_its_pomdp(double):
         close(np.sort(found.q[begin:end], axis=0), np.sort(expected.q[begin:end], axis=0), slack)
 
 
-def test_the_certificate_sums_the_rounding_of_every_step(double):
-    """`e_t = delta_t + gamma rho e_{t+1}`, and the delta of the root; by how much each layer may be off is its own."""
+def test_what_values_ahead_may_be_off_is_carried_back_beside_the_rounding(double):
+    """`gamma sum_o Pr_m(o|h,a) e(h a o)` for every model: with e the same everywhere, `gamma e`."""
     here = world(0, 0.3)
-    plan = history_tree.plan(here, HORIZON)
-    ends = [*np.asarray(plan.start), plan.value.shape[0]]
-    size = [float(np.abs(plan.value[ends[t] : ends[t + 1]]).max()) for t in range(HORIZON)] + [0.0]
-    error = 0.0
-    for t in reversed(range(HORIZON)):
-        delta = history_tree.rounding_error(here, t, jnp.asarray(size[t + 1]))
-        error = float(delta) + float(history_tree.contraction(here)) * error
-    root = float(history_tree.rounding_error(here, 0, jnp.asarray(size[0])))
-    assert float(plan.certificate.bound) == pytest.approx(error + root, rel=1e-12)
+    layer, _ = history_tree.layer(here, history_tree.first(here)[0])
+    ahead = jnp.zeros(layer.probability.shape[1:])
+    _, error = history_backup.model_backup(layer, ahead, jnp.full_like(ahead, 0.25), here.discount, 1e-15)
+    np.testing.assert_allclose(error, 0.25 * float(here.discount), rtol=1e-12)
