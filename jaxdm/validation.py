@@ -33,8 +33,12 @@ class RefusedFile(InvalidInput):
     """A file of the user's is not what this run may go on from; command lines show its line alone at any time."""
 
 
-ROW_SUM_TOLERANCE = float(np.finfo(np.float32).eps)
-"""Times S: how far a stored row may be from one, so that kernels which passed through float32 are accepted."""
+ROW_SUM_TOLERANCE = 1e-5
+"""How far the sum of a row of probabilities may be from one, whatever its length; pomdp-solve's own tolerance."""
+
+
+ROUNDED_ROW = 8
+"""Times the rounding of its type: how far from one a row's sum may be and still be what rounding leaves of one."""
 
 
 LARGEST_INTEGER = int(np.iinfo(np.int32).max)
@@ -254,7 +258,34 @@ def check_distribution(name: str, distribution: Any) -> None:
     distribution = np.asarray(distribution, np.float64)
     require(name, distribution >= 0, distribution, "probabilities >= 0")
     total = distribution.sum(axis=-1)
-    require(name, np.abs(total - 1) <= distribution.shape[-1] * ROW_SUM_TOLERANCE, total, "rows that sum to 1")
+    require(name, np.abs(total - 1) <= ROW_SUM_TOLERANCE, total, "rows that sum to 1")
+
+
+def distributions(name: str, value: Any, axes: str | None = None, dtype: Any = None, **sizes: int) -> jax.Array:
+    """`real_array` whose rows (last axis) are `normalised`, for a record whose `validate` checks them.
+
+    Raises:
+        InvalidInput: as `real_array`.
+    """
+    return normalised(real_array(name, value, axes, dtype, **sizes))
+
+
+def normalised(rows: jax.Array) -> jax.Array:
+    """Rows (last axis) of probabilities, those divided by their sum whose distance from one is more than rounding.
+
+    One rule, for arrays and files, short rows and long ones: within `ROUNDED_ROW` times the rounding of its type of one
+    a row stays as it is, which the certificates of planners cover; within `ROW_SUM_TOLERANCE` it is divided; others are
+    for `check_distribution` to refuse. What is traced is taken as it is.
+    """
+    if not is_concrete(rows) or rows.ndim == 0:
+        return rows
+    wide = np.asarray(rows, np.float64)
+    total = wide.sum(axis=-1, keepdims=True)
+    off = np.abs(total - 1)
+    divided = (off > ROUNDED_ROW * float(jnp.finfo(rows.dtype).eps)) & (off <= ROW_SUM_TOLERANCE)
+    if not divided.any():
+        return rows
+    return jnp.asarray(np.where(divided, wide / np.where(divided, total, 1), wide), rows.dtype)
 
 
 def check_shape(name: str, array: Any, axes: str | None, **sizes: int) -> None:

@@ -15,7 +15,15 @@ from jaxdm.envs import pomdp as pomdps
 from jaxdm.envs.pomdp import POMDP
 from jaxdm.random import inverse_cdf, sample_index, uniform
 from jaxdm.types import Env, Predrawn
-from jaxdm.validation import check_distribution, check_shape, is_concrete, positive_integer, real_array, record
+from jaxdm.validation import (
+    check_distribution,
+    check_shape,
+    distributions,
+    is_concrete,
+    positive_integer,
+    real_array,
+    record,
+)
 
 
 class APOMDP(NamedTuple):
@@ -72,7 +80,7 @@ def make(members: POMDP, attitude: Any, nature: Any = None) -> APOMDP:
     apomdp = APOMDP(
         **members._replace(reward=members.reward[0], discount=members.discount[0])._asdict(),
         attitude=real_array("attitude", attitude, "", dtype),
-        nature=real_array("nature", np.full(models, 1 / models) if nature is None else nature, "M", dtype, M=models),
+        nature=distributions("nature", np.full(models, 1 / models) if nature is None else nature, "M", dtype, M=models),
     )
     validate(apomdp)
     return apomdp

@@ -51,10 +51,6 @@ KEYWORDS = frozenset({*PREAMBLE, "start", "T", "O", "R"})
 RESERVED = KEYWORDS | {"uniform", "identity", "reset", "include", "exclude", "reward", "cost"}
 
 
-ROW_SUM_TOLERANCE = 1e-5
-"""How far a row of a file may be from one, pomdp-solve's own tolerance; such rows are divided by their sum."""
-
-
 NEGATIVE_TOLERANCE = 1e-12
 """How far below zero a probability may be; it is then zero."""
 
@@ -159,8 +155,8 @@ def write(path: Path | str, model: Model) -> Path:
 def parse(text: str, dtype: Any = None, memory: int = MEMORY, sparse: bool = False) -> Model:
     """The problem that the text of a file describes.
 
-    Rows of probabilities are kept as they are where they sum to one as `mdp.validate` asks, and divided by their sum
-    where they are within pomdp-solve's tolerance of one.
+    Rows of probabilities that are within pomdp-solve's tolerance of one are divided by their sum where more than
+    rounding is missing, as those of arrays are, see `jaxdm.validation.normalised`.
 
     Args:
         text: a whole .POMDP or .MDP file.
@@ -424,7 +420,7 @@ def probabilities(pieces: list[tuple[int, str]], count: int, what: str, first: i
         ValueError: as `numbers`, or a number further outside than rounding puts it.
     """
     value = numbers(pieces, count, what, first)
-    bad = (value < -NEGATIVE_TOLERANCE) | (value > 1 + ROW_SUM_TOLERANCE)
+    bad = (value < -NEGATIVE_TOLERANCE) | (value > 1 + validation.ROW_SUM_TOLERANCE)
     if bad.any():
         words = ((line, word) for line, found in numerals(pieces) for word in found)
         raise error(*next(itertools.islice(words, int(np.argmax(bad)), None)), "a probability in [0, 1]")
@@ -691,10 +687,10 @@ def _model(found: Iterator[Statement], dtype: Any, memory: int, as_sparse: bool)
     successor = None
     if as_sparse:
         successor, transition = _padded(stated, size_a, size_s, end)
-    _normalise("T", transition, np.where(transition_line, transition_line, end))
+    _check_rows("T", transition, np.where(transition_line, transition_line, end))
     if seen is None:
         observation[:] = 1
-    _normalise("O", observation, np.where(observation_line, observation_line, end))
+    _check_rows("O", observation, np.where(observation_line, observation_line, end))
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             if successor is None:
@@ -816,7 +812,7 @@ def _start(statement: Statement, states: Space) -> np.ndarray:
         return np.full(size, 1 / size)
     if len(words) == size and NUMBER.fullmatch(words[0]) and (size > 1 or words[0] != "0"):
         distribution = probabilities(statement.pieces, size, "start:", statement.line)[None]
-        _normalise("start", distribution, np.array([statement.line]))
+        _check_rows("start", distribution, np.array([statement.line]))
         return distribution[0]
     if len(words) > size or (len(words) > 1 and NUMBER.fullmatch(words[0]) and not words[0].isdecimal()):
         raise error(statement.line, f"{len(words)} numbers for start:", str(size))
@@ -824,20 +820,18 @@ def _start(statement: Statement, states: Space) -> np.ndarray:
     return chosen / chosen.sum()
 
 
-def _normalise(keyword: str, distribution: np.ndarray, line: np.ndarray) -> None:
-    """Divide rows by their sum, in place, where they are further from one than `mdp.validate` allows.
+def _check_rows(keyword: str, distribution: np.ndarray, line: np.ndarray) -> None:
+    """Check the sums of rows, where their lines are known; those that are nearly one are divided in `make`.
 
     Raises:
         ValueError: a row that is further from one than the format allows.
     """
     total = distribution.sum(axis=-1)
     off = np.abs(total - 1)
-    if (off > ROW_SUM_TOLERANCE).any():
-        row = tuple(map(int, np.argwhere(off > ROW_SUM_TOLERANCE)[0]))
+    if (off > validation.ROW_SUM_TOLERANCE).any():
+        row = tuple(map(int, np.argwhere(off > validation.ROW_SUM_TOLERANCE)[0]))
         name = f"{keyword}:" if keyword == "start" else f"{keyword}: " + " : ".join(map(str, row))
         raise error(int(line[row]), name, f"probabilities that sum to 1; they sum to {total[row]:.8g}")
-    changed = off > distribution.shape[-1] * validation.ROW_SUM_TOLERANCE
-    distribution[changed] /= total[changed][:, None]
 
 
 def render(model: Model) -> str:

@@ -22,6 +22,7 @@ from jaxdm.validation import (
     boolean_array,
     check_distribution,
     check_shape,
+    distributions,
     is_concrete,
     positive_integer,
     real_array,
@@ -60,7 +61,7 @@ def make(
     """An MDP from anything array-like, checked.
 
     Args:
-        transition: [S, A, S], rows sum to one.
+        transition: [S, A, S], rows sum to one; see `jaxdm.validation.normalised`.
         reward: [S, A]; -inf where the action is not available.
         initial: [S]; uniform when left out.
         discount: [] in [0, 1].
@@ -73,14 +74,14 @@ def make(
     Raises:
         ValueError: as `validate`.
     """
-    transition = real_array("transition", transition, "... S A S", dtype)
+    transition = distributions("transition", transition, "... S A S", dtype)
     dtype, states = transition.dtype, transition.shape[-1]
     if initial is None:
         initial = np.full((*transition.shape[:-3], states), 1 / states)
     reward = real_array("reward", reward, dtype=dtype, finite=False)
     if available is not None:
         reward = masked_reward(reward, available)
-    initial = real_array("initial", initial, dtype=dtype)
+    initial = distributions("initial", initial, dtype=dtype)
     discount = real_array("discount", discount, dtype=dtype)
     return checked(MDP(transition=transition, reward=reward, initial=initial, discount=discount))
 

@@ -13,7 +13,14 @@ from jaxdm.envs import mdp
 from jaxdm.envs.mdp import MDP
 from jaxdm.random import inverse_cdf, sample_index, uniform
 from jaxdm.types import Env, Predrawn
-from jaxdm.validation import check_distribution, check_shape, is_concrete, positive_integer, real_array, record
+from jaxdm.validation import (
+    check_distribution,
+    check_shape,
+    distributions,
+    is_concrete,
+    positive_integer,
+    record,
+)
 
 
 class POMDP(NamedTuple):
@@ -71,10 +78,10 @@ def make(
         ValueError: as `validate`.
     """
     hidden = mdp.make(transition, reward, initial, discount, dtype, available)
-    observation = real_array("observation", observation, "... A S O", hidden.transition.dtype)
+    observation = distributions("observation", observation, "... A S O", hidden.transition.dtype)
     if initial_observation is None:
         initial_observation = uninformative(hidden.initial, observation.shape[-1])
-    initial_observation = real_array("initial_observation", initial_observation, "... S O", hidden.transition.dtype)
+    initial_observation = distributions("initial_observation", initial_observation, "... S O", hidden.transition.dtype)
     pomdp = POMDP(**hidden._asdict(), observation=observation, initial_observation=initial_observation)
     validate(pomdp)
     return pomdp

@@ -23,6 +23,7 @@ from jaxdm.types import Env, Predrawn
 from jaxdm.validation import (
     check_distribution,
     check_shape,
+    distributions,
     integer_array,
     is_concrete,
     positive_integer,
@@ -64,7 +65,7 @@ def make(
     Raises:
         ValueError: as `validate`.
     """
-    probability = real_array("probability", probability, "... S A K", dtype)
+    probability = distributions("probability", probability, "... S A K", dtype)
     dtype = probability.dtype
     reward = real_array("reward", reward, "... S A", dtype, finite=False)
     if initial is None:
@@ -73,7 +74,7 @@ def make(
         successor=integer_array("successor", successor, "... S A K", at_most=reward.shape[-2] - 1),
         probability=probability,
         reward=reward,
-        initial=real_array("initial", initial, dtype=dtype),
+        initial=distributions("initial", initial, dtype=dtype),
         discount=real_array("discount", discount, dtype=dtype),
     )
     validate(problem)

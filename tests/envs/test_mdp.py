@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdm.envs import mdp
+from jaxdm import validation
+from jaxdm.envs import cassandra, mdp
+from jaxdm.oracles.mdp import planning
 from jaxdm.rollout import noise_entry
 from tests.references import mdp as reference
 
@@ -160,3 +162,33 @@ def test_the_step_that_reaches_the_horizon_is_truncated_and_nothing_terminates()
     assert seen == [False, False, True, True]
     endless = mdp.env().step(jax.random.key(0), at(0), jnp.int32(0), params)
     assert not endless[4]
+
+
+SOLVE = jax.jit(planning.policy_iteration)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("states", [7, 9])
+def test_rows_have_one_rule_whatever_their_length(states, dtype, double):
+    """A row that is nearly one is divided by its sum, in arrays and files; 1 for ever is worth 1 / (1 - gamma)."""
+    defect = 1e-6
+    short = np.full((states, 1, states), (1 - defect) / states)
+    world = mdp.make(short, np.ones((states, 1)), discount=0.99999, dtype=dtype)
+    text = f"discount: 0.99999\nvalues: reward\nstates: {states}\nactions: 1\nR: * : * : * 1\nT: 0\n"
+    text += "\n".join(" ".join(map(repr, row[0].tolist())) for row in short)
+    for made in (world, cassandra.parse(text, dtype).problem):
+        off = np.abs(np.asarray(made.transition, np.float64).sum(-1) - 1).max()
+        assert off <= validation.ROUNDED_ROW * np.finfo(dtype).eps
+        plan = SOLVE(made)
+        assert abs(float(plan.value[0]) - 1e5) <= float(plan.certificate.bound)
+        if dtype == np.float64:
+            assert plan.certificate.bound < 1
+    with pytest.raises(ValueError, match=r"transition: .*expected rows that sum to 1"):
+        mdp.make(short * (1 - 2e-5), np.ones((states, 1)), dtype=dtype)
+
+
+def test_rows_that_rounding_explains_keep_their_bits(double):
+    rows = np.random.default_rng(0).dirichlet(np.ones(6), (6, 2))
+    single = rows.astype(np.float32)
+    np.testing.assert_array_equal(mdp.make(single, np.zeros((6, 2)), dtype=np.float32).transition, single)
+    np.testing.assert_array_equal(mdp.make(rows, np.zeros((6, 2))).transition, rows)
