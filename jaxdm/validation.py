@@ -267,7 +267,7 @@ def distributions(name: str, value: Any, axes: str | None = None, dtype: Any = N
     Raises:
         InvalidInput: as `real_array`.
     """
-    return normalised(real_array(name, value, axes, dtype, **sizes))
+    return normalised(real_array(name, value, axes, dtype, True, **sizes))
 
 
 def normalised(rows: jax.Array) -> jax.Array:

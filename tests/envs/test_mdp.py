@@ -176,7 +176,9 @@ def test_rows_have_one_rule_whatever_their_length(states, dtype, double):
     world = mdp.make(short, np.ones((states, 1)), discount=0.99999, dtype=dtype)
     text = f"discount: 0.99999\nvalues: reward\nstates: {states}\nactions: 1\nR: * : * : * 1\nT: 0\n"
     text += "\n".join(" ".join(map(repr, row[0].tolist())) for row in short)
-    for made in (world, cassandra.parse(text, dtype).problem):
+    read = cassandra.parse(text, dtype).problem
+    assert isinstance(read, mdp.MDP)
+    for made in (world, read):
         off = np.abs(np.asarray(made.transition, np.float64).sum(-1) - 1).max()
         assert off <= validation.ROUNDED_ROW * np.finfo(dtype).eps
         plan = SOLVE(made)

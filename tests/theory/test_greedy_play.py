@@ -22,7 +22,7 @@ def visits(world, policy):
     """Chances of states [H, S] under a policy [H, S] of actions, forward in time."""
     reach = [np.asarray(world.stages.initial[0])]
     for kernel, actions in zip(np.asarray(world.stages.transition[:-1]), policy[:-1], strict=True):
-        reach.append(sum(reach[-1][s] * kernel[s, a] for s, a in enumerate(actions)))
+        reach.append(reach[-1] @ kernel[np.arange(len(actions)), actions])
     return np.stack(reach)
 
 
