@@ -129,7 +129,7 @@ def best_available(score: jax.Array, available: jax.Array) -> jax.Array:
     # An arm that may not be played needs less than any score of one that may, and that may be infinite.
     masked = jnp.where(available, jnp.maximum(score, jnp.finfo(score.dtype).min), -jnp.inf)
     action = jnp.argmax(masked)
-    return jnp.where(masked[action] > -jnp.inf, action, -1).astype(jnp.int32)
+    return jnp.where(jnp.max(masked) > -jnp.inf, action, -1).astype(jnp.int32)
 
 
 def bernoulli() -> Env:
