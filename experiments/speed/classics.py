@@ -161,8 +161,8 @@ def worn_machine(states: int = 100, readings: int = 20) -> POMDP:
 def ladder(rungs: int = 12) -> POMDP:
     """A climb in the dark to an exit, each step costs 3 until it is left; S = 14, A = 3, O = 2.
 
-    Actions: up, which slips to the bottom with chance .1, and two doors, of which one, the same for a whole climb,
-    leads out from the top and the other back to the bottom. The top is seen. No action alone ever gets out for sure.
+    Actions: up, which slips to the bottom with chance .1; the door, which leads out from the top; down. Below the top
+    the door leads down too. The top is seen with chance .8, and nothing else is. No action alone ever gets out.
     """
     count = rungs + 2
     out = count - 1
