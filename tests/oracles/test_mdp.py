@@ -386,6 +386,10 @@ def test_what_is_paid_elsewhere_for_ever_does_not_blur_a_decision(solve, paid, s
     plan = solve(world)
     assert plan.policy.tolist() == [1] * (states - 1) + [int(np.argmax(paid))]
     np.testing.assert_allclose(plan.value[:-1], 100.0, rtol=1e-3)
+    # A state's own rounding, (S + 8) eps of what it is worth, for ever; here and in what is paid elsewhere.
+    truth = np.array([100.0] * (states - 1) + [max(paid) / 0.01])
+    assert np.all(np.abs(np.asarray(plan.value, float) - truth) <= np.asarray(plan.value_error))
+    assert np.all(np.asarray(plan.value_error)[:-1] <= 0.1)
 
 
 def inventory(capacity=10, price=4.0, order=2.0, fixed=1.0, holding=0.3, penalty=-1e5):
@@ -542,6 +546,15 @@ def test_rewards_whose_sum_would_overflow_are_refused(reward, discount):
         planning.backward_induction(world, 1000)
 
 
+@pytest.mark.parametrize("solve", DISCOUNTED.values(), ids=DISCOUNTED)
+def test_overflow_in_a_trace_is_a_bound_and_a_residual_without_end(double, solve):
+    """Where nothing can be refused; and no loop goes on for ever."""
+    plan = solve(mdp.make(np.full((2, 1, 2), 0.5), [[1e308], [-1e300]], discount=0.999))
+    assert plan.certificate.bound == np.inf
+    assert not np.isnan(plan.certificate.residual)
+    assert plan.certificate.iterations <= 100_000
+
+
 def test_sums_of_rows_are_known_beyond_the_float_type():
     rows = np.random.default_rng(0).dirichlet(np.ones(37), (50, 3)).astype(np.float32)
     found = jax.jit(bellman.row_excess)(jnp.asarray(rows))
@@ -549,10 +562,16 @@ def test_sums_of_rows_are_known_beyond_the_float_type():
     np.testing.assert_allclose(found, rows.astype(float).sum(axis=-1) - 1, rtol=1e-6, atol=1e-13)
 
 
-@pytest.mark.parametrize(("states", "actions"), [(S, A), (30, 4)])
-def test_few_suboptimal_actions_are_ties_in_float32_near_discount_one(states, actions):
-    """Values of 1e3 are known to 1 at best, but actions are told apart that differ by a thousandth of that."""
-    arrays = random_batch(COUNT, states, actions, 0.999, first=50)
+@pytest.mark.parametrize("branching", [None, 3])
+def test_few_suboptimal_actions_are_ties_in_float32_near_discount_one(branching):
+    """Values of 1e3 are known to 1 at best, but actions are told apart that differ by a thousandth of that.
+
+    Also where rows have nothing in common, as with three successors of each.
+    """
+    arrays = random_batch(COUNT, S, A, 0.999, first=50)
+    if branching is not None:
+        kept = np.argsort(np.random.default_rng(0).random(arrays[0].shape), axis=-1) < branching
+        arrays = (arrays[0] * kept / (arrays[0] * kept).sum(axis=-1, keepdims=True), *arrays[1:])
     rounded = as_mdp(arrays, jnp.float32)
     plans = [solve(rounded) for solve in BATCHED.values()]
     with jax.enable_x64(True):
@@ -561,7 +580,7 @@ def test_few_suboptimal_actions_are_ties_in_float32_near_discount_one(states, ac
     for plan in plans:
         ties = np.asarray(plan.ties)
         assert np.all(ties[loss == 0]), "the best action is among the ties"
-        assert ties[loss > 0].mean() < 0.05
+        assert ties[loss > 0].mean() < 0.06
         chosen = np.take_along_axis(loss, np.asarray(plan.policy)[..., None], axis=-1)
         assert chosen.max() <= 1e-3
 

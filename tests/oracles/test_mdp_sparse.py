@@ -91,11 +91,22 @@ def test_what_cannot_be_guaranteed_is_infinite(double, solve):
     successor, probability, reward = random_arrays(4, 5, 2, 2)
     for bad in (
         sparse_mdp.make(successor, probability, 1e308 * np.abs(reward), discount=0.999),
-        sparse_mdp.make(successor, probability * (1 + 2e-7), reward, discount=1 - 1e-8),
+        sparse_mdp.make(successor, probability, reward, discount=1 - 1e-8)._replace(
+            probability=jnp.asarray(probability * (1 + 2e-7))
+        ),
     ):
         plan = solve(bad, max_iterations=50)
         assert float(plan.certificate.bound) == np.inf
+        assert not np.isnan(plan.certificate.residual)
         assert int(plan.certificate.iterations) <= 50
+
+
+@solvers
+def test_values_beyond_the_float_type_are_not_bounded(solve):
+    """float64 holds 1e39, float32 does not."""
+    plan = solve(sparse_mdp.make(np.zeros((1, 1, 1), int), np.ones((1, 1, 1)), [[1e38]], discount=0.9))
+    assert plan.value.dtype == np.float32
+    assert float(plan.certificate.bound) == np.inf
 
 
 @solvers

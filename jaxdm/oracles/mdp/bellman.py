@@ -177,8 +177,8 @@ def discounted_bound(residual: jax.Array, factor: jax.Array) -> jax.Array:
 
 
 def certificate(residual: jax.Array, bound: jax.Array, iterations: jax.Array | int) -> Certificate:
-    """A `Certificate` with the number of backups or rounds behind it; what overflowed is not bounded."""
-    bound = jnp.where(jnp.isnan(bound), jnp.inf, bound)
+    """A `Certificate` with the number of backups or rounds behind it; what overflowed has no finite one."""
+    residual, bound = (jnp.where(jnp.isnan(x), jnp.inf, x) for x in (residual, bound))
     return Certificate(residual=residual, bound=bound, iterations=jnp.asarray(iterations, jnp.int32))
 
 

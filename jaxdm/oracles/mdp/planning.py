@@ -33,6 +33,10 @@ from jaxdm.types import Certificate
 from jaxdm.validation import check_shape, integer, is_concrete, positive_integer, real_array
 from jaxdm.validation import tolerance as checked_tolerance
 
+UNEVEN = 16
+"""Where one state's own error is so many times another's, each gets its own bound by a further solve."""
+
+
 POLISHED = 32
 """Backups, at most, by which differences of values are made exact before actions are compared by them."""
 
@@ -346,6 +350,9 @@ def _discounted_plan(mdp: MDP, value: jax.Array, q: jax.Array, iterations: jax.A
     behind = discounted_bound(jnp.max(change + value_error(q, rounding, 0)), factor)
     error = rounding + factor * behind
     error = jnp.where(available(mdp).T, jnp.where(jnp.isnan(error), jnp.inf, error), 0)
+    of_state = change + value_error(q, rounding, 0)
+    uneven = UNEVEN * jnp.min(of_state) < jnp.max(of_state)
+    error = apply_if(uneven, _by_states, error, mdp, value, q, behind)
     own = unit_of(mdp) * size_of(mdp.reward.T, q)
     decided = greedy(q, own, error, 0)
     # What all values have in common is known to 1 / (1 - gamma) times what their differences are.
@@ -365,6 +372,56 @@ def _discounted_plan(mdp: MDP, value: jax.Array, q: jax.Array, iterations: jax.A
     )
 
 
+def _by_states(error: jax.Array, mdp: MDP, value: jax.Array, q: jax.Array, behind: jax.Array) -> jax.Array:
+    """Bounds of the entries, [A, S], from one bound for each state: a state's error goes only where its value goes.
+
+    `|v* - v| <= |T v - v| + max_a (delta_a + gamma P_a |v* - v| - loss_a)`: from above by the optimal action, from
+    below by the greedy one, whose loss is zero.
+
+    Args:
+        error: [A, S] bounds so far.
+        mdp: the world.
+        value: [S] nearly optimal.
+        q: [A, S] its backup.
+        behind: [] how far it may be from optimal.
+    """
+    change = jnp.abs(jnp.max(q, axis=0) - value)
+    states = _least_bound(mdp, errors(mdp, value).T - loss_of(q, 0), change, jnp.full_like(value, behind))
+    return jnp.minimum(error, errors(mdp, value, states).T)
+
+
+def _least_bound(mdp: MDP, own: jax.Array, common: jax.Array, start: jax.Array) -> jax.Array:
+    """A vector `e`, [S], near the least one with `e >= common + max_a (own_a + gamma P_a e) = U e`.
+
+    Whatever obeys `x <= U x` is at most each e with `U e <= e`, since U is monotone and a contraction: no x exceeds e
+    by most in a state. Three rounds of policy iteration on U find such a vector; what a solution lacks of `U e <= e`
+    is added to all of it, divided by `1 - gamma rho`.
+
+    Args:
+        mdp: transitions, whose rows may also sum to less than one, and discount.
+        own: [A, S].
+        common: [S].
+        start: [S] an upper bound that is known.
+    """
+    unit, factor, rows = unit_of(mdp), contraction(mdp), jnp.arange(start.shape[0])
+    free = mdp._replace(reward=jnp.zeros_like(mdp.reward))
+
+    def carried(bound: jax.Array) -> jax.Array:
+        return own + (1 + 2 * unit) * backup(free, bound).T
+
+    def improve(_: int, bound: jax.Array) -> jax.Array:
+        policy = jnp.argmax(carried(bound), axis=0)
+        paid = common + own[policy, rows]
+        paid = paid + 4 * unit * (common + jnp.abs(own[policy, rows]))
+        solved = solve_linear(mdp.transition[rows, policy], paid, mdp.discount * (1 + 6 * unit))
+        solved = jnp.maximum(solved, 0)
+        missing = jnp.max((1 + unit) * (common + jnp.max(carried(solved), axis=0)) - solved)
+        solved = solved + jnp.where(missing <= 0, 0, (1 + unit) * discounted_bound(missing, factor))
+        return jnp.fmin(bound, solved)
+
+    return jax.lax.fori_loop(0, 3, improve, start)
+
+
 def _by_differences(
     decided: tuple, mdp: MDP, value: jax.Array, behind: jax.Array, rounding: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -374,8 +431,11 @@ def _by_differences(
     are small where h is. Backups of h alone are repeated while they gain. Let `e = v* - v` lie within w of some number:
     for any vector u, `P e` is a number and at most `kappa w`, with `kappa = max_{s,a} |P(.|s,a) - u|_1`; hence
     `w <= (half the span of T v - v, and its errors) / (1 - gamma kappa)`, and two actions' values differ as those of v
-    do but for `2 gamma kappa w`. Where `gamma kappa >= 1`, and in states whose entries are rounded more than before, as
-    those far from c are, what was decided stands.
+    do but for `2 gamma kappa w`. Where rows have little in common, `gamma kappa >= 1`, another bound decides: let the
+    number be e in the state k that is reached most. What a state's e differs from it by grows only until k is reached,
+    `d <= |T v - v| + (1 - gamma) |e_k| + max_a (delta_a - loss_a + gamma sum_{s' != k} P(s'|s,a) d(s'))` for
+    `d = |e - e_k|`. In states whose entries are rounded more than before, as those far from c are, what was decided
+    stands.
 
     Args:
         decided: policy and ties so far.
@@ -410,7 +470,7 @@ def _by_differences(
 
     common = jnp.sort(value)[value.shape[0] // 2]  # no penalty of a few states, as their mean would be
     start = (common, value - common, relative(common, value - common), jnp.asarray(jnp.inf, value.dtype), 0)
-    common, height, (q, _, change), _, _ = jax.lax.while_loop(unfinished, polish, start)
+    common, height, (q, middle, change), _, _ = jax.lax.while_loop(unfinished, polish, start)
     # The common part is rounded with the parameters: half a unit in each probability, and in each sum of a row.
     of_common = mdp.discount * jnp.abs(common) * (kind.eps * (0.51 + jnp.abs(excess)) + 4 * unit * kind.eps)
     delta = errors(mdp, height).T + unit * rest * jnp.abs(common) + of_common
@@ -421,11 +481,17 @@ def _by_differences(
     around = [jnp.sum(jnp.abs(mdp.transition - u[None, None]), axis=-1) for u in (mean, low)]
     kappa = jnp.minimum(*(jnp.max(jnp.where(shut[..., 0], 0, x)) for x in around)) * (1 + unit)
     distance = behind + jnp.max(jnp.abs(value - common - height)) + kind.eps * jnp.max(jnp.abs(value))
+    off = jnp.max(jnp.abs(change)) + jnp.max(value_error(q, delta, 0))
+    distance = jnp.minimum(distance, discounted_bound((1 + unit) * (jnp.abs(middle) + off), factor))
     apart = factor * distance * (jnp.max(jnp.abs(excess)) + kind.eps)  # rows that do not sum to one shift unevenly
-    spread = (1 + unit) * jnp.max(jnp.abs(change)) + jnp.max(value_error(q, delta, 0)) + apart
-    width = discounted_bound(spread, factor * kappa)
-    error = jnp.where(open_, delta + factor * kappa * width + apart, 0)
+    width = discounted_bound((1 + unit) * off + apart, factor * kappa)
+    most = jnp.argmax(mean)
+    before = mdp._replace(transition=jnp.where(jnp.arange(value.shape[0]) == most, 0, mdp.transition))
+    even = (1 + unit) * (jnp.abs(change) + jnp.abs(middle) + rest * distance) + apart
+    heights = _least_bound(before, delta - loss_of(q, 0), even, jnp.full_like(value, 2 * distance))
+    ahead = (1 + unit) * backup(before._replace(reward=jnp.zeros_like(mdp.reward)), heights).T
+    error = jnp.where(open_, delta + apart + jnp.fmin(factor * kappa * width, ahead), 0)
     found = greedy(q, delta, error, 0)
     of_best = jnp.max(jnp.where(loss_of(q, 0) == 0, delta, 0), axis=0)
-    sharper = jnp.isfinite(width) & (of_best <= rounding)
+    sharper = jnp.isfinite(distance) & (of_best <= rounding)
     return jnp.where(sharper, found[0], decided[0]), jnp.where(sharper[None], found[1], decided[1])
