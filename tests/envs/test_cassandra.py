@@ -534,7 +534,7 @@ def test_as_many_numbers_as_counted_states_are_probabilities(start, expected):
 def test_a_sparse_mdp_is_the_dense_one(double):
     """The later statement holds, whatever the two cover; and a sparse problem survives a file."""
     random = np.random.default_rng(0)
-    for _ in range(200):
+    for _ in range(80):
         text = overlapping_statements(random)
         dense, model = cassandra.parse(text).problem, cassandra.parse(text, sparse=True)
         again = cassandra.parse(cassandra.render(model), sparse=True)
