@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from figures import style
 from figures.style import Drawn
+from jaxdm.analysis.statistics import exponent_interval
 from jaxdm.analysis.storage import Result
 
 
@@ -19,6 +20,9 @@ def draw(shown: Sequence[Result]) -> list[Drawn]:
     figures = {
         training: any(name.endswith("training_regret") for name in shown[-1].metrics),
         regret: "bandit_regret" in shown[-1].metrics,
+        exploration: "bandit_regret" in shown[-1].metrics,
+        failures: "bandit_regret" in shown[-1].metrics,
+        selection: "selection_regret" in shown[-1].metrics,
         transfer: "bandit_long_regret" in shown[-1].metrics,
         drift: "drift_regret" in shown[-1].metrics,
         online: bool({"simplex_regret", "ball_regret"} & set(shown[-1].metrics)),
@@ -38,6 +42,10 @@ PARTS = {
 """Parts of the study, and what their networks are trained on."""
 
 
+HARD = "K=5, gap 0.2"
+"""The standard task on which exploration is shown."""
+
+
 def names(array: xr.DataArray, axis: str) -> list[str]:
     """The coordinates of an axis whose entries have names."""
     return [str(name) for name in array[axis].values]
@@ -52,7 +60,7 @@ def training(result: Result) -> Drawn:
     """Regret of the rollouts of every round, one panel a kind of world."""
     shown = {part: f"{part}_training_regret" for part in PARTS if f"{part}_training_regret" in result.metrics}
     figure, panels = style.panels(len(shown), width=style.PAGE, height=2.2)
-    lines = ["RMFT", "REINFORCE", "RMFT after SFT"]
+    lines = ["RMFT", "REINFORCE", "PPO", "RMFT from random weights", "RMFT after SFT"]
     handles = {}
     for axes, (part, name) in zip(panels, shown.items(), strict=True):
         for method in names(result.metrics[name], "agent"):
@@ -70,54 +78,142 @@ def training(result: Result) -> Drawn:
     return Drawn(name="rmft_training", figure=figure, caption=caption)
 
 
+def shown_agents(values: xr.DataArray, agents: Sequence[str]) -> list[str]:
+    """Those of the agents that the result has, in the order given."""
+    found = names(values, "agent")
+    return [agent for agent in agents if agent in found]
+
+
 def regret(result: Result) -> Drawn:
-    """Regret against rounds on the training distribution and two standard tasks."""
-    values = result.metrics["bandit_regret"]
-    distributions = ("training", "K=5, gap 0.2", "K=4, gap 0.5")
-    figure, panels = style.panels(len(distributions), width=style.PAGE, height=2.9)
+    """Regret against rounds on logarithmic axes, with fitted slopes and the line of sqrt(T log K)."""
+    longer = "bandit_long_regret" in result.metrics
+    values = result.metrics["bandit_long_regret" if longer else "bandit_regret"]
+    distributions = ("training", HARD, "uniform means, K=5")
+    figure, panels = style.panels(len(distributions), width=style.PAGE, height=3.0)
+    slopes = []
     for axes, distribution in zip(panels, distributions, strict=True):
-        for order, method in enumerate(names(values, "agent")):
-            curve(axes, values.sel(distribution=distribution, agent=method), "round", method, order)
-        axes.set(title=distribution, xlabel="round", ylim=(0, None))
+        here = values.sel(distribution=distribution)
+        rounds = here["round"].values
+        for order, method in enumerate(shown_agents(here, ("base", "RMFT", "best classical", "random weights"))):
+            curve = here.sel(agent=method).transpose("seed", "round").values
+            late = rounds >= max(2, rounds[-1] // 8)
+            mean = curve.mean(axis=0)
+            fit = exponent_interval(rounds[late], curve[:, late]) if np.all(mean[late] > 0) else None
+            slope = f", slope {fit.exponent:.2f}" if fit else ""
+            axes.loglog(rounds, mean, color=style.PALETTE[order], label=f"{method}{slope}")
+            last = np.full(len(curve), rounds[-1])
+            axes.plot(last, curve[:, -1], style.MARKERS[order], color=style.PALETTE[order], markersize=2.5, alpha=0.6)
+            if fit and distribution == HARD:
+                slopes.append(f"{method} {fit.exponent:.2f} ({fit.low:.2f} to {fit.high:.2f})")
+        axes.loglog(rounds, np.sqrt(rounds * np.log(5)), color="black", linestyle="--", label="$\\sqrt{T\\,\\log K}$")
+        axes.set(title=distribution, xlabel="round")
+        axes.legend(fontsize=6)
     panels[0].set_ylabel("regret")
-    style.legend_above(figure, panels[0])
-    task = distributions[1]
-    ours = {"agent": "RMFT", "distribution": task}
-    failures = float(result.metrics["bandit_suffix_failure"].sel(ours).mean())
-    least = float(result.metrics["bandit_min_fraction"].sel(ours).mean())
     caption = (
-        "Cumulative regret of bandit players against rounds, all on the same instances with the same randomness. Look "
-        f"at the fine-tuned network (RMFT) beside UCB1 and Thompson sampling. On the task {task} it never plays the "
-        f"best arm in the second half of {failures:.1%} of the runs, and K times the share of its least tried arm is "
-        f"{least:.2f}. Bands are 95 % intervals over seeds (result {result.path.name})."
+        "Regret against rounds, on logarithmic axes: the base that struggles, the same network after fine-tuning by "
+        "its own regret, and the best of all classical players, each tuned for the distribution in other episodes. A "
+        "slope of one is linear regret; slopes are fitted from an eighth of the rounds on. On "
+        f"{HARD}: {style.listed(slopes) or 'no slope'}. Points at the end are training seeds "
+        f"(result {result.path.name})."
     )
     return Drawn(name="rmft_regret", figure=figure, caption=caption)
 
 
+def exploration(result: Result) -> Drawn:
+    """SuffFailFreq(t) and how often the best arm is played, over time."""
+    failure, best = (result.metrics[f"bandit_{name}"] for name in ("suffix_failure", "optimal_play"))
+    figure, (left, right) = style.panels(2, width=style.PAGE, height=2.8)
+    agents = ("base", "RMFT", "RMFT, greedy", "best classical", "Thompson", "random weights")
+    for order, method in enumerate(shown_agents(failure, agents)):
+        here = {"agent": method, "distribution": HARD}
+        curve(left, failure.sel(here), "round", method, order)
+        curve(right, best.sel(here), "round", method, order)
+    left.set(xlabel="t", ylabel="SuffFailFreq(t)", ylim=(0, 1), title="best arm in no round from t on")
+    right.set(xlabel="round", ylabel="share of runs", ylim=(0, 1), title="best arm played")
+    style.legend_above(figure, left)
+    half = failure.sel(distribution=HARD).isel(round=failure.sizes["round"] // 2).mean("seed")
+    listed = [f"{name} {float(half.sel(agent=name)):.3f}" for name in shown_agents(half, agents)]
+    caption = (
+        f"Exploration on {HARD}. Left: the share of runs that play the best arm in no round from t on; every player's "
+        "rises near the end, and one that gives up has a share from the start. Right: how often that arm is played. "
+        f"SuffFailFreq(T/2): {style.listed(listed)}. Bands are 95 % intervals over seeds (result {result.path.name})."
+    )
+    return Drawn(name="rmft_exploration", figure=figure, caption=caption)
+
+
+def failures(result: Result) -> Drawn:
+    """Every method by how often it gives the best arm up and how evenly it plays, with epsilon-greedy's curve."""
+    failure, fraction = result.metrics["bandit_suffix_failure"], result.metrics["bandit_min_fraction"].isel(round=-1)
+    failure = failure.isel(round=failure.sizes["round"] // 2)
+    traced = [result.metrics[f"bandit_epsilon_{name}"] for name in ("suffix_failure", "min_fraction")]
+    figure, panels = style.panels(2, width=style.PAGE, height=3.2)
+    for axes, distribution in zip(panels, (HARD, "uniform means, K=5"), strict=True):
+        x, y = (values.sel(distribution=distribution).mean("seed") for values in traced)
+        axes.plot(x, y, color="black", linewidth=0.8, marker=".", label="epsilon-greedy, rate 0 to 1")
+        for order, method in enumerate(names(failure, "agent")):
+            here = {"agent": method, "distribution": distribution}
+            mark = {"color": style.PALETTE[order % 8], "marker": style.MARKERS[order % 7], "linestyle": ""}
+            axes.plot(failure.sel(here), fraction.sel(here), **mark, markersize=2, alpha=0.4)
+            axes.plot(failure.sel(here).mean(), fraction.sel(here).mean(), **mark, label=method)
+        axes.set(title=distribution, xlabel="SuffFailFreq(T/2)", ylabel="K MinFrac(T)")
+    style.legend_above(figure, panels[0], columns=5)
+    caption = (
+        "Two ways to fail: to give the best arm up (right), and never to settle (up). A dot is a method, small ones "
+        "its seeds; the line is what epsilon-greedy pays as its rate goes from zero to one. Below and left of the line "
+        f"is better than undirected exploration (result {result.path.name})."
+    )
+    return Drawn(name="rmft_failures", figure=figure, caption=caption)
+
+
+def selection(result: Result) -> Drawn:
+    """Regret at the end against the share of rollouts kept, one panel a number of arms."""
+    values, default = result.metrics["selection_regret"], result.metrics["selection_default"]
+    arms = [int(count) for count in values["arms"].values]
+    figure, panels = style.panels(len(arms), width=style.PAGE, height=2.5)
+    for axes, count in zip(panels, arms, strict=True):
+        here = values.sel(arms=count).transpose("share", "seed")
+        style.line(axes, here["share"].values, here.values, "regret", 0)
+        for seed in here["seed"].values:
+            axes.plot(here["share"], here.sel(seed=seed), ".", color=style.PALETTE[0], markersize=2, alpha=0.5)
+        axes.axvline(1 / count, color="black", linestyle="--", linewidth=0.8, label="1/K")
+        axes.axvline(float(default.sel(arms=count)), color=style.PALETTE[1], linewidth=0.8, label="default")
+        axes.axhline(1, color="grey", linewidth=0.6)
+        axes.set(title=f"K={count}", xlabel="k/L", ylim=(0, None))
+    panels[0].set_ylabel("regret, of uniform play's")
+    style.legend_above(figure, panels[0])
+    caption = (
+        "Regret after fine-tuning against the share of rollouts that is kept, for K arms with one gap. The dashed line "
+        "is the threshold 1/K of theory, below which committing to a random arm attracts (regret one, the grey line); "
+        "the full vertical line is the default, max(0.27, 1.2/K). Look for a jump at the dashed line. Dots are seeds "
+        f"(result {result.path.name})."
+    )
+    return Drawn(name="rmft_selection", figure=figure, caption=caption)
+
+
 def transfer(result: Result) -> Drawn:
-    """Before and after fine-tuning where it was not trained, as a share of UCB1's regret."""
-    regret, longer = result.metrics["bandit_regret"], result.metrics["bandit_long_regret"]
-    gaussian = result.metrics["bandit_gaussian_regret"]
-    span, last = int(regret["round"][-1]), int(longer["round"][-1])
-    rows = {name: regret.sel(distribution=name).isel(round=-1) for name in names(regret, "distribution")}
-    for rounds in sorted({min(2 * span, last), last}):
-        rows[f"training, {rounds} rounds"] = longer.sel(round=rounds)
-    for deviation in gaussian["deviation"].values:
-        rows[f"Gaussian rewards, deviation {deviation:g}"] = gaussian.sel(deviation=deviation)
-    figure, (axes,) = style.panels(1, width=style.PAGE, height=0.7 + 0.22 * len(rows))
-    shown = {"round 0": "before", "RMFT": "after", "Thompson": "Thompson"}
-    shares = []
-    for method in shown:
-        listed = [row for row in rows.values() if method in names(row, "agent")]  # all but the last rows
-        shares.append([(row.sel(agent=method) / row.sel(agent="UCB1")).values for row in listed])
-    dots(axes, list(rows), shares, list(shown.values()))
+    """Before and after fine-tuning on every distribution, as a multiple of the best classical player's regret."""
+    metrics = result.metrics
+    rows = {}
+    for name, horizon in (("bandit_regret", "T"), ("bandit_long_regret", ""), ("bandit_gaussian_regret", "T")):
+        final = metrics[name].isel(round=-1)
+        times = horizon or f"{metrics[name].sizes['round'] // metrics['bandit_regret'].sizes['round']} T"
+        for law in names(final, "distribution"):
+            rows[f"{law}, {times}"] = final.sel(distribution=law)
+    figure, (axes,) = style.panels(1, width=style.PAGE, height=0.7 + 0.2 * len(rows))
+    methods = ("base", "RMFT", "RMFT from random weights", "REINFORCE", "PPO")
+    shares = [
+        [(row.sel(agent=method) / row.sel(agent="best classical")).values for row in rows.values()]
+        for method in methods
+    ]
+    dots(axes, list(rows), shares, ["before", "after", *methods[2:]])
     axes.axvline(1, color="black", linewidth=0.8, linestyle="--")
-    axes.set(xlabel="regret as a share of UCB1's", xlim=(0, None))
+    axes.set_xscale("log")
+    axes.set(xlabel="regret over that of the best tuned classical player")
     style.legend_above(figure, axes)
     caption = (
-        "Before and after fine-tuning, on the training distribution and elsewhere: other numbers of arms, other gaps, "
-        f"longer horizons, Gaussian rewards. Rounds: {span} unless said otherwise. Left of the dashed line is better "
-        "than UCB1. Look for rows where the step from before to after is small. Lines are 95 % intervals over seeds "
+        "Before and after fine-tuning on every distribution that was evaluated: the one of training, other numbers of "
+        "arms, gaps and means, drift, longer horizons, Gaussian rewards. Left of the dashed line is better than the"
+        " best of all classical players, each tuned for that distribution. Lines are 95 % intervals over seeds "
         f"(result {result.path.name})."
     )
     return Drawn(name="rmft_transfer", figure=figure, caption=caption)
@@ -128,7 +224,8 @@ def drift(result: Result) -> Drawn:
     values = result.metrics["drift_regret"].sel(distribution="switching (training)")
     optimal = result.metrics["drift_optimal_play"]
     figure, (left, right) = style.panels(2, width=style.PAGE, height=2.8)
-    for order, method in enumerate(names(values, "agent")):
+    agents = ("round 0", "RMFT", "UCB", "Thompson", "SW-UCB", "best classical")
+    for order, method in enumerate(shown_agents(values, agents)):
         curve(left, values.sel(agent=method), "round", method, order)
         curve(right, optimal.sel(agent=method), "round", method, order)
     left.set(title="means redrawn at random", xlabel="round", ylabel="dynamic regret", ylim=(0, None))
@@ -183,25 +280,18 @@ def online(result: Result) -> Drawn:
 
 
 def ablations(result: Result) -> Drawn:
-    """The share of rollouts selected, round by round; and every other choice."""
-    metrics = result.metrics
-    curves, final = metrics["ablation_training_regret"], metrics["ablation_regret"]
-    figure, (left, right) = style.panels(2, width=style.PAGE, height=3.0)
-    for order, share in enumerate(curves["share"].values):
-        curve(left, curves.sel(share=share), "training_round", f"k/L = {share:g}", order)
-    left.set(xlabel="round of fine-tuning", ylabel="regret of the rollouts", ylim=(0, None))
-    left.legend()
-    dots(right, names(final, "variant"), [final.transpose("variant", "seed").values], ["regret at the end"])
-    initial = float(metrics["ablation_initial_regret"].mean())
-    right.axvline(initial, color="black", linewidth=0.8, linestyle="--")
-    right.set(xlabel="regret at the end", xlim=(0, None))
-    same = "the same bits" if bool(metrics["ablation_identical"]) else "different bits"
+    """Every choice of the algorithm alone, beside the default."""
+    final = result.metrics["ablation_regret"]
+    figure, (axes,) = style.panels(1, width=style.PAGE, height=2.6)
+    dots(axes, names(final, "variant"), [final.transpose("variant", "seed").values], ["regret at the end"])
+    initial = float(result.metrics["ablation_initial_regret"].mean())
+    axes.axvline(initial, color="black", linewidth=0.8, linestyle="--")
+    axes.set(xlabel="regret at the end", xlim=(0, None))
+    same = "the same bits" if bool(result.metrics["ablation_identical"]) else "different bits"
     caption = (
-        "Three arms with uniform means. Left: what share of the rollouts is selected. A small share selects rollouts "
-        "that happened to commit to the best arm: look for curves that fall and climb again. Right: each choice "
-        "alone, beside the default (half of the rollouts of each scenario, shared sequences); the dashed line is the "
-        f"network at round 0. In online learning on shared losses, selection by regret and by reward train {same}. "
-        f"Bands and lines are 95 % intervals over seeds (result {result.path.name})."
+        "Three arms with uniform means: each choice alone, beside the default (the best of each scenario, shared "
+        "sequences); the dashed line is the network at round 0. In online learning on shared losses, selection by "
+        f"regret and by reward train {same}. Lines are 95 % intervals over seeds (result {result.path.name})."
     )
     return Drawn(name="rmft_ablations", figure=figure, caption=caption)
 

@@ -363,8 +363,8 @@ FAULTS = (
     Fault(
         DISTILLATION,
         "the advantage has the wrong sign",
-        "jnp.mean(score, axis=1, keepdims=True) - score",
-        "score - jnp.mean(score, axis=1, keepdims=True)",
+        "jnp.mean(costs, axis=1, keepdims=True) - costs",
+        "costs - jnp.mean(costs, axis=1, keepdims=True)",
         (f"{RMFT_TESTS} -k ahead_of",),
     ),
     Fault(

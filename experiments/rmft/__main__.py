@@ -10,6 +10,7 @@ Expectation: regret below UCB1's and near Thompson sampling's on the training di
 Parts run at the same time, each with its own random streams; the results do not depend on it.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 from experiments import cli
 from experiments.fields import at_least, check, each, shape, switch, tuning, word
-from experiments.rmft import ablations, bandit, decision_processes, drift, online
+from experiments.rmft import ablations, bandit, decision_processes, drift, online, primary, selection
 from experiments.rmft.claims import claims
 from experiments.rmft.config import PARTS, PRESETS, RMFTConfig
 from experiments.rmft.training import setup
@@ -27,7 +28,6 @@ from jaxdm.validation import (
     InvalidInput,
     integer,
     nonnegative_number,
-    number,
     positive_integer,
     positive_number,
     probability,
@@ -49,13 +49,20 @@ def validate(config: RMFTConfig) -> None:
         length=at_least(6),
         stretch=at_least(2),
         bandit=tuning,
+        reinforce=tuning,
+        ppo=tuning,
         bandit_network=shape,
+        pretraining_steps=at_least(1),
+        pretraining_rate=positive_number,
+        tuned=switch,
+        rates=each(positive_number),
+        keeps=each(at_least(1)),
+        entropies=each(nonnegative_number),
+        tuning_share=probability,
         deviations=each(nonnegative_number),
         drift=tuning,
         drift_network=shape,
         drift_chance=probability,
-        windows=each(at_least(1)),
-        window_exploration=nonnegative_number,
         online_length=at_least(3),
         simplex=tuning,
         ball=tuning,
@@ -76,18 +83,22 @@ def validate(config: RMFTConfig) -> None:
         ablated=tuning,
         ablated_length=at_least(2),
         ablated_network=shape,
-        shares=each(share),
+        selection=tuning,
+        selection_arms=each(at_least(2)),
         baseline_steps=at_least(1),
         baseline_rate=positive_number,
         baseline_batch=at_least(1),
-        reinforce_rates=each(positive_number),
         baselines=switch,
         parts=each(word(PARTS)),
         workers=at_least(1),
     )
     integer("stretch", config.stretch, 2, at_most=config.runs)
-    for variant in ablations.variants(config.ablated, config.shares).values():
+    for variant in ablations.variants(config.ablated).values():
         tuning("ablated", variant)
+    if len(config.keeps) != len(config.entropies):
+        raise InvalidInput(f"entropies: {config.entropies}; expected as many as keeps, {config.keeps}: equal tuning")
+    for keep in config.keeps:
+        tuning("keeps", dataclasses.replace(config.bandit, keep=keep))
 
 
 def steps(name: str, value: Any) -> None:
@@ -96,11 +107,6 @@ def steps(name: str, value: Any) -> None:
         raise InvalidInput(f"{name}: {value}; expected two numbers, of MDPs and of POMDPs")
     for one in value:
         positive_integer(name, one)
-
-
-def share(name: str, value: Any) -> None:
-    """A share of the rollouts."""
-    number(name, value, lambda x: 0 < x <= 1, "a number in (0, 1]")
 
 
 def main(config: RMFTConfig, command: str) -> Path:
@@ -123,7 +129,7 @@ def main(config: RMFTConfig, command: str) -> Path:
         "simplex": functools.partial(online.study, config, "simplex"),
         "ball": functools.partial(online.study, config, "ball"),
         "ablations": functools.partial(
-            ablations.study, shared, config.ablated, config.ablated_network, config.ablated_length, config.shares
+            ablations.study, shared, config.ablated, config.ablated_network, config.ablated_length
         ),
         "drift": functools.partial(
             drift.study,
@@ -133,8 +139,16 @@ def main(config: RMFTConfig, command: str) -> Path:
             train_length=config.train_length,
             length=config.length,
             chance=config.drift_chance,
-            windows=config.windows,
-            window_exploration=config.window_exploration,
+            runs=config.runs,
+            tuning_share=config.tuning_share,
+        ),
+        "selection": functools.partial(
+            selection.study,
+            shared,
+            config.selection,
+            config.ablated_network,
+            arms=config.selection_arms,
+            length=config.ablated_length,
             runs=config.runs,
         ),
         "pomdp": functools.partial(decision_processes.study, config, "pomdp"),
@@ -143,7 +157,7 @@ def main(config: RMFTConfig, command: str) -> Path:
     found = cli.at_once(lambda part: parts[part](), config.parts, config.workers)
     metrics = {name: value for of_part in found for name, value in of_part.items()}
     path = storage.write_result(config.results, "rmft", config, metrics, command)
-    write_claims(path, claims(storage.read_result(path).metrics), command)
+    write_claims(path, primary.rows(claims(storage.read_result(path).metrics), config.seeds), command)
     return path
 
 

@@ -17,25 +17,16 @@ from jaxdm.rmft.distillation import Distillation
 ARMS = 3
 
 
-def share_name(share: float) -> str:
-    """Name of the variant that selects this share of the rollouts."""
-    return f"k/L = {share:g}"
-
-
-def variants(base: Distillation, shares: tuple[float, ...]) -> dict[str, Distillation]:
-    """The default, other shares of selected rollouts, and every other choice alone; all see as many rollouts in all."""
+def variants(base: Distillation) -> dict[str, Distillation]:
+    """The default, and every other choice alone; all see as many rollouts in all. Shares k / L are `selection`'s."""
     change = functools.partial(dataclasses.replace, base)
-    default = base.keep / base.rollouts
-    selected = {
-        share_name(share): change(keep=max(1, round(share * base.rollouts))) for share in shares if share != default
-    }
     # As many gradient steps, on batches of the same size, all on rollouts of the network at round 0.
     wider = max(1, base.rounds // 4)
     single = change(rounds=2, scenarios=wider * base.scenarios, steps=base.rounds * base.steps)
     return {
         "default": base,
-        **selected,
         "pooled selection": change(unit="pool"),
+        "policy gradient": change(keep=base.rollouts, credit="to go"),
         "selection by reward": change(select="reward"),
         "Adam reset": change(moments="reset"),
         "weight decay 0.1": change(decay=0.1),
@@ -50,9 +41,7 @@ ALONE = ("probabilities as labels, noise 1", "fresh sequences", "one round")
 """Variants that are a program of their own."""
 
 
-def study(
-    shared: Setup, base: Distillation, architecture: TransformerConfig, length: int, shares: tuple[float, ...]
-) -> dict[str, Any]:
+def study(shared: Setup, base: Distillation, architecture: TransformerConfig, length: int) -> dict[str, Any]:
     """Regret in every round of every variant; metrics are named `ablation_*`.
 
     `ablation_regret` is the mean over the last twelfth of the rounds.
@@ -62,7 +51,6 @@ def study(
         base: the default.
         architecture: of the network.
         length: rounds of a bandit.
-        shares: k / L, that of the default among them.
     """
 
     def family(key: jax.Array) -> Any:
@@ -72,7 +60,7 @@ def study(
     probabilities = games.bandit_game(family, ARMS, length, "probabilities")
     net = network(architecture, sampled.features, sampled.outputs)
     initial = initial_weights(shared, "ablations", net)
-    configs = variants(base, shares)
+    configs = variants(base)
     curves: dict[str, np.ndarray] = {}
     for names in ([name for name in configs if name not in ALONE], *([name] for name in ALONE)):
         game = probabilities if names[0].startswith("probabilities") else sampled
@@ -82,13 +70,9 @@ def study(
     late = max(1, base.rounds // 12)
     final = {name: curve[:, -late:].mean(axis=1) for name, curve in curves.items()}
     final["one round"] = curves["one round"][:, 1]
-    by_share = [curves.get(share_name(share), curves["default"]) for share in shares]
     seeds = np.arange(shared.seeds)
     return {
         "ablation_regret": named([final[name] for name in configs], variant=list(configs), seed=seeds),
-        "ablation_training_regret": named(
-            by_share, share=shares, seed=seeds, training_round=np.arange(1, base.rounds + 1)
-        ),
         "ablation_initial_regret": named(curves["default"][:, 0], seed=seeds),
         "ablation_identical": selection_is_the_same(shared, base, architecture, length),
     }

@@ -1,6 +1,11 @@
-"""Bandits in the regret-minimisation study: trained on gaps of 0.2 to 0.5, evaluated there and elsewhere."""
+"""Bandits in the regret-minimisation study: from a base that struggles, and from random weights; there and elsewhere.
+
+Dimensions: `K` arms, `N` seeds, `T` rounds.
+"""
 
 import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -8,174 +13,200 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from experiments.rmft.comparison import Comparison, Worlds, evaluate_learner, evaluate_networks, join, worlds
+from experiments.rmft import classical
+from experiments.rmft.comparison import (
+    Classical,
+    Measures,
+    Worlds,
+    evaluate_classical,
+    evaluate_networks,
+    explored,
+    join,
+    worlds,
+)
 from experiments.rmft.config import RMFTConfig
-from experiments.rmft.training import distil, initial_weights, setup, train
+from experiments.rmft.distributions import (
+    ARMS,
+    DISTRIBUTIONS,
+    evaluation_game,
+    gaussian_game,
+    training_bandit,
+)
+from experiments.rmft.training import Setup, distil, initial_weights, setup, struggling, train
 from jaxdm import random
-from jaxdm.analysis import exploration
 from jaxdm.analysis.storage import named
-from jaxdm.envs import bandit
-from jaxdm.envs.bandit import Bandit
 from jaxdm.learners import bandit as learners
 from jaxdm.learners import thompson
 from jaxdm.models.transformer import network
 from jaxdm.random import inverse_cdf, sample_index
 from jaxdm.rmft import baselines, games
+from jaxdm.rmft.distillation import Distillation
 from jaxdm.rollout import uniform_noise
+from jaxdm.trainer import Fit
 from jaxdm.types import Agent, Network, Predrawn, Tree
 
-ARMS = 6
-"""Slots of a bandit; some are unavailable, at random places."""
+BASE, RMFT, RANDOM, FROM_RANDOM = "base", "RMFT", "random weights", "RMFT from random weights"
 
 
-DISTRIBUTIONS = ("training", "K=5, gap 0.2", "K=4, gap 0.5", "K=3, gap 0.4", "K=6, gap 0.4", "uniform means, K=5")
-"""Of bandits; in training K is four or five, and the gap is uniform in [0.2, 0.5]."""
+PAIRS = {RMFT: BASE, FROM_RANDOM: RANDOM}
+"""What each fine-tuned network began as."""
 
 
-AVAILABLE = (5, 5, 4, 3, 6, 5)
-"""K, arms of each distribution, for MinFrac; in training at most."""
+TUNING_SEED, TUNING_SEEDS = 100, 2
+"""Hyperparameters are chosen on other seeds than those that results are of."""
 
 
-FOLLOWED = ("round 0", "RMFT")
-"""Networks that are evaluated on longer horizons and other rewards."""
-
-
-CLASSICAL = ("UCB1", "Thompson")
-
-
-def draw(key: jax.Array, index: jax.Array) -> Bandit:
-    """A bandit of the distribution with that index in `DISTRIBUTIONS`; arms at random slots."""
-    key_size, key_gap, key_place, key_mean = random.split(key, 4)
-    gap = 0.2 + 0.3 * random.uniform(key_gap)
-    size = jnp.where(random.uniform(key_size) < 0.5, 4, 5)
-    sizes = jnp.stack([size, *jnp.asarray(AVAILABLE[1:], size.dtype)])
-    gaps = jnp.stack([gap, *jnp.asarray((0.2, 0.5, 0.4, 0.4, 0.0), gap.dtype)])
-    place = random.places(key_place, ARMS)
-    one_gap = 0.5 + gaps[index] * ((place == 0).astype(gap.dtype) - 0.5)
-    uniform = index == DISTRIBUTIONS.index("uniform means, K=5")
-    mean = jnp.where(uniform, random.uniform(key_mean, (ARMS,)), one_gap)
-    return bandit.make(mean, available=place < sizes[index])
-
-
-def training_bandit(key: jax.Array) -> Bandit:
-    """A bandit of the training distribution."""
-    return draw(key, jnp.int32(0))
-
-
-def evaluation_game(length: int) -> games.Game:
-    """Bernoulli bandits; an instance is of the distribution whose index is its data."""
-    return games.bandit_game(training_bandit, ARMS, length)._replace(instance=draw)
-
-
-def study(config: RMFTConfig) -> dict[str, Any]:
-    """Train, compare, and evaluate elsewhere; metrics are named `bandit_*`."""
-    shared = setup(config.seed, config.seeds, config.results, config)
-    trained_on = games.bandit_game(training_bandit, ARMS, config.train_length)
-    net = network(config.bandit_network, trained_on.features, trained_on.outputs)
-    initial = initial_weights(shared, "bandit", net)
-    runs = {"RMFT": config.bandit}
-    if config.baselines:
-        reinforce = dataclasses.replace(config.bandit, keep=config.bandit.rollouts, credit="advantage")
-        for rate in config.reinforce_rates:
-            runs[f"REINFORCE, rate {rate:g}"] = dataclasses.replace(reinforce, rate=rate)
-    fits = distil(shared, "bandit", {name: (run, initial) for name, run in runs.items()}, trained_on, net)
-    fit = fits.pop("RMFT")
-    weights = {"round 0": initial, "RMFT": fit.state.params}
-    curves = {"RMFT": fit.losses}
-    found: dict[str, Any] = {"bandit_seconds": fit.seconds, "bandit_train_length": config.train_length}
-    if config.baselines:
-        late = max(1, config.bandit.rounds // 10)
-        final = {name: float(tried.losses[:, -late:].mean()) for name, tried in fits.items()}
-        tuned = fits[min(final, key=final.__getitem__)]
-        weights["REINFORCE"] = tuned.state.params
-        curves["REINFORCE"] = tuned.losses
-        found["bandit_reinforce_regret"] = named(list(final.values()), rate=config.reinforce_rates)
-        for name, (agent, params, labels) in imitated().items():
-            loss = baselines.imitation_loss(
-                trained_on, net, agent, lambda instance, params=params: params, config.baseline_batch, labels
-            )
-            weights[name] = train(shared, "bandit", name, loss, initial, config.baseline_rate, config.baseline_steps)
-    where, game = worlds(config.seed, config.seeds, config.runs), evaluation_game(config.length)
-    compared = join([evaluate_networks(where, game, net, weights, len(DISTRIBUTIONS)), *classical(where, game)])
-    found["bandit_training_regret"] = training_regret(curves)
-    found |= described(compared, (*weights, *CLASSICAL))
-    if config.baselines:
-        followed = {name: weights[name] for name in FOLLOWED}
-        longer = worlds(config.seed, config.seeds, config.runs // config.stretch)
-        found["bandit_long_regret"] = on_longer_horizon(longer, config.length * config.stretch, net, followed)
-        found["bandit_gaussian_regret"] = on_gaussian_rewards(where, config.length, config.deviations, net, followed)
+def grids(
+    chosen: Mapping[str, Distillation], rates: Sequence[float], keeps: Sequence[int], entropies: Sequence[float]
+) -> dict[str, dict[str, Distillation]]:
+    """The configurations that each method is tuned over, equally many; their names say what is changed."""
+    found: dict[str, dict[str, Distillation]] = {}
+    for method, base in chosen.items():
+        field, values = ("keep", keeps) if method == RMFT else ("entropy", entropies)
+        found[method] = {
+            f"rate {rate:g}, {field} {value:g}": dataclasses.replace(base, rate=rate, **{field: value})
+            for rate, value in itertools.product(rates, values)
+        }
     return found
 
 
-def training_regret(curves: dict[str, np.ndarray]) -> xr.DataArray:
-    """Mean regret of the rollouts of every round of fine-tuning."""
-    seeds, rounds = next(iter(curves.values())).shape
-    values = np.stack(list(curves.values()))
-    return named(values, agent=list(curves), seed=np.arange(seeds), training_round=np.arange(1, rounds + 1))
+def fine_tuned(
+    shared: Setup, stage: str, runs: Mapping[str, tuple[Distillation, Tree]], game: games.Game, net: Network
+) -> dict[str, Fit]:
+    """All runs, those with a clipped ratio as a program of their own."""
+    found: dict[str, Fit] = {}
+    for clipped in (False, True):
+        some = {name: run for name, run in runs.items() if (run[0].clip > 0) == clipped}
+        if some:
+            found |= distil(shared, "bandit", some, game, net, stage=f"{stage} clipped" if clipped else stage)
+    return {name: found[name] for name in runs}
 
 
-def classical(where: Worlds, game: games.Game, distributions: int = len(DISTRIBUTIONS)) -> list[Comparison]:
-    """UCB1 and Thompson sampling on the same instances."""
-    return [
-        evaluate_learner(where, game, learners.ucb(ARMS), [learners.UCBParams()], distributions),
-        evaluate_learner(where, game, thompson.beta_thompson(ARMS), [thompson.BetaPrior()], distributions),
-    ]
+def late_regret(fit: Fit) -> np.ndarray:
+    """Mean regret of the rollouts of the last tenth of the rounds, [N]."""
+    return fit.losses[:, -max(1, fit.losses.shape[1] // 10) :].mean(axis=1)
 
 
-def described(compared: Comparison, methods: tuple[str, ...]) -> dict[str, xr.DataArray]:
-    """Regret, SuffFailFreq at half time, `K MinFrac` at the end, and how often the optimal arm is played."""
-    regret = compared.cumulative_regret
-    seeds, rounds = np.arange(regret.shape[2]), np.arange(1, regret.shape[3] + 1)
-    axes: dict[str, Any] = {"agent": methods, "distribution": DISTRIBUTIONS, "seed": seeds}
-    failures, fractions = explored(compared, AVAILABLE, len(rounds))
+def study(config: RMFTConfig) -> dict[str, Any]:
+    """Pretrain, fine-tune, compare; metrics are named `bandit_*`.
+
+    `bandit_<measure>` are curves at T on every distribution, `bandit_long_<measure>` at `stretch` T,
+    `bandit_gaussian_<measure>` at T with Gaussian rewards, and `bandit_epsilon_<measure>` those of epsilon-greedy.
+    """
+    game = games.bandit_game(training_bandit, ARMS, config.train_length)
+    net = network(config.bandit_network, game.features, game.outputs)
+    pretraining: Any = {
+        "rate": config.pretraining_rate,
+        "steps": config.pretraining_steps,
+        "batch": config.baseline_batch,
+    }
+    chosen = {RMFT: config.bandit}
+    if config.baselines:
+        chosen |= {"REINFORCE": config.reinforce, "PPO": config.ppo}
+    found: dict[str, Any] = {"bandit_train_length": config.train_length}
+    if config.baselines and config.tuned:
+        other = setup(config.seed + TUNING_SEED, TUNING_SEEDS, config.results, config)
+        tried = grids(chosen, config.rates, config.keeps, config.entropies)
+        base = struggling(other, "bandit tuning", game, net, ARMS, **pretraining)
+        flat = {(method, name): run for method, runs in tried.items() for name, run in runs.items()}
+        fits = fine_tuned(other, "tuning", {" ".join(pair): (run, base) for pair, run in flat.items()}, game, net)
+        final = {pair: late_regret(fits[" ".join(pair)]) for pair in flat}
+        for method, runs in tried.items():
+            best = min(runs, key=lambda name, method=method: final[method, name].mean())
+            chosen[method] = runs[best]
+            regrets = [final[method, name] for name in runs]
+            found[f"bandit_tuning_{method}"] = named(
+                regrets, candidate=list(runs), seed=TUNING_SEED + np.arange(TUNING_SEEDS)
+            )
+    shared = setup(config.seed, config.seeds, config.results, config)
+    base = struggling(shared, "bandit", game, net, ARMS, **pretraining)
+    initial = initial_weights(shared, "bandit", net)
+    runs = {name: (run, base) for name, run in chosen.items()} | {FROM_RANDOM: (chosen[RMFT], initial)}
+    fits = fine_tuned(shared, "", runs, game, net)
+    weights = {BASE: base, RANDOM: initial} | {name: fit.state.params for name, fit in fits.items()}
+    if config.baselines:
+        for name, (agent, params, labels) in imitated().items():
+            loss = baselines.imitation_loss(
+                game, net, agent, lambda instance, params=params: params, config.baseline_batch, labels
+            )
+            weights[name] = train(shared, "bandit", name, loss, base, config.baseline_rate, config.baseline_steps)
+    seeds = np.arange(config.seeds)
+    found["bandit_training_regret"] = named(
+        np.stack([fit.losses for fit in fits.values()]),
+        agent=list(fits),
+        seed=seeds,
+        training_round=np.arange(1, config.bandit.rounds + 1),
+    )
+    found["bandit_seconds"] = fits[RMFT].seconds
+    found |= effort(config, chosen)
+    where = worlds(config.seed, config.seeds, config.runs, config.tuning_share)
+    evaluated = evaluate(where, evaluation_game(config.length), list(DISTRIBUTIONS), net, weights, config.length)
+    found |= {f"bandit_{name}": value for name, value in evaluated.items()}
+    if config.baselines:
+        fewer = worlds(config.seed, config.seeds, config.runs // config.stretch, config.tuning_share)
+        length = config.length * config.stretch
+        long = evaluate(fewer, evaluation_game(length), list(DISTRIBUTIONS), net, weights, length)
+        found |= {f"bandit_long_{name}": value for name, value in long.items()}
+        laws = [f"Gaussian, deviation {deviation:g}" for deviation in config.deviations]
+        rewards = gaussian_game(config.length, config.deviations)
+        noisy = evaluate(where, rewards, laws, net, weights, config.length, gaussian=True)
+        found |= {f"bandit_gaussian_{name}": value for name, value in noisy.items()}
+    return found
+
+
+def effort(config: RMFTConfig, chosen: Mapping[str, Distillation]) -> dict[str, Any]:
+    """What each trained method was given: rounds of bandits that it was trained on, and runs that tuned it."""
+    episodes_of = {name: run.rounds * run.scenarios * run.rollouts for name, run in chosen.items()}
+    episodes_of |= dict.fromkeys(imitated(), config.baseline_steps * config.baseline_batch)
+    steps = {name: config.train_length * episodes for name, episodes in episodes_of.items()}
+    runs = len(config.rates) * len(config.keeps) * TUNING_SEEDS if config.tuned else 0
+    tuning = {name: runs if name in chosen else 0 for name in steps}
     return {
-        "bandit_regret": named(regret, **axes, round=rounds),
-        "bandit_optimal_play": named(compared.optimal_play.mean(axis=3), **axes, round=rounds),
-        "bandit_suffix_failure": named(failures, **axes),
-        "bandit_min_fraction": named(fractions, **axes),
+        "bandit_environment_steps": named(list(steps.values()), method=list(steps)),
+        "bandit_tuning_runs": named(list(tuning.values()), method=list(tuning)),
     }
 
 
-def explored(compared: Comparison, arms: tuple[int, ...], length: int) -> tuple[np.ndarray, np.ndarray]:
-    """SuffFailFreq(T/2) and `K MinFrac`, both [W, Q, N]; arms [Q] are K of each distribution."""
-    optimal = compared.optimal_play
-    best = np.zeros(optimal.shape[:-1], int)
-    failures = exploration.suffix_failure((optimal < 0.5).astype(int), best, length // 2).mean(axis=-1)
-    fractions = [
-        exploration.min_fraction(compared.arm[:, q], size)[..., -1].mean(axis=-1) for q, size in enumerate(arms)
-    ]
-    return failures, np.stack(fractions, axis=1)
+def evaluate(
+    where: Worlds,
+    game: games.Game,
+    distributions: Sequence[str],
+    net: Network,
+    weights: Mapping[str, Tree],
+    length: int,
+    gaussian: bool = False,
+) -> dict[str, xr.DataArray]:
+    """Networks and classical players on the same instances: every measure of `comparison.explored`."""
+    count = len(distributions)
+    played = evaluate_networks(where, game, net, weights, count, explored, greedy=(BASE, RMFT))
+    names = [*weights, f"{BASE}, greedy", f"{RMFT}, greedy"]
+    players = classical.gaussian(ARMS) if gaussian else classical.stationary(ARMS) | classical.forgetful(ARMS, length)
+    theirs: Classical = evaluate_classical(where, game, players, count)
+    seeds = np.arange(where.evaluation.shape[0])
 
+    def labelled(measures: Measures, prefix: str, first: str, values: Sequence[Any]) -> dict[str, xr.DataArray]:
+        axes: dict[str, Any] = {first: list(values), "distribution": list(distributions), "seed": seeds}
+        return {
+            f"{prefix}{name}": named(value, **axes, **({"round": rounds(value)} if value.ndim > 3 else {}))
+            for name, value in measures.items()
+        }
 
-def on_longer_horizon(where: Worlds, length: int, net: Network, weights: dict[str, Tree]) -> xr.DataArray:
-    """Regret of networks and classical learners on the training distribution, for longer episodes."""
-    game = evaluation_game(length)
-    compared = join([evaluate_networks(where, game, net, weights), *classical(where, game, 1)])
-    regret = compared.cumulative_regret[:, 0]
-    methods = (*weights, *CLASSICAL)
-    return named(regret, agent=methods, seed=np.arange(regret.shape[1]), round=np.arange(1, length + 1))
+    def rounds(value: np.ndarray) -> np.ndarray:
+        return np.arange(1, value.shape[-1] + 1)
 
-
-def on_gaussian_rewards(
-    where: Worlds, length: int, deviations: tuple[float, ...], net: Network, weights: dict[str, Tree]
-) -> xr.DataArray:
-    """Final regret of networks and UCB1 on the training distribution of means, with Gaussian rewards."""
-    scale = jnp.asarray(deviations)
-
-    def noisy(key: jax.Array, index: jax.Array) -> Bandit:
-        return training_bandit(key)._replace(deviation=jnp.full(ARMS, scale[index]))
-
-    game = games.bandit_game(training_bandit, ARMS, length, rewards="gaussian")._replace(instance=noisy)
-    networks = evaluate_networks(where, game, net, weights, len(deviations))
-    ucb = evaluate_learner(where, game, learners.ucb(ARMS), [learners.UCBParams()], len(deviations))
-    regret = join([networks, ucb]).cumulative_regret[..., -1]
-    return named(regret, agent=(*weights, "UCB1"), deviation=deviations, seed=np.arange(regret.shape[-1]))
+    curve = {name: value[..., -1] if value.ndim > 3 else value for name, value in theirs.epsilon_greedy.items()}
+    curve["suffix_failure"] = theirs.epsilon_greedy["suffix_failure"][..., length // 2]
+    return (
+        labelled(join([played, theirs.measures]), "", "agent", [*names, *theirs.names])
+        | labelled(curve, "epsilon_", "epsilon", classical.EPSILONS)
+        | {"tuned_over": named(list(theirs.tuned_over.values()), player=list(theirs.tuned_over))}
+    )
 
 
 def imitated() -> dict[str, tuple[Agent, Any, Any]]:
     """The agents that baselines imitate: the agent, its params, and whose decisions are the labels."""
     return {
-        "distilled UCB1": (learners.ucb(ARMS), learners.UCBParams(), "played"),
+        "distilled UCB": (learners.ucb(ARMS), learners.UCBParams(exploration=0.1), "played"),
         "distilled Thompson": (thompson.beta_thompson(ARMS), thompson.BetaPrior(), "played"),
         "optimal-arm labels": (random_policy_agent(), (), "optimal"),
     }

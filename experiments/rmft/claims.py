@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from jaxdm.analysis.claims import Claim, above, below, ordered, smaller
+from experiments.rmft.distributions import STATIONARY
+from jaxdm.analysis.claims import Claim, above, below, smaller
 from jaxdm.analysis.statistics import exponent_fit
 
 PAPER = "paper 2, abstract (its sizes are not known; these are ours)"
@@ -17,6 +18,8 @@ def claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
     rows = []
     if "bandit_regret" in metrics:
         rows += bandit_claims(metrics)
+    if "selection_regret" in metrics:
+        rows += selection_claims(metrics)
     if "drift_regret" in metrics:
         rows += drift_claims(metrics)
     for decisions in ("simplex", "ball"):
@@ -29,73 +32,165 @@ def claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
 
 
 def bandit_claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
-    """Rows of the bandit part, on the training distribution and elsewhere."""
-    regret = metrics["bandit_regret"]
-    rounds, final = int(regret["round"][-1]), regret.isel(round=-1)
-    trained = final.sel(distribution="training")
-    training_rounds = metrics["bandit_training_regret"].sizes["training_round"]
+    """Rows of the bandit part at the horizon T: before and after, on every distribution."""
+    regret = metrics["bandit_regret"].isel(round=-1)
+    rounds = metrics["bandit_regret"].sizes["round"]
+    failures = half_time(metrics["bandit_suffix_failure"])
+    fractions = metrics["bandit_min_fraction"].isel(round=-1)
+    hard = {"distribution": "K=5, gap 0.2"}
+    training = regret.sel(distribution="training")
     shown = (
-        f"T={rounds} (training: {int(metrics['bandit_train_length'])}), {training_rounds} rounds of fine-tuning, "
+        f"T={rounds} (training: {int(metrics['bandit_train_length'])}), "
+        f"{metrics['bandit_training_regret'].sizes['training_round']} rounds of fine-tuning, "
         f"{float(metrics['bandit_seconds']):.0f} s in all"
     )
-    three = {name: trained.sel(agent=name) for name in ("RMFT", "UCB1", "round 0")}
-    ratio = three["RMFT"] / trained.sel(agent="Thompson")
+    before, after = ({"agent": agent, **hard} for agent in ("base", "RMFT"))
     rows = [
-        ordered("RMFT-bandit", f"Regret, training distribution: RMFT < UCB1 < base network, {shown}", PAPER, three),
-        below("RMFT-Thompson", "Regret over Thompson's, training distribution", "ours", ratio, 1.5),
+        smaller(
+            "RMFT-regret",
+            f"Regret, training distribution: RMFT < the base that struggles, {shown}",
+            PAPER,
+            training.sel(agent="RMFT"),
+            training.sel(agent="base"),
+        ),
+        smaller(
+            "RMFT-suffix",
+            "SuffFailFreq(T/2), K=5, gap 0.2: RMFT < the base that struggles",
+            PAPER,
+            failures.sel(after),
+            failures.sel(before),
+        ),
+        above(
+            "RMFT-tries",
+            "K MinFrac(T), K=5, gap 0.2, after less before",
+            PAPER,
+            fractions.sel(after) - fractions.sel(before),
+            0.0,
+        ),
+        below("RMFT-gives-up", "SuffFailFreq(T/2) of RMFT, K=5, gap 0.2", "ours", failures.sel(after), 0.02),
     ]
-    for number, name in ((1, "K=5, gap 0.2"), (2, "K=4, gap 0.5")):
-        here = {"agent": "RMFT", "distribution": name}
-        ucb = final.sel(agent="UCB1", distribution=name)
-        failures, least = (metrics[f"bandit_{what}"].sel(here) for what in ("suffix_failure", "min_fraction"))
-        tasks = "ours, on tasks of paper 2"
-        rows += [
-            smaller(f"RMFT-gap-{number}", f"Regret: RMFT < UCB1, {name}", tasks, final.sel(here), ucb),
-            below(f"RMFT-explore-{number}", f"SuffFailFreq(T/2) of RMFT, {name}", PAPER, failures, 0.05),
-            above(f"RMFT-tries-{number}", f"K MinFrac of RMFT, {name}", "ours", least, 0.05),
-        ]
-    for baseline, condition in (("REINFORCE", ", as many environment steps, its best rate"), ("distilled UCB1", "")):
-        if baseline in trained["agent"].values:
-            statement = f"Regret, training distribution: RMFT < {baseline}{condition}"
-            theirs = trained.sel(agent=baseline)
-            rows.append(smaller(f"RMFT-{baseline}", statement, "ours", three["RMFT"], theirs))
-    return rows + (transfer_claims(metrics) if "bandit_long_regret" in metrics else [])
+    for base, agent, id in (("base", "RMFT", ""), ("random weights", "RMFT from random weights", "-random")):
+        for name in regret["distribution"].values.tolist():
+            ratio = regret.sel(agent=agent, distribution=name) / regret.sel(agent=base, distribution=name)
+            rows.append(below(f"RMFT{id}-{name}", f"Regret, after over before ({base}), {name}", PAPER, ratio, 1.0))
+    if "bandit_long_regret" not in metrics:
+        return rows
+    return rows + comparison_claims(metrics) + transfer_claims(metrics)
+
+
+def comparison_claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
+    """Rows of the fine-tuned network beside tuned classical players, and beside networks trained otherwise."""
+    rows = []
+    for horizon, suffix, rounds in (("bandit_", "", "T"), ("bandit_long_", "-longer", "the longest horizon")):
+        final = metrics[f"{horizon}regret"].isel(round=-1)
+        ratio = final.sel(agent="RMFT") / final.sel(agent="best classical")
+        stationary = [name for name in STATIONARY if name in final["distribution"].values.tolist()]
+        statement = f"Regret over the best tuned classical player's at {rounds}, Bernoulli, stationary, the worst"
+        values = worst(ratio.sel(distribution=stationary), "distribution")
+        rows.append(below(f"RMFT-classical{suffix}", statement, "ours", values, 1.2))
+        for name in ratio["distribution"].values.tolist():
+            statement = f"Regret over the best tuned classical player's at {rounds}, {name}"
+            values = ratio.sel(distribution=name)
+            rows.append(below(f"RMFT-classical{suffix}-{name}", statement, "ours", values, 1.2))
+    trained = metrics["bandit_regret"].isel(round=-1).sel(distribution="training")
+    gradient = trained.sel(agent=["REINFORCE", "PPO"])
+    better = gradient.isel(agent=int(gradient.mean("seed").values.argmin()))
+    effort = "as many environment steps and tuning runs"
+    statement = f"Regret, training distribution: RMFT < the better of REINFORCE and PPO, {effort}"
+    ours = trained.sel(agent="RMFT")
+    rows.append(smaller("RMFT-gradient", statement, "ours", ours, better))
+    for name in ("distilled UCB", "distilled Thompson", "optimal-arm labels"):
+        statement = f"Regret, training distribution: RMFT < {name}"
+        rows.append(smaller(f"RMFT-{name}", statement, "ours", ours, trained.sel(agent=name)))
+    return rows
 
 
 def transfer_claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
-    """Rows of bandits that the network was not trained on."""
-    longer, rounds = metrics["bandit_long_regret"].isel(round=-1), metrics["bandit_regret"].sizes["round"]
-    times = f"{longer['round'].item() // rounds} T rounds"
-    after = longer.sel(agent="RMFT")
-    ratio = after_over_before(metrics["bandit_regret"].isel(round=-1))
-    gaussian = worst(after_over_before(metrics["bandit_gaussian_regret"]), "deviation")
-    arms = worst(ratio.sel(distribution=["K=3, gap 0.4", "K=6, gap 0.4"]), "distribution")
-    means = ratio.sel(distribution="uniform means, K=5")
-    change = "Regret, after over before"
-    return [
-        smaller("RMFT-longer", f"Regret at {times}: RMFT < base", PAPER, after, longer.sel(agent="round 0")),
-        smaller("RMFT-longer-UCB1", f"Regret at {times}: RMFT < UCB1", "ours", after, longer.sel(agent="UCB1")),
-        below("RMFT-arms", f"{change}, K=3 or 6, the worse", PAPER, arms, 1.0),
-        below("RMFT-means", f"{change}, uniform means", PAPER, means, 1.0),
-        below("RMFT-Gaussian", f"{change}, Gaussian rewards, the worse", PAPER, gaussian, 1.0),
+    """Rows of horizons and rewards that the network was not trained on."""
+    longer = metrics["bandit_long_regret"].isel(round=-1)
+    here, there = longer.sel(distribution="training"), metrics["bandit_regret"].isel(round=-1)
+    times = f"{metrics['bandit_long_regret'].sizes['round'] // metrics['bandit_regret'].sizes['round']} T"
+    gaussian = metrics["bandit_gaussian_regret"].isel(round=-1)
+    other = [name for name in there["distribution"].values.tolist() if name != "training"]
+    ratios = xr.concat(
+        [over_base(values) for values in (there.sel(distribution=other), gaussian)], "distribution", join="outer"
+    )
+    statement = f"Regret at {times}, training distribution: RMFT < the base that struggles"
+    rows = [
+        smaller("RMFT-longer", statement, PAPER, here.sel(agent="RMFT"), here.sel(agent="base")),
+        below(
+            "RMFT-elsewhere",
+            "Regret, after over before, the worst distribution that was not trained on: arms, gaps, means, drift, "
+            "Gaussian rewards",
+            PAPER,
+            worst(ratios, "distribution"),
+            1.0,
+        ),
     ]
+    for name in gaussian["distribution"].values.tolist():
+        values = over_base(gaussian.sel(distribution=name))
+        rows.append(below(f"RMFT-{name}", f"Regret, after over before, {name}", PAPER, values, 1.0))
+    return rows
+
+
+def over_base(regret: xr.DataArray) -> xr.DataArray:
+    """Regret of the fine-tuned network over that of the base that struggles."""
+    return regret.sel(agent="RMFT", drop=True) / regret.sel(agent="base", drop=True)
+
+
+def half_time(curve: xr.DataArray) -> xr.DataArray:
+    """A curve at round T/2, counted from 0."""
+    return curve.isel(round=curve.sizes["round"] // 2)
+
+
+def selection_claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
+    """Rows of the share of rollouts that is kept: the threshold 1 / K, and the default."""
+    regret = metrics["selection_regret"]
+    share = regret["share"]
+    rows, below_all, above_all = [], [], []
+    for arms in regret["arms"].values.tolist():
+        curve = regret.sel(arms=arms)
+        default = float(metrics["selection_default"].sel(arms=arms))
+        near = curve.sel(share=default, method="nearest")
+        best = curve.min("share")
+        statement = f"Regret at the share k/L = {default:.2f} of theory less that at the best share, K={arms}"
+        rows.append(below(f"RMFT-share-{arms}", f"{statement}, of uniform play's", "ours", near - best, 0.05))
+        low, high = curve.where(share < 1 / arms, drop=True), curve.where(share > 1 / arms, drop=True)
+        if low.sizes["share"] and high.sizes["share"]:
+            below_all.append(low.mean("share"))
+            above_all.append(high.sel(share=default, method="nearest", drop=True))
+    if below_all:
+        statement = "Regret of uniform play's, mean over K: the share of theory < shares below 1/K"
+        rows.append(
+            smaller(
+                "RMFT-threshold",
+                statement,
+                "ours",
+                np.mean([one.values for one in above_all], axis=0),
+                np.mean([one.values for one in below_all], axis=0),
+            )
+        )
+    return rows
 
 
 def drift_claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
     """Rows of the drifting bandits."""
     final = metrics["drift_regret"].sel(distribution="switching (training)").isel(round=-1)
-    ours, ucb = final.sel(agent="RMFT"), final.sel(agent="UCB1")
-    window = ours / final.sel(agent="SW-UCB, tuned")
-    rows = [
-        smaller("RMFT-drift", "Dynamic regret, switching means: RMFT < UCB1", PAPER, ours, ucb),
-        below("RMFT-window", "Dynamic regret over tuned SW-UCB's, switching means", "ours", window, 1.2),
-    ]
+    ours, ucb = final.sel(agent="RMFT"), final.sel(agent="UCB")
+    rows = [smaller("RMFT-drift", "Dynamic regret, switching means: RMFT < tuned UCB", PAPER, ours, ucb)]
+    every = metrics["drift_regret"].isel(round=-1)
+    for name in every["distribution"].values.tolist():
+        here = every.sel(distribution=name)
+        statement = f"Dynamic regret over the best tuned classical player's, {name}"
+        ratio = here.sel(agent="RMFT") / here.sel(agent="best classical")
+        rows.append(below(f"RMFT-drift-{name}", statement, "ours", ratio, 1.2))
     for id, name, what in (
         ("RMFT-switch", "drift_first_play", "Rounds until the new optimal arm is first played after a switch"),
         ("RMFT-settled", "drift_settled", "Rounds until it is played in 4 of 5 rounds after a switch"),
     ):
         waiting = metrics[name]
-        rows.append(smaller(id, f"{what}: RMFT < UCB1", "ours", waiting.sel(agent="RMFT"), waiting.sel(agent="UCB1")))
+        theirs = waiting.sel(agent="UCB")
+        rows.append(smaller(id, f"{what}: RMFT < tuned UCB", "ours", waiting.sel(agent="RMFT"), theirs))
     return rows
 
 
@@ -166,11 +261,9 @@ def decision_process_claims(gap: xr.DataArray, kind: str) -> list[Claim]:
 
 def ablation_claims(regret: xr.DataArray) -> list[Claim]:
     """Rows of the ablations."""
-    half = "Regret, three arms: k/L = 1/2 < 1/16, which selects lucky rollouts"
     once = "Regret, three arms: iterated < one round, as many gradient steps"
     default = regret.sel(variant="default")
     return [
-        smaller("RMFT-trap", half, "ours", default, regret.sel(variant="k/L = 0.0625")),
         smaller("RMFT-iterated", once, "ours", default, regret.sel(variant="one round")),
     ]
 

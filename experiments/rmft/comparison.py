@@ -10,84 +10,149 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.rmft.classical import EPSILONS, Candidates
 from experiments.streams import Use, stream
 from jaxdm import random
 from jaxdm.numerics import batched_map
-from jaxdm.rmft.games import Game
+from jaxdm.rmft.games import Game, Rollout
 from jaxdm.types import Agent, Network, Tree
 
 BATCH_SIZE = 32
 """Runs played at once on a CPU."""
 
 
-class Comparison(NamedTuple):
-    """How methods did."""
+GREEDY = 1e4
+"""Factor of a network's outputs that makes its draws its likeliest arms."""
 
-    cumulative_regret: np.ndarray  # [W, Q, N, T] mean over runs
-    optimal_play: np.ndarray  # [W, Q, N, R, T] probability that the decision gives the oracle's decision
-    arm: np.ndarray  # [W, Q, N, R, T] int, the likeliest arm, counted among those available
+
+BEST = "best classical"
+"""For each distribution the tuned player of least regret in the tuning episodes."""
+
+
+Measures = dict[str, Any]
+"""Name to numbers: of one run, or its mean over runs, [W, Q, N, ...]."""
 
 
 class Worlds(NamedTuple):
     """The keys of evaluation episodes: of those in which methods are compared, and of those that tune baselines."""
 
     evaluation: jax.Array  # [N, R]
-    tuning: jax.Array  # [N, R]
+    tuning: jax.Array  # [N, R or fewer]
 
 
-def worlds(seed: int, seeds: int, runs: int) -> Worlds:
-    """The keys of R episodes for each of N seeds."""
-    shape = (seeds, max(1, runs))
+def worlds(seed: int, seeds: int, runs: int, tuning_share: float = 1.0) -> Worlds:
+    """The keys of R episodes for each of N seeds, and of a share of R that tune."""
     return Worlds(
-        evaluation=jax.random.split(stream(seed, Use.RMFT_EVALUATION), shape),
-        tuning=jax.random.split(stream(seed, Use.RMFT_TUNING), shape),
+        evaluation=jax.random.split(stream(seed, Use.RMFT_EVALUATION), (seeds, max(1, runs))),
+        tuning=jax.random.split(stream(seed, Use.RMFT_TUNING), (seeds, max(1, round(tuning_share * runs)))),
     )
 
 
+def regret_alone(played: Rollout) -> Measures:
+    """What is measured where decisions are points."""
+    return {"regret": played.cumulative_regret}
+
+
+def explored(played: Rollout) -> Measures:
+    """What is measured of a bandit player in one run; `jaxdm.analysis.exploration` says the same of stored actions.
+
+    - `regret` [T]
+    - `optimal_play` [T], whether the best arm is played
+    - `suffix_failure` [T], whether it is in no round from this one on
+    - `min_fraction` [T], K times the share of the arm that was played least, of those available
+    - `greedy_fraction` [], the share of rounds 2..T that played an arm of largest mean reward so far
+    """
+    length = played.label.shape[0]
+    optimal = jnp.sum(played.label * played.best, axis=-1) > 0.5
+    ever = jnp.cumsum(optimal[::-1])[::-1] > 0
+    plays = jnp.cumsum(played.label, axis=0)
+    least = jnp.min(jnp.where(played.available, plays, jnp.inf), axis=-1)
+    arms = jnp.sum(played.available, axis=-1)
+    return {
+        "regret": played.cumulative_regret,
+        "optimal_play": optimal.astype(float),
+        "suffix_failure": (~ever).astype(float),
+        "min_fraction": arms * least / jnp.arange(1, length + 1),
+        "greedy_fraction": greedy_fraction(played),
+    }
+
+
+def greedy_fraction(played: Rollout) -> jax.Array:
+    """GreedyFrac of one run, from the arms and rewards in its tokens; ties are greedy, untried arms are not, []."""
+    arms = played.label.shape[-1]
+    chosen, signed = (jnp.cumsum(played.tokens[1:, i * arms : (i + 1) * arms], axis=0) for i in (1, 2))
+    mean = jnp.where(chosen > 0, signed / jnp.where(chosen > 0, chosen, 1), -jnp.inf)
+    best = jnp.max(mean, axis=-1, keepdims=True)
+    near = mean >= best - 1e-5  # sums of rewards that should tie differ by rounding
+    return jnp.mean(jnp.sum(near * played.label[1:], axis=-1))
+
+
 def evaluator(
-    game: Game, agent: Agent, agent_params: Callable[[Tree, Tree], Tree], distributions: int = 1
-) -> Callable[[jax.Array, Tree], Comparison]:
-    """`(keys [N, R], settings) -> Comparison`: one agent with W settings, leading axes [W, N]; compiled once.
+    game: Game,
+    agent: Agent,
+    agent_params: Callable[[Tree, Tree], Tree],
+    distributions: int = 1,
+    measure: Callable[[Rollout], Measures] = regret_alone,
+) -> Callable[[jax.Array, Tree], Measures]:
+    """`(keys [N, R], settings) -> means over runs`: one agent with W settings, leading axes [W, N]; compiled once.
 
     Args:
         game: whose `instance(key, q)` draws from distribution q.
         agent: who plays.
         agent_params: `(settings, instance) -> params` of the agent.
         distributions: Q.
+        measure: what is measured of one run.
     """
 
-    def run(key: jax.Array, index: jax.Array, settings: Tree) -> tuple:
+    def run(key: jax.Array, index: jax.Array, settings: Tree) -> Measures:
         key_instance, key_play = random.split(key)
         instance = game.instance(key_instance, index)
-        played = game.play(key_play, instance, agent, agent_params(settings, instance))
-        chosen = jnp.argmax(played.label, axis=-1)
-        places = jnp.cumsum(played.available, axis=-1) - 1  # an unavailable arm has no place to leave untried
-        arm = jnp.take_along_axis(places, chosen[:, None], axis=-1)[:, 0]
-        return played.cumulative_regret, jnp.sum(played.label * played.best, axis=-1), arm
+        return measure(game.play(key_play, instance, agent, agent_params(settings, instance)))
 
-    def of_seed(index: jax.Array, keys: jax.Array, settings: Tree) -> tuple:
-        regret, optimal, arm = batched_map(lambda key: run(key, index, settings), keys, BATCH_SIZE)
-        return jnp.mean(regret, axis=0), optimal, arm
+    def of_seed(index: jax.Array, keys: jax.Array, settings: Tree) -> Measures:
+        runs = batched_map(lambda key: run(key, index, settings), keys, BATCH_SIZE)
+        return jax.tree.map(lambda values: jnp.mean(values, axis=0), runs)
 
-    def of_distribution(index: jax.Array, keys: jax.Array, settings: Tree) -> tuple:
+    def of_distribution(index: jax.Array, keys: jax.Array, settings: Tree) -> Measures:
         return jax.lax.map(lambda inputs: of_seed(index, *inputs), (keys, settings))
 
-    def of_method(keys: jax.Array, settings: Tree) -> tuple:
+    def of_method(keys: jax.Array, settings: Tree) -> Measures:
         return jax.lax.map(lambda index: of_distribution(index, keys, settings), jnp.arange(distributions))
 
     compiled = jax.jit(lambda keys, settings: jax.lax.map(lambda one: of_method(keys, one), settings))
-    return lambda keys, settings: Comparison._make(map(np.asarray, compiled(keys, settings)))
+    return lambda keys, settings: jax.tree.map(np.asarray, compiled(keys, settings))
 
 
 def evaluate_networks(
-    where: Worlds, game: Game, network: Network, weights: Mapping[str, Tree], distributions: int = 1
-) -> Comparison:
-    """Networks of one shape, without exploration noise, in the order given; weights have a leading axis [N]."""
+    where: Worlds,
+    game: Game,
+    network: Network,
+    weights: Mapping[str, Tree],
+    distributions: int = 1,
+    measure: Callable[[Rollout], Measures] = regret_alone,
+    greedy: Sequence[str] = (),
+) -> Measures:
+    """Networks of one shape, without exploration noise, in the order given; weights have a leading axis [N].
 
-    def agent_params(weights: Tree, instance: Tree) -> Tree:
-        return game.deploy(weights, jnp.zeros(()), instance)
+    Those named in `greedy` follow once more, playing their likeliest arms.
+    """
+    named = {**weights, **{f"{name}, greedy": weights[name] for name in greedy}}
+    seeds = where.evaluation.shape[0]
+    scale = jnp.repeat(jnp.asarray([1.0] * len(weights) + [GREEDY] * len(greedy))[:, None], seeds, axis=1)
 
-    return evaluator(game, game.player(network), agent_params, distributions)(where.evaluation, stacked(weights))
+    def scaled(settings: tuple[Tree, jax.Array], cache: Tree, token: jax.Array) -> tuple:
+        output, cache = network.step(settings[0], cache, token)
+        return settings[1] * output, cache
+
+    def prefill(settings: tuple[Tree, jax.Array], *rest: Any) -> tuple:
+        return network.prefill(settings[0], *rest)
+
+    def agent_params(settings: tuple[Tree, jax.Array], instance: Tree) -> Tree:
+        return game.deploy(settings if greedy else settings[0], jnp.zeros(()), instance)
+
+    shown = network._replace(step=scaled, prefill=prefill) if greedy else network
+    evaluate = evaluator(game, game.player(shown), agent_params, distributions, measure)
+    return evaluate(where.evaluation, (stacked(named), scale))
 
 
 def evaluate_learner(
@@ -98,41 +163,81 @@ def evaluate_learner(
     distributions: int = 1,
     agent_params: Callable[[Tree, Tree], Tree] = lambda candidate, instance: candidate,
     fixed: Sequence[Any] = (),
-) -> Comparison:
+    measure: Callable[[Rollout], Measures] = regret_alone,
+) -> tuple[Measures, np.ndarray]:
     """A classical learner, tuned for each distribution: the candidate of least regret in the tuning episodes.
 
     Args:
         where: keys of episodes.
         game: whose `instance(key, q)` draws from distribution q.
         agent: the learner.
-        candidates: its params that are chosen from; a single one is not tuned.
+        candidates: its params that are chosen from.
         distributions: Q.
         agent_params: `(candidate, instance) -> params`.
         fixed: params that are evaluated beside, and not chosen from.
+        measure: what is measured of one run.
 
     Returns:
-        Comparison with W = 1 + len(fixed).
+        Measures with W = 1 + len(fixed), and the chosen candidate's regret in the tuning episodes, [Q].
     """
-    shape = (len(candidates) + len(fixed), where.evaluation.shape[0])
-
-    def spread(*leaves: Any) -> jax.Array:
-        return jnp.broadcast_to(jnp.stack([jnp.asarray(x) for x in leaves])[:, None], shape)
-
-    settings = jax.tree.map(spread, *candidates, *fixed)
-    evaluate = evaluator(game, agent, agent_params, distributions)
-    if len(candidates) == 1:
-        return evaluate(where.evaluation, settings)
-    final = evaluate(where.tuning, settings).cumulative_regret[: len(candidates), ..., -1]
-    best = final.mean(axis=-1).argmin(axis=0)
-    others = np.arange(len(candidates), shape[0])[:, None].repeat(distributions, axis=1)
-    chosen = np.concatenate([best[None], others])
+    count = len(candidates) + len(fixed)
+    evaluate = evaluator(game, agent, agent_params, distributions, measure)
+    settings = spread([*candidates, *fixed], where.evaluation.shape[0])
+    final = evaluate(where.tuning, settings)["regret"][: len(candidates), ..., -1].mean(axis=-1)
+    others = np.arange(len(candidates), count)[:, None].repeat(distributions, axis=1)
+    chosen = np.concatenate([final.argmin(axis=0)[None], others])
     found = evaluate(where.evaluation, settings)
-    return Comparison._make(values[chosen, np.arange(distributions)] for values in found)
+    return {name: value[chosen, np.arange(distributions)] for name, value in found.items()}, final.min(axis=0)
 
 
-def join(parts: Sequence[Comparison]) -> Comparison:
+class Classical(NamedTuple):
+    """What classical players did, leading axes [W, Q, N]."""
+
+    measures: Measures
+    names: tuple[str, ...]  # [W], the best of all last
+    epsilon_greedy: Measures  # W = every constant rate in `classical.EPSILONS`
+    tuned_over: dict[str, int]  # how many params each was tuned over
+
+
+def evaluate_classical(
+    where: Worlds,
+    game: Game,
+    players: Mapping[str, Candidates],
+    distributions: int,
+    measure: Callable[[Rollout], Measures] = explored,
+) -> Classical:
+    """All players, each tuned for every distribution, and the best of them."""
+    found, tuning, curve = [], [], {}
+    for name, (agent, params) in players.items():
+        fixed = params[: len(EPSILONS)] if name == "epsilon-greedy" else ()
+        measures, regret = evaluate_learner(where, game, agent, params, distributions, fixed=fixed, measure=measure)
+        found.append({key: value[:1] for key, value in measures.items()})
+        if fixed:
+            curve = {key: value[1:] for key, value in measures.items()}
+        tuning.append(regret)
+    best = np.argmin(tuning, axis=0)
+    together = join(found)
+    chosen = {key: value[best, np.arange(distributions)][None] for key, value in together.items()}
+    return Classical(
+        measures=join([together, chosen]),
+        names=(*players, BEST),
+        epsilon_greedy=curve,
+        tuned_over={name: len(params) for name, (_, params) in players.items()},
+    )
+
+
+def spread(params: Sequence[Any], seeds: int) -> Tree:
+    """Params of W settings as one tree, leading axes [W, N]."""
+
+    def each(*leaves: Any) -> jax.Array:
+        return jnp.broadcast_to(jnp.stack([jnp.asarray(x) for x in leaves])[:, None], (len(params), seeds))
+
+    return jax.tree.map(each, *params)
+
+
+def join(parts: Sequence[Measures]) -> Measures:
     """Methods of several calls, one after the other."""
-    return Comparison._make(np.concatenate(values) for values in zip(*parts, strict=True))
+    return jax.tree.map(lambda *values: np.concatenate(values), *parts)
 
 
 def stacked(weights: Mapping[str, Tree]) -> Tree:

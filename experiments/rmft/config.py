@@ -1,12 +1,20 @@
-"""Sizes of the regret-minimisation study: `quick` for two CPU cores, `paper` for a GPU, `toy` for trying the path."""
+"""Sizes of the regret-minimisation study: `quick` is a preview, `full` counts, `paper` is for a GPU, `toy` a trial."""
 
 import dataclasses
 from pathlib import Path
 
 from jaxdm.models.transformer import TransformerConfig
-from jaxdm.rmft.distillation import Distillation
+from jaxdm.rmft.distillation import Distillation, selection_size
 
-BANDIT = Distillation(rounds=100, scenarios=96, rollouts=8, keep=5, steps=8, batch=64, rate=1e-2, decay=0.1)
+BANDIT = Distillation(
+    rounds=100, scenarios=96, rollouts=8, keep=selection_size(4, 8), steps=8, batch=64, rate=1e-2, decay=0.1
+)
+
+
+REINFORCE = dataclasses.replace(BANDIT, keep=8, credit="to go", rate=3e-3, decay=0.0)
+
+
+PPO = dataclasses.replace(REINFORCE, clip=0.2)
 
 
 BANDIT_NETWORK = TransformerConfig(width=32, layers=1, heads=1, position="none", mlp_ratio=2)
@@ -39,7 +47,10 @@ ABLATED = Distillation(rounds=60, scenarios=16, rollouts=16, keep=8, steps=4, ba
 ABLATED_NETWORK = TransformerConfig(width=16, layers=1, heads=1, position="none", mlp_ratio=1)
 
 
-PARTS = ("bandit", "simplex", "ball", "ablations", "drift", "pomdp", "mdp")
+SELECTION = dataclasses.replace(ABLATED, rounds=80)
+
+
+PARTS = ("bandit", "simplex", "selection", "ball", "drift", "ablations", "pomdp", "mdp")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +69,25 @@ class RMFTConfig:
     """How many times longer the longest horizon of evaluation is."""
     bandit: Distillation = BANDIT
     """Fine-tuning on stationary bandits."""
+    reinforce: Distillation = REINFORCE
+    """REINFORCE, with as many rollouts and gradient steps: regret to go, its scenario's mean as baseline."""
+    ppo: Distillation = PPO
+    """Likewise with PPO's clipped ratio."""
     bandit_network: TransformerConfig = BANDIT_NETWORK
+    pretraining_steps: int = 300
+    """Gradient steps of the base that struggles, which imitates players that fail to explore."""
+    pretraining_rate: float = 5e-3
+    """Their peak learning rate."""
+    tuned: bool = False
+    """Whether RMFT, REINFORCE and PPO are each tuned, on seeds of their own, over as many candidates."""
+    rates: tuple[float, ...] = (3e-3, 1e-2)
+    """Learning rates of the candidates."""
+    keeps: tuple[int, ...] = (3, 5)
+    """k of RMFT's candidates, for each rate."""
+    entropies: tuple[float, ...] = (0.0, 0.02)
+    """Weights of the entropy of REINFORCE's and PPO's, as many as `keeps`."""
+    tuning_share: float = 0.25
+    """Share of the evaluation episodes, with instances of their own, in which classical players are tuned."""
     deviations: tuple[float, ...] = (0.5, 1.0)
     """Standard deviations of Gaussian rewards, which are not met in training."""
     drift: Distillation = DRIFT
@@ -66,10 +95,6 @@ class RMFTConfig:
     drift_network: TransformerConfig = DRIFT_NETWORK
     drift_chance: float = 0.03
     """Chance of a switch before each round."""
-    windows: tuple[int, ...] = (10, 20, 40)
-    """Rounds in the window of SW-UCB, which is tuned over them for each distribution."""
-    window_exploration: float = 0.6
-    """Width of the confidence intervals of SW-UCB."""
     online_length: int = 25
     """Rounds of online learning."""
     simplex: Distillation = SIMPLEX
@@ -108,16 +133,16 @@ class RMFTConfig:
     ablated_length: int = 20
     """Rounds of these bandits."""
     ablated_network: TransformerConfig = ABLATED_NETWORK
-    shares: tuple[float, ...] = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)
-    """k / L, the shares of rollouts selected; that of `ablated` is among them."""
+    selection: Distillation = SELECTION
+    """Fine-tuning on bandits with one gap, where the share k / L of rollouts selected is varied."""
+    selection_arms: tuple[int, ...] = (2, 3, 5, 8)
+    """K of these bandits."""
     baseline_steps: int = 300
     """Gradient steps of the baselines that imitate another agent, or descend regret."""
     baseline_rate: float = 5e-3
     """Their peak learning rate."""
     baseline_batch: int = 64
     """Rollouts of their gradient step."""
-    reinforce_rates: tuple[float, ...] = (6e-4,)
-    """Learning rates that REINFORCE is tuned over, by the regret of its last rounds; the best of `paper`'s three."""
     baselines: bool = True
     """Whether baselines are trained too, and all are evaluated on longer horizons and other rewards."""
     parts: tuple[str, ...] = PARTS
@@ -136,16 +161,51 @@ TOY_DISTILLATION = Distillation(rounds=2, scenarios=2, rollouts=4, keep=2, steps
 TOY_NETWORK = dataclasses.replace(ABLATED_NETWORK, width=8)
 
 
+TOY_GRADIENT = dataclasses.replace(TOY_DISTILLATION, keep=4, credit="to go")
+
+
 PAPER_DRIFT = dataclasses.replace(DRIFT, rounds=600, scenarios=256, rollouts=16, keep=8, steps=16, batch=256, rate=3e-3)
+
+
+PAPER_BANDIT = dataclasses.replace(PAPER_DRIFT, keep=selection_size(4, 16), decay=0.1)
+
+
+PAPER_GRADIENT = dataclasses.replace(PAPER_BANDIT, keep=16, credit="to go", decay=0.0)
+
+
+FULL_BANDIT = dataclasses.replace(BANDIT, rounds=240)
+
+
+FULL_GRADIENT = dataclasses.replace(REINFORCE, rounds=240)
 
 
 PRESETS = {
     "quick": RMFTConfig(),
+    "full": RMFTConfig(
+        seeds=8,
+        bandit=FULL_BANDIT,
+        reinforce=FULL_GRADIENT,
+        ppo=dataclasses.replace(FULL_GRADIENT, clip=0.2),
+        pretraining_steps=1000,
+        tuned=True,
+        drift=dataclasses.replace(DRIFT, rounds=160),
+        selection=dataclasses.replace(SELECTION, rounds=120),
+        simplex_others=("linear attention", "two layers"),
+        ball_others=("linear attention", "two layers"),
+        attacks=64,
+        attack_steps=200,
+        baseline_steps=1000,
+    ),
     "paper": RMFTConfig(
-        seeds=5,
+        seeds=8,
         runs=4096,
         train_length=100,
-        bandit=dataclasses.replace(PAPER_DRIFT, keep=10, decay=0.1),
+        tuned=True,
+        pretraining_steps=4000,
+        bandit=PAPER_BANDIT,
+        reinforce=PAPER_GRADIENT,
+        ppo=dataclasses.replace(PAPER_GRADIENT, clip=0.2),
+        keeps=(5, 8),
         bandit_network=TransformerConfig(width=64, layers=2, heads=2, position="none"),
         drift_network=TransformerConfig(),
         drift=PAPER_DRIFT,
@@ -162,7 +222,6 @@ PRESETS = {
         tasks=3200,
         sft_steps=(5000, 5000),
         baseline_steps=4000,
-        reinforce_rates=(2e-4, 6e-4, 2e-3),
     ),
     "toy": RMFTConfig(
         baselines=False,
@@ -176,14 +235,19 @@ PRESETS = {
         attacks=2,
         attack_steps=2,
         side=3,
-        reinforce_rates=(5e-3,),
         horizon=3,
         tasks=8,
         sft_steps=(2, 2),
         ablated_length=4,
         baseline_steps=2,
         baseline_batch=2,
+        pretraining_steps=2,
+        keeps=(1, 2),
         bandit=TOY_DISTILLATION,
+        reinforce=TOY_GRADIENT,
+        ppo=dataclasses.replace(TOY_GRADIENT, clip=0.2),
+        selection=TOY_DISTILLATION,
+        selection_arms=(2,),
         drift=TOY_DISTILLATION,
         simplex=dataclasses.replace(TOY_DISTILLATION, merge=True),
         ball=TOY_DISTILLATION,

@@ -70,4 +70,4 @@ def held_out_loss(
         return game.instance(key, held_out)
 
     found = evaluate_networks(where, game._replace(instance=instance), net, weights)
-    return found.cumulative_regret[:, 0, :, -1]
+    return found["regret"][:, 0, :, -1]

@@ -6,14 +6,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.rmft.comparison import evaluate_learner, evaluate_networks, join, worlds
+from experiments.rmft import classical
+from experiments.rmft.comparison import (
+    Measures,
+    evaluate_classical,
+    evaluate_networks,
+    explored,
+    join,
+    worlds,
+)
 from experiments.rmft.training import Setup, distil, initial_weights
 from jaxdm import random
 from jaxdm.analysis.storage import named
 from jaxdm.envs import bandit, families
 from jaxdm.envs.bandit import Bandit
-from jaxdm.learners import bandit as learners
-from jaxdm.learners import thompson
 from jaxdm.models.transformer import TransformerConfig, network
 from jaxdm.rmft import games
 from jaxdm.rmft.distillation import Distillation
@@ -23,9 +29,6 @@ ARMS = 4
 
 DISTRIBUTIONS = ("switching (training)", "one switch at half time", "random walk", "seasonal")
 """Of drifting bandits."""
-
-
-METHODS = ("round 0", "RMFT", "UCB1", "Thompson", "SW-UCB, tuned")
 
 
 WINDOW = 5
@@ -69,9 +72,8 @@ def study(
     train_length: int,
     length: int,
     chance: float,
-    windows: tuple[int, ...],
-    window_exploration: float,
     runs: int,
+    tuning_share: float,
 ) -> dict[str, Any]:
     """Train on switching means, evaluate on all distributions; metrics are named `drift_*`.
 
@@ -86,44 +88,45 @@ def study(
         train_length: rounds in training.
         length: rounds in evaluation.
         chance: of a switch before each round.
-        windows: rounds in the window of SW-UCB, which is tuned over them.
-        window_exploration: width of its confidence intervals.
         runs: evaluation episodes for each distribution and seed.
+        tuning_share: share of them, with instances of their own, in which classical players are tuned.
     """
     trained_on, game = drifting_game(train_length, chance), drifting_game(length, chance)
     net = network(architecture, trained_on.features, trained_on.outputs)
     initial = initial_weights(shared, "drift", net)
     fit = distil(shared, "drift", {"RMFT": (distillation, initial)}, trained_on, net)["RMFT"]
-    where, count = worlds(shared.seed, shared.seeds, runs), len(DISTRIBUTIONS)
-    candidates = [
-        learners.WindowParams(exploration=window_exploration, window=min(window, length)) for window in windows
-    ]
-    compared = join(
-        [
-            evaluate_networks(where, game, net, {"round 0": initial, "RMFT": fit.state.params}, count),
-            evaluate_learner(where, game, learners.ucb(ARMS), [learners.UCBParams()], count),
-            evaluate_learner(where, game, thompson.beta_thompson(ARMS), [thompson.BetaPrior()], count),
-            evaluate_learner(where, game, learners.sliding_window_ucb(ARMS, length), candidates, count),
-        ]
-    )
+    where, count = worlds(shared.seed, shared.seeds, runs, tuning_share), len(DISTRIBUTIONS)
+    weights = {"round 0": initial, "RMFT": fit.state.params}
+
+    def measure(played: games.Rollout) -> Measures:
+        return explored(played) | waits(played, length // 2)
+
+    players = classical.stationary(ARMS) | classical.forgetful(ARMS, length)
+    theirs = evaluate_classical(where, game, players, count, measure)
+    compared = join([evaluate_networks(where, game, net, weights, count, measure), theirs.measures])
+    methods = [*weights, *theirs.names]
     one = DISTRIBUTIONS.index("one switch at half time")
-    after = compared.optimal_play[:, one, :, :, length // 2 :] > 0.5
-    windowed = np.lib.stride_tricks.sliding_window_view(after, min(WINDOW, after.shape[-1]), axis=-1)
     seeds, rounds = np.arange(shared.seeds), np.arange(1, length + 1)
-    by_seed: dict[str, Any] = {"agent": METHODS, "seed": seeds}
+    by_seed: dict[str, Any] = {"agent": methods, "seed": seeds}
     training_round = np.arange(1, distillation.rounds + 1)
     return {
-        "drift_regret": named(
-            compared.cumulative_regret, agent=METHODS, distribution=DISTRIBUTIONS, seed=seeds, round=rounds
-        ),
-        "drift_optimal_play": named(compared.optimal_play[:, one].mean(axis=2), **by_seed, round=rounds),
-        "drift_first_play": named(rounds_until(after), **by_seed),
-        "drift_settled": named(rounds_until(windowed.sum(axis=-1) >= windowed.shape[-1] - 1), **by_seed),
+        "drift_regret": named(compared["regret"], agent=methods, distribution=DISTRIBUTIONS, seed=seeds, round=rounds),
+        "drift_optimal_play": named(compared["optimal_play"][:, one], **by_seed, round=rounds),
+        "drift_first_play": named(compared["first_play"][:, one], **by_seed),
+        "drift_settled": named(compared["settled"][:, one], **by_seed),
         "drift_training_regret": named(fit.losses[None], agent=["RMFT"], seed=seeds, training_round=training_round),
         "drift_seconds": fit.seconds,
     }
 
 
-def rounds_until(reached: np.ndarray) -> np.ndarray:
-    """Rounds until it is first true, [..., R, T] to the mean over runs; all of them where it never is."""
-    return np.where(reached.any(axis=-1), reached.argmax(axis=-1), reached.shape[-1]).mean(axis=-1)
+def waits(played: games.Rollout, switch: int) -> Measures:
+    """Rounds after a switch until the best arm is first played, and until it is in all but one of `WINDOW` rounds."""
+    right = (jnp.sum(played.label * played.best, axis=-1) > 0.5)[switch:]
+    size = min(WINDOW, right.shape[0])
+    recent = jnp.convolve(right.astype(float), jnp.ones(size), mode="valid")
+    return {"first_play": rounds_until(right), "settled": rounds_until(recent >= size - 1)}
+
+
+def rounds_until(reached: jax.Array) -> jax.Array:
+    """Rounds until it is first true, []; all of them where it never is."""
+    return jnp.where(jnp.any(reached), jnp.argmax(reached), reached.shape[0]).astype(float)

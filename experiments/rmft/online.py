@@ -223,10 +223,10 @@ def compared(
     networks = evaluate_networks(where, game, network, weights, len(suite))
     rates = [learners.rate(scale / length**0.5) for scale in scales]
     leader = learners.rate(FOLLOW_THE_LEADER)
-    tuned = evaluate_learner(
+    tuned, _ = evaluate_learner(
         where, game, classical(decisions), rates, len(suite), agent_params=with_available, fixed=(leader,)
     )
-    regret = np.concatenate([networks.cumulative_regret, tuned.cumulative_regret])
+    regret = np.concatenate([networks["regret"], tuned["regret"]])
     return named(
         regret,
         agent=[*weights, CLASSICAL[decisions], "follow the leader"],
@@ -252,7 +252,7 @@ def other_network(
     weights = distil(shared, decisions, {"RMFT": (run, initial)}, trained_on, net, stage=name)["RMFT"].state.params
     count = len(evaluation_suite(decisions).names)
     found = evaluate_networks(where, suite_game(decisions, length), net, {"RMFT": weights}, count)
-    return found.cumulative_regret[0, ..., -1]
+    return found["regret"][0, ..., -1]
 
 
 def attacked(

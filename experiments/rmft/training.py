@@ -12,7 +12,8 @@ from experiments.progress import bar
 from experiments.streams import Use, stream
 from jaxdm import trainer
 from jaxdm.analysis import storage
-from jaxdm.rmft import distillation
+from jaxdm.learners import imperfect
+from jaxdm.rmft import baselines, distillation
 from jaxdm.rmft.distillation import Distillation
 from jaxdm.rmft.games import Game
 from jaxdm.types import Network, Tree
@@ -37,6 +38,34 @@ def initial_weights(shared: Setup, part: str, network: Network) -> Tree:
     """The weights before fine-tuning, leading axis [N]."""
     keys = jax.random.split(stream(shared.seed, Use.RMFT_INITIAL_WEIGHTS, part), shared.seeds)
     return jax.jit(jax.vmap(network.init))(keys)
+
+
+def struggling(
+    shared: Setup, part: str, game: Game, network: Network, arms: int, *, rate: float, steps: int, batch: int
+) -> Tree:
+    """The weights of a base that struggles, leading axis [N].
+
+    A language model that plays a bandit reads its history and still fails to explore. So does a network that was
+    pretrained to imitate a mixture of players that do (`jaxdm.learners.imperfect`): it gives the best arm up in a
+    share of its runs. Random weights play almost uniformly, and whatever is better than uniform beats them.
+
+    Args:
+        shared: seeds and checkpoints.
+        part: of the study.
+        game: the bandits that these players are watched on.
+        network: what is pretrained.
+        arms: K.
+        rate: peak learning rate.
+        steps: gradient steps.
+        batch: rollouts of a step.
+    """
+    mixture = jax.tree.map(jnp.asarray, imperfect.Mixture())
+
+    def params(instance: Tree) -> imperfect.Mixture:
+        return mixture
+
+    loss = baselines.imitation_loss(game, network, imperfect.mixture(arms), params, batch)
+    return train(shared, part, "pretraining", loss, initial_weights(shared, part, network), rate, steps)
 
 
 def distil(

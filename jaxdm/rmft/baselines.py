@@ -51,7 +51,7 @@ def imitation_loss(
 
     def loss(params: Tree, key: jax.Array, data: Tree) -> jax.Array:
         rollouts = jax.vmap(lambda key: one(key, data))(random.split(key, batch))
-        return imitation_cost(game, network)(params, rollouts, jnp.ones(batch, rollouts.reward.dtype))
+        return imitation_cost(game, network)(params, rollouts, jnp.ones((batch, 1), rollouts.reward.dtype))
 
     return loss
 

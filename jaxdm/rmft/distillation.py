@@ -6,6 +6,11 @@ Dimensions: `M` scenarios, `L` rollouts of each, `k` kept of each, `n` gradient 
     select      the k rollouts of least regret of every scenario, or the M k of least regret of all
     imitate     n gradient steps on the imitation loss of the selected rollouts
 
+How many to keep: where one of K arms is best, a share `k / L` below `1 / K` selects rollouts that committed to an arm
+and were lucky, and the policy that does so is a trap; of the shares above it, those near 0.27 waste the fewest rollouts
+(`selection_size`). With k = L, weights that depend on regret make the same round a policy gradient: REINFORCE, and
+with a clipped ratio of probabilities a step in the manner of PPO.
+
 A round is one step of a `jaxdm.trainer.Trainer`, whose loss is the mean regret of the round's rollouts: chunks,
 checkpoints, seeds and exact resume are those of `jaxdm.trainer.fit`. Sizes are compiled in. `HYPERPARAMETERS` are data
 in the state, so runs that differ in nothing else share one compiled program.
@@ -15,6 +20,7 @@ Reference: Park, Chen, Ozdaglar, Zhang, Post-training LLMs as better decision-ma
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
@@ -23,12 +29,19 @@ import jax.numpy as jnp
 import optax
 
 from jaxdm import random, trainer
-from jaxdm.numerics import batched_map
+from jaxdm.numerics import batched_map, masked_mean
 from jaxdm.rmft.games import Game, Rollout, seeded
 from jaxdm.rollout import noise_entry
 from jaxdm.trainer import Trainer, TrainState
 from jaxdm.types import Network, Tree
-from jaxdm.validation import InvalidInput, choice, nonnegative_number, positive_integer, positive_number
+from jaxdm.validation import (
+    InvalidInput,
+    choice,
+    integer,
+    nonnegative_number,
+    positive_integer,
+    positive_number,
+)
 
 Unit = Literal["scenario", "pool"]
 
@@ -39,7 +52,7 @@ Sequences = Literal["shared", "fresh"]
 Select = Literal["regret", "reward"]
 
 
-Credit = Literal["equal", "advantage"]
+Credit = Literal["equal", "advantage", "to go", "square"]
 
 
 Moments = Literal["keep", "reset"]
@@ -48,6 +61,14 @@ Moments = Literal["keep", "reset"]
 BATCH_SIZE = 4
 """Scenarios played at once on a CPU, so that their attention caches fit its cache; merged ones, whose L rollouts share
 one attention cache, are played eight times as many at once."""
+
+
+EFFICIENT_SHARE = 0.27
+"""The share k / L that loses the least of the gradient's signal, if regrets are normal: phi(z_p)^2 / p is largest."""
+
+
+MARGIN = 1.2
+"""How far above 1 / K the share k / L stays."""
 
 
 MERGED_AXES = Rollout._make(map({"label": 0, "cumulative_regret": 0, "reward": 0}.get, Rollout._fields))
@@ -64,8 +85,8 @@ class Distillation:
     """M, instances of a round."""
     rollouts: int = 16
     """L, rollouts of an instance."""
-    keep: int = 8
-    """k, rollouts of a scenario that are imitated. A small share k / L selects lucky rollouts; a half does not."""
+    keep: int = 5
+    """k, rollouts of a scenario that are imitated; `selection_size` of four arms or more."""
     unit: Unit = "scenario"
     """Whether the best k of each scenario are selected, or the best M k of all."""
     sequences: Sequences = "shared"
@@ -73,7 +94,14 @@ class Distillation:
     select: Select = "regret"
     """Whether rollouts are ranked by regret, or by reward."""
     credit: Credit = "equal"
-    """Weight of a selected rollout: 1, or `(mean - regret) / deviation`, which with k = L is REINFORCE, a baseline."""
+    """Weight of a selected rollout: 1; or `(mean - x) / deviation`, the mean being its scenario's, where x is regret
+    (with k = L: REINFORCE), or in each round the regret from there on, or `max(regret, 0)^2`, whose mean step is a
+    gradient step on the predecessor's regret loss."""
+    clip: float = 0.0
+    """How far the ratio of a decision's probability to that in the rollout may be from one before its gradient is cut:
+    a step then has PPO's objective; zero: imitation as it is. Whether it is zero is compiled in."""
+    entropy: float = 0.0
+    """Weight of the policy's entropy, a bonus, in games whose players draw an arm."""
     exploration: float = 0.0
     """Standard deviation of the Gaussian noise on the network's outputs in rollouts."""
     steps: int = 4
@@ -91,8 +119,8 @@ class Distillation:
     the same tokens: the gradient of imitating each, at the cost of one. B then counts scenarios."""
 
 
-HYPERPARAMETERS = ("keep", "unit", "select", "credit", "exploration", "rate", "decay", "moments")
-"""Fields of a configuration that are data."""
+HYPERPARAMETERS = ("keep", "unit", "select", "credit", "clip", "entropy", "exploration", "rate", "decay", "moments")
+"""Fields of a configuration that are data; of `clip`, whether it is zero is not."""
 
 
 class Hyperparameters(NamedTuple):
@@ -101,7 +129,9 @@ class Hyperparameters(NamedTuple):
     keep: jax.Array  # [] int32 k
     pooled: jax.Array  # [] bool, whether the best M k of all are selected
     by_reward: jax.Array  # [] bool, whether rollouts are ranked by reward
-    advantage: jax.Array  # [] bool, whether rollouts are weighed by their advantage
+    credit: jax.Array  # [] int32, the place of what weighs them in `Credit`
+    clip: jax.Array  # [], how far the ratio of probabilities may be from one
+    entropy: jax.Array  # [], weight of the bonus
     reset_moments: jax.Array  # [] bool, whether every round starts with Adam's moments at zero
     exploration: jax.Array  # [], standard deviation of the noise on outputs
 
@@ -117,7 +147,7 @@ class Ranked(NamedTuple):
     """All M L rollouts, best first: the first M k are selected."""
 
     rollout: jax.Array  # [M L] int32, the rollout with that rank, counted scenario by scenario
-    weight: jax.Array  # [M L], of that rollout in the imitation loss
+    weight: jax.Array  # [M L, T or 1], of that rollout's rounds in the imitation loss
 
 
 def validate(config: Distillation) -> None:
@@ -131,6 +161,8 @@ def validate(config: Distillation) -> None:
     if config.keep > config.rollouts:
         raise InvalidInput(f"keep: {config.keep}; expected at most rollouts = {config.rollouts}")
     nonnegative_number("exploration", config.exploration)
+    nonnegative_number("entropy", config.entropy)
+    nonnegative_number("clip", config.clip)
     nonnegative_number("decay", config.decay)
     positive_number("rate", config.rate)
     for name, kind in {
@@ -145,15 +177,35 @@ def validate(config: Distillation) -> None:
         raise InvalidInput("merge: True; expected the unit 'scenario', 'shared' sequences and 'equal' credit")
 
 
+def selection_size(arms: int, rollouts: int) -> int:
+    """k for games of K arms: the least with `k / L >= max(0.27, 1.2 / K)`, but no more than L.
+
+    Args:
+        arms: K >= 2; where it varies, the fewest.
+        rollouts: L.
+
+    Raises:
+        ValueError: K < 2 or L < 1.
+
+    Reference: ours: above 1 / K the policy that commits to a random arm is no trap; 0.27 after Kelley, The selection of
+        upper and lower groups for the validation of test items, J. Educ. Psych. 30, 1939.
+    """
+    integer("arms", arms, 2)
+    return min(rollouts, math.ceil(positive_integer("rollouts", rollouts) * max(EFFICIENT_SHARE, MARGIN / arms)))
+
+
 def hyperparameters(config: Distillation) -> Hyperparameters:
     """The part of a configuration that is data."""
+    real = jnp.result_type(float)
     return Hyperparameters(
         keep=jnp.int32(config.keep),
         pooled=jnp.bool_(config.unit == "pool"),
         by_reward=jnp.bool_(config.select == "reward"),
-        advantage=jnp.bool_(config.credit == "advantage"),
+        credit=jnp.int32(get_args(Credit).index(config.credit)),
+        clip=jnp.asarray(config.clip, real),
+        entropy=jnp.asarray(config.entropy, real),
         reset_moments=jnp.bool_(config.moments == "reset"),
-        exploration=jnp.asarray(config.exploration, jnp.result_type(float)),
+        exploration=jnp.asarray(config.exploration, real),
     )
 
 
@@ -168,11 +220,15 @@ def make_trainer(config: Distillation, game: Game, network: Network) -> Trainer:
         network: with `game.features` features and `game.outputs` outputs.
 
     Raises:
-        ValueError: as `validate`; or rollouts are to be merged in a game without full information.
+        ValueError: as `validate`; or rollouts are to be merged in a game without full information, or a bonus for
+            entropy or a clipped ratio is asked for in a game whose players draw no arm.
     """
     validate(config)
     if config.merge and not game.full_information:
         raise ValueError("merge: True; expected a game of full information")
+    clipped = config.clip > 0
+    if game.entropy is None and (config.entropy > 0 or clipped):
+        raise ValueError(f"entropy, clip: {config.entropy}, {config.clip}; expected a game whose players draw an arm")
     adamw = trainer.adamw(config.rate, config.rounds, warmup=0.0, floor=0.0, decay=config.decay, hold=config.steps)
 
     def init(key: jax.Array, params: Tree) -> TrainState:
@@ -184,16 +240,20 @@ def make_trainer(config: Distillation, game: Game, network: Network) -> Trainer:
         key_play, key_order = random.split(random.fold_in(state.key, state.step))
         rollouts = collect(key_play, config, chosen.exploration, game, network, state.params, data)
         regret = rollouts.cumulative_regret[..., -1]
-        ranked = rank(chosen, regret, rollouts.reward)
         if config.merge:
+            ranked = rank(chosen, regret, rollouts.reward)
             rollouts, ranked = merged(chosen.keep, ranked, rollouts)
         else:
+            ranked = rank(chosen, regret, rollouts.reward, regret_to_go(rollouts.cumulative_regret))
             rollouts = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rollouts)
+
+        weighted = imitation_cost(game, network, chosen.entropy)
 
         def imitate(carry: tuple, ranks: jax.Array) -> tuple:
             params, inner = carry
             batch = jax.tree.map(lambda x: x[ranked.rollout[ranks]], rollouts)
-            gradient = jax.grad(imitation_cost(game, network))(params, batch, ranked.weight[ranks])
+            objective = policy_cost(game, network, state.params, chosen) if clipped else weighted
+            gradient = jax.grad(objective)(params, batch, ranked.weight[ranks])
             updates, inner = adamw.update(gradient, inner, params)
             return (optax.apply_updates(params, updates), inner), None
 
@@ -254,7 +314,9 @@ def collect(
     return batched_map(scenario, random.split(key, config.scenarios), 8 * BATCH_SIZE if config.merge else BATCH_SIZE)
 
 
-def rank(hyperparameters: Hyperparameters, regret: jax.Array, reward: jax.Array) -> Ranked:
+def rank(
+    hyperparameters: Hyperparameters, regret: jax.Array, reward: jax.Array, to_go: jax.Array | None = None
+) -> Ranked:
     """Rollouts from best to worst, and their weights; ties go to the earlier rollout.
 
     The best of every scenario come first, then the second of every scenario, and so on; in a pool, the best of all.
@@ -263,15 +325,25 @@ def rank(hyperparameters: Hyperparameters, regret: jax.Array, reward: jax.Array)
         hyperparameters: what decides the order and the weights.
         regret: [M, L].
         reward: [M, L].
+        to_go: [M, L, T] the regret from each round on; left out, it is taken as a whole.
     """
     scenarios, rollouts = regret.shape
     score = jnp.where(hyperparameters.by_reward, -reward, regret)
     within = jnp.argsort(score, axis=1) + rollouts * jnp.arange(scenarios)[:, None]
     index = jnp.where(hyperparameters.pooled, jnp.argsort(score.reshape(-1)), within.T.reshape(-1)).astype(jnp.int32)
-    advantage = jnp.mean(score, axis=1, keepdims=True) - score
+    later = score[..., None] if to_go is None else to_go
+    whole = jnp.broadcast_to(score[..., None], later.shape)
+    costs = jnp.stack([whole, whole, later, jnp.maximum(whole, 0) ** 2])[hyperparameters.credit]
+    advantage = jnp.mean(costs, axis=1, keepdims=True) - costs
     deviation = jnp.sqrt(jnp.mean(advantage**2))
-    scaled = (advantage / jnp.where(deviation > 0, deviation, 1)).reshape(-1)[index]
-    return Ranked(rollout=index, weight=jnp.where(hyperparameters.advantage, scaled, 1))
+    scaled = (advantage / jnp.where(deviation > 0, deviation, 1)).reshape(scenarios * rollouts, -1)[index]
+    return Ranked(rollout=index, weight=jnp.where(hyperparameters.credit > 0, scaled, 1))
+
+
+def regret_to_go(cumulative_regret: jax.Array) -> jax.Array:
+    """The regret of each round and those after it, [..., T]; all of it where it is told at the end, T = 1."""
+    before = jnp.concatenate([jnp.zeros_like(cumulative_regret[..., :1]), cumulative_regret[..., :-1]], axis=-1)
+    return cumulative_regret[..., -1:] - before
 
 
 def merged(keep: jax.Array, ranked: Ranked, rollouts: Rollout) -> tuple[Rollout, Ranked]:
@@ -289,7 +361,7 @@ def merged(keep: jax.Array, ranked: Ranked, rollouts: Rollout) -> tuple[Rollout,
     selected = (jnp.arange(rollouts.reward.size) < shape[0] * keep).astype(rollouts.label.dtype)
     weight = jnp.zeros_like(selected).at[ranked.rollout].set(selected).reshape(shape) / keep
     label = jnp.einsum("ml,ml...->m...", weight, rollouts.label)
-    ranked = Ranked(rollout=jnp.arange(shape[0]), weight=jnp.ones(shape[0], label.dtype))
+    ranked = Ranked(rollout=jnp.arange(shape[0]), weight=jnp.ones((shape[0], 1), label.dtype))
     return rollouts._replace(label=label), ranked
 
 
@@ -309,11 +381,52 @@ def batches(key: jax.Array, config: Distillation, keep: jax.Array) -> jax.Array:
     return order[jnp.arange(config.steps * config.batch) % selected].reshape(config.steps, config.batch)
 
 
-def imitation_cost(game: Game, network: Network) -> Callable[[Tree, Rollout, jax.Array], jax.Array]:
-    """`(params, rollouts [n], weight [n]) -> []`: the weighted mean imitation loss of n rollouts."""
+Cost = Callable[[Tree, Rollout, jax.Array], jax.Array]
+
+
+def imitation_cost(game: Game, network: Network, entropy: jax.Array | float = 0.0) -> Cost:
+    """`(params, rollouts [n], weight [n, T or 1]) -> []`: the mean over rollouts of each one's weighted imitation loss.
+
+    Args:
+        game: what was played.
+        network: whose outputs are to give the labels.
+        entropy: [] weight of the entropy bonus.
+    """
 
     def cost(params: Tree, rollouts: Rollout, weight: jax.Array) -> jax.Array:
-        costs = jax.vmap(game.cost)(network.apply(params, rollouts.tokens), rollouts)
-        return jnp.mean(weight * costs)
+        outputs = network.apply(params, rollouts.tokens)
+        costs = weight * jax.vmap(game.cost)(outputs, rollouts) - _bonus(game, entropy, outputs, rollouts)
+        return jnp.mean(jax.vmap(masked_mean)(costs, rollouts.mask))
 
     return cost
+
+
+def policy_cost(game: Game, network: Network, before: Tree, hyperparameters: Hyperparameters) -> Cost:
+    """PPO's objective, with the sign of a cost: `-min(rho w, clip(rho, 1 - c, 1 + c) w)`, less the bonus.
+
+    `rho` is the probability of the decision over that under the weights `before`, with which it was made. At `before`
+    itself the gradient is that of `imitation_cost`.
+
+    Args:
+        game: whose players draw an arm.
+        network: the policy.
+        before: weights at the beginning of the round.
+        hyperparameters: c, and the weight of the entropy.
+
+    Reference: Schulman, Wolski, Dhariwal, Radford, Klimov, Proximal policy optimization algorithms, 2017, equation 7.
+    """
+
+    def cost(params: Tree, rollouts: Rollout, weight: jax.Array) -> jax.Array:
+        outputs = network.apply(params, rollouts.tokens)
+        surprise = jax.vmap(game.cost)(outputs, rollouts)
+        ratio = jnp.exp(jax.vmap(game.cost)(network.apply(before, rollouts.tokens), rollouts) - surprise)
+        near = jnp.clip(ratio, 1 - hyperparameters.clip, 1 + hyperparameters.clip)
+        costs = -jnp.minimum(ratio * weight, near * weight)
+        bonus = _bonus(game, hyperparameters.entropy, outputs, rollouts)
+        return jnp.mean(jax.vmap(masked_mean)(costs - bonus, rollouts.mask))
+
+    return cost
+
+
+def _bonus(game: Game, weight: jax.Array | float, outputs: jax.Array, rollouts: Rollout) -> jax.Array | float:
+    return 0.0 if game.entropy is None else weight * jax.vmap(game.entropy)(outputs, rollouts)

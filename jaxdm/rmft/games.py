@@ -18,7 +18,6 @@ from jaxdm.envs import bandit, online
 from jaxdm.envs.online import BALL, SIMPLEX
 from jaxdm.models import agents as numeric
 from jaxdm.models.agents import DecisionNoise, DecisionSetName, Labels, Player
-from jaxdm.numerics import masked_mean
 from jaxdm.oracles.bandit import pseudo_regret
 from jaxdm.oracles.regret import external
 from jaxdm.rollout import noise_entry, rollout
@@ -51,8 +50,9 @@ class Game(NamedTuple):
         play: `(key, instance, agent, agent_params) -> Rollout`; the key is the world's, see `seeded`.
         relabel: `(outputs [N, ...], noise, rollout, exploration []) -> label [N, A]`: what a player with these outputs
             and this noise in its decisions is to imitate.
-        cost: `(outputs [N, ...], rollout) -> []`, the imitation loss, a mean over the mask.
+        cost: `(outputs [N, ...], rollout) -> [N]`, the imitation loss of every decision.
         full_information: whether the tokens do not depend on the decisions.
+        entropy: `(outputs [N, ...], rollout) -> [N]` of the policy, in nats; None where players draw no arm.
     """
 
     features: int
@@ -64,6 +64,7 @@ class Game(NamedTuple):
     relabel: Callable[[jax.Array, Any, Rollout, jax.Array], jax.Array]
     cost: Callable[[jax.Array, Rollout], jax.Array]
     full_information: bool = False
+    entropy: Callable[[jax.Array, Rollout], jax.Array] | None = None
 
 
 class Losses(NamedTuple):
@@ -134,6 +135,7 @@ def bandit_game(
         play=play,
         relabel=relabel,
         cost=cross_entropy,
+        entropy=policy_entropy,
     )
 
 
@@ -242,14 +244,22 @@ def _deploy(weights: Tree, exploration: jax.Array, instance: Any) -> Player:
 
 
 def cross_entropy(outputs: jax.Array, played: Rollout) -> jax.Array:
-    """Mean cross-entropy `-sum_a label(a) log softmax(z)(a)` over the available arms, [] in nats."""
+    """Cross-entropy `-sum_a label(a) log softmax(z)(a)` over the available arms, [N] in nats."""
     arms = played.label.shape[-1]
     log_policy = jax.nn.log_softmax(jnp.where(played.available, outputs[:, :arms], -jnp.inf))
-    return masked_mean(-jnp.sum(jnp.where(played.available, played.label * log_policy, 0), axis=-1), played.mask)
+    # Zero before the product: where a label has a gradient too, that of zero times infinity is NaN.
+    return -jnp.sum(played.label * jnp.where(played.available, log_policy, 0), axis=-1)
+
+
+def policy_entropy(outputs: jax.Array, played: Rollout) -> jax.Array:
+    """Entropy of `softmax(z)` over the available arms, [N] in nats."""
+    arms = played.label.shape[-1]
+    logits = jnp.where(played.available, outputs[:, :arms], -jnp.inf)
+    return cross_entropy(outputs, played._replace(label=jax.nn.softmax(logits)))
 
 
 def squared_error(outputs: jax.Array, played: Rollout) -> jax.Array:
-    """Mean of `|z - label|^2 / 2` over the available coordinates, []."""
+    """`|z - label|^2 / 2` over the available coordinates, [N]."""
     arms = played.label.shape[-1]
     error = jnp.where(played.available, outputs[:, :arms] - played.label, 0)
-    return masked_mean(jnp.sum(error**2, axis=-1) / 2, played.mask)
+    return jnp.sum(error**2, axis=-1) / 2

@@ -12,7 +12,7 @@ from jaxdm import random, tokens
 from jaxdm.models.agents import deploy as deploy_network
 from jaxdm.models.agents import network_agent
 from jaxdm.oracles.graph_policy import nodes_along
-from jaxdm.rmft.games import Game, Rollout, cross_entropy
+from jaxdm.rmft.games import Game, Rollout, cross_entropy, policy_entropy
 from jaxdm.rollout import rollout
 from jaxdm.sft import data as sft_data
 from jaxdm.sft.data import Setting, label
@@ -79,4 +79,5 @@ def task_game(setting: Setting, demonstrations: int) -> Game:
         play=play,
         relabel=lambda outputs, noise, played, exploration: played.label,
         cost=cross_entropy,
+        entropy=policy_entropy,
     )

@@ -8,20 +8,23 @@ import numpy as np
 import pytest
 
 from experiments.rmft import __main__ as rmft_study
-from experiments.rmft import ablations, bandit, comparison, decision_processes, drift, training
+from experiments.rmft import ablations, comparison, decision_processes, distributions, drift, primary, training
 from experiments.rmft import online as rmft_online
 from experiments.rmft.claims import claims
-from experiments.rmft.comparison import Comparison, evaluate_learner, evaluator, worlds
+from experiments.rmft.comparison import evaluate_learner, evaluator, worlds
 from experiments.rmft.config import PRESETS
 from figures import rmft as figure
 from jaxdm import trainer
+from jaxdm.analysis import exploration as analysis
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import read_claims
 from jaxdm.analysis.storage import named
-from jaxdm.envs import online
+from jaxdm.envs import families, online
+from jaxdm.learners import bandit as bandit_learners
 from jaxdm.learners import online as learners
 from jaxdm.models.transformer import network
-from jaxdm.rmft import distillation
+from jaxdm.rmft import distillation, games
+from jaxdm.tokens import TOKEN_SCALE
 
 TOY = PRESETS["toy"]
 
@@ -38,16 +41,23 @@ def test_a_toy_run_is_stored_whole(tmp_path):
     metrics = storage.read_result(path).metrics
     regret = metrics["bandit_regret"]
     assert regret.dims == ("agent", "distribution", "seed", "round")
-    assert regret["agent"].values.tolist() == ["round 0", "RMFT", "UCB1", "Thompson"]
-    assert regret["distribution"].values.tolist() == list(bandit.DISTRIBUTIONS)
+    players = ["UCB", "KL-UCB", "Thompson", "epsilon-greedy", "SW-UCB", "D-UCB", "Exp3", "best classical"]
+    networks = ["base", "random weights", "RMFT", "RMFT from random weights", "base, greedy", "RMFT, greedy"]
+    assert regret["agent"].values.tolist() == networks + players
+    assert regret["distribution"].values.tolist() == list(distributions.DISTRIBUTIONS)
     assert regret["round"].values.tolist() == list(range(1, TOY.length + 1))
     assert np.all(np.diff(regret.values, axis=-1) >= -1e-5)
     assert metrics["bandit_training_regret"].sel(agent="RMFT").shape == (TOY.seeds, TOY.bandit.rounds)
     rows = read_claims(path / "claims.json")
-    assert {"RMFT-bandit", "RMFT-Thompson", "RMFT-explore-1"} <= {row.id for row in rows}
+    assert {"RMFT-regret", "RMFT-suffix", "RMFT-tries", "RMFT-gives-up"} <= {row.id for row in rows}
+    assert {row.rank for row in rows} == {"preview"}
+    best, tuned = (regret.sel(agent=agent).mean(("seed", "round")) for agent in ("best classical", players[:-1]))
+    assert np.all(best >= tuned.min("agent") - 1e-6)
+    failure = metrics["bandit_suffix_failure"]
+    assert np.all(np.diff(failure.values, axis=-1) >= 0)  # what never comes later never comes even later
     assert {row.command for row in rows} == {COMMAND}
     drawn = figure.draw(storage.read_results(tmp_path, "rmft"))
-    assert [item.name for item in drawn] == ["rmft_training", "rmft_regret"]
+    assert [item.name for item in drawn] == ["rmft_training", "rmft_regret", "rmft_exploration", "rmft_failures"]
 
 
 def test_no_random_stream_meets_another(tmp_path, monkeypatch):
@@ -124,17 +134,27 @@ def synthetic() -> dict:
         values = noise(len(methods), len(SEEDS), 12)
         return named(values, agent=methods, seed=SEEDS, training_round=np.arange(1, 13))
 
-    levels = {"round 0": 9, "RMFT": 2, "REINFORCE": 3, "distilled UCB1": 4, "UCB1": 5, "Thompson": 3}
-    followed = {name: levels[name] for name in ("round 0", "RMFT", "UCB1", "Thompson")}
-    some = curves({name: levels[name] for name in ("round 0", "RMFT", "UCB1")}, ["0.5", "1.0"])
-    gaussian = some.isel(round=-1, drop=True).rename(distribution="deviation").assign_coords(deviation=[0.5, 1.0])
-    regret = curves(levels, bandit.DISTRIBUTIONS)
-    ones = regret.isel(round=-1, drop=True) * 0 + 0.01
-    found = {"bandit_regret": regret, "bandit_suffix_failure": ones, "bandit_min_fraction": ones + 0.3}
-    found |= {"bandit_long_regret": long(curves(followed, ["training"]).isel(distribution=0, drop=True))}
-    found |= {"bandit_gaussian_regret": gaussian, "bandit_training_regret": trained("RMFT", "REINFORCE")}
+    levels = {"base": 9, "random weights": 12, "RMFT": 2, "RMFT from random weights": 3, "REINFORCE": 3, "PPO": 3}
+    levels |= {"distilled UCB": 4, "distilled Thompson": 4, "optimal-arm labels": 5, "Thompson": 3, "best classical": 2}
+    laws = list(distributions.DISTRIBUTIONS)
+    found = {}
+    for horizon, names in (("", laws), ("long_", laws), ("gaussian_", ["Gaussian, deviation 0.5"])):
+        regret = curves(levels, names)
+        for name in ("regret", "suffix_failure", "min_fraction", "optimal_play"):
+            found[f"bandit_{horizon}{name}"] = long(regret) if horizon == "long_" else regret
+        found[f"bandit_{horizon}suffix_failure"] = found[f"bandit_{horizon}suffix_failure"] / 1000
+        found[f"bandit_{horizon}min_fraction"] = 1 / found[f"bandit_{horizon}min_fraction"]
+    rates = {"epsilon": [0.0, 1.0], "distribution": laws, "seed": SEEDS}
+    for name in ("suffix_failure", "min_fraction"):
+        found[f"bandit_epsilon_{name}"] = named(noise(2, len(laws), len(SEEDS)), **rates)
+    found |= {"bandit_training_regret": trained("RMFT", "REINFORCE", "PPO", "RMFT from random weights")}
     found |= {"bandit_seconds": 1.0, "bandit_train_length": 8}
-    levels = dict(zip(drift.METHODS, [9, 2, 5, 4, 3], strict=True))
+    shares = np.asarray([0.1, 0.3, 0.6, 0.9])
+    falls = np.where(shares[None] < 1 / np.asarray([2, 5])[:, None], 1.0, 0.3)[..., None] * noise(2, 4, len(SEEDS))
+    found["selection_regret"] = named(falls, arms=[2, 5], share=shares, seed=SEEDS)
+    found["selection_default"] = named([0.6, 0.3], arms=[2, 5])
+    drifting = ["round 0", "RMFT", "UCB", "Thompson", "SW-UCB", "best classical"]
+    levels = dict(zip(drifting, [9, 2, 5, 4, 3, 2], strict=True))
     dynamic = curves(levels, drift.DISTRIBUTIONS)
     waiting = dynamic.isel(distribution=1, round=-1, drop=True)
     found |= {"drift_regret": dynamic, "drift_first_play": waiting, "drift_settled": waiting}
@@ -161,10 +181,9 @@ def synthetic() -> dict:
         gaps = np.asarray([1, 0.5, 0.4, 0.2, 0.3])[:, None] * noise(5, len(SEEDS))
         found[f"{kind}_gap"] = named(gaps, agent=decision_processes.METHODS, seed=SEEDS)
         found[f"{kind}_training_regret"] = trained("RMFT from scratch", "RMFT after SFT")
-    variants = list(ablations.variants(TOY.ablated, TOY.shares))
+    variants = list(ablations.variants(TOY.ablated))
     final = np.where(np.asarray(variants) == "default", 1.0, 3.0)[:, None] * noise(len(variants), len(SEEDS))
-    shares = trained(*map(str, TOY.shares)).rename(agent="share").assign_coords(share=list(TOY.shares))
-    found |= {"ablation_regret": named(final, variant=variants, seed=SEEDS), "ablation_training_regret": shares}
+    found |= {"ablation_regret": named(final, variant=variants, seed=SEEDS)}
     return found | {"ablation_initial_regret": named(noise(len(SEEDS)), seed=SEEDS), "ablation_identical": True}
 
 
@@ -180,10 +199,14 @@ def test_claims_follow_the_numbers():
     rows = claims(metrics)
     assert {row.verdict for row in rows} == {"holds"}
     assert len({row.id for row in rows}) == len(rows)
+    assert set(primary.PRIMARY) <= {row.id for row in rows}
+    assert {row.rank for row in primary.rows(rows, 3)} == {"preview"}
+    counted = {row.id: row.rank for row in primary.rows(rows, 8)}
+    assert {id for id, rank in counted.items() if rank == "primary"} == set(primary.PRIMARY)
     metrics["bandit_regret"].loc[{"agent": "RMFT"}] *= 10
     metrics["simplex_long_regret"].loc[{"agent": "RMFT"}] = np.arange(1, 65.0) ** 1.2
     worse = {row.id: row.verdict for row in claims(metrics)}
-    assert worse["RMFT-bandit"] == worse["RMFT-simplex-longer-exponent"] == "differs"
+    assert worse["RMFT-regret"] == worse["RMFT-simplex-longer-exponent"] == "differs"
     assert worse["RMFT-drift"] == "holds"
 
 
@@ -203,24 +226,26 @@ def test_figures_show_every_part(tmp_path):
     assert figure.draw([]) == []
     storage.write_result(tmp_path, "rmft", {"seed": 0}, synthetic(), COMMAND)
     drawn = {item.name: item for item in figure.draw(storage.read_results(tmp_path, "rmft"))}
-    assert len(drawn) == 6
-    assert [axes.get_title() for axes in drawn["rmft_regret"].figure.axes] == list(bandit.DISTRIBUTIONS[:3])
-    variants = ablations.variants(TOY.ablated, TOY.shares)
-    assert len(drawn["rmft_ablations"].figure.axes[1].get_yticklabels()) == len(variants)
+    assert len(drawn) == 9
+    assert [axes.get_title() for axes in drawn["rmft_selection"].figure.axes] == ["K=2", "K=5"]
+    variants = ablations.variants(TOY.ablated)
+    assert len(drawn["rmft_ablations"].figure.axes[0].get_yticklabels()) == len(variants)
     assert "the same bits" in drawn["rmft_ablations"].caption
 
 
 def test_distributions_of_bandits_have_their_arms_and_gaps():
-    draw = jax.jit(jax.vmap(bandit.draw, (0, None)))
-    for index, (name, arms) in enumerate(zip(bandit.DISTRIBUTIONS, bandit.AVAILABLE, strict=True)):
+    draw = jax.jit(jax.vmap(lambda key, index: distributions.draw_drifting(key, index, 8), (0, None)))
+    for index, law in enumerate(distributions.DISTRIBUTIONS.values()):
         worlds = draw(jax.random.split(jax.random.key(index), 50), index)
         counts = np.asarray(worlds.available.sum(axis=-1))
-        assert set(counts.tolist()) == ({4, 5} if index == 0 else {arms})
-        means = np.sort(np.where(worlds.available, worlds.mean[:, 0], np.inf), axis=-1)
-        if "gap" in name:
-            gap = float(name.split("gap ")[1])
-            np.testing.assert_allclose(means[:, arms - 1] - means[:, 0], gap, rtol=1e-5)
-        assert worlds.mean.shape[-1] == bandit.ARMS
+        assert set(counts.tolist()) == ({4, 5} if index == 0 else {law.arms})
+        assert worlds.mean.shape == (50, 8, distributions.ARMS)
+        assert np.all((worlds.mean >= 0) & (worlds.mean <= 1))
+        moves = np.abs(np.diff(np.asarray(worlds.mean), axis=1)).max(axis=-1) > 1e-6
+        assert np.all(moves == {"switch": np.arange(7) == 3, "walk": True}.get(law.kind, False))
+        means = np.sort(np.where(worlds.available[:, None], worlds.mean, -np.inf), axis=-1)
+        if law.gap:
+            np.testing.assert_allclose(means[..., -1] - means[..., -2], law.gap, rtol=1e-4)
 
 
 def test_drifting_bandits_change_when_they_should():
@@ -233,21 +258,47 @@ def test_drifting_bandits_change_when_they_should():
     assert np.all(np.diff(np.asarray(draw(keys, 3).mean), axis=1).any(axis=-1))
 
 
+def test_what_is_measured_of_a_run_is_what_its_actions_say():
+    """In compiled play the same numbers as `jaxdm.analysis.exploration` finds in actions and rewards."""
+    length, arms = 12, 4
+    game = games.bandit_game(lambda key: families.bandit.uniform_means(key, arms=arms), arms, length)
+    agent = bandit_learners.epsilon_greedy(arms)
+    rates = bandit_learners.EpsilonGreedyParams(floor=0.5, scale=0.0)
+
+    @jax.jit
+    @jax.vmap
+    def run(key):
+        played = game.play(key, game.instance(key, ()), agent, rates)
+        return played, comparison.explored(played)
+
+    played, found = run(jax.random.split(jax.random.key(0), 40))
+    arm, best = np.asarray(played.label).argmax(axis=-1), np.asarray(played.best).argmax(axis=-1)[:, 0]
+    for start in (0, 5, length - 1):
+        np.testing.assert_array_equal(found["suffix_failure"][:, start], analysis.suffix_failure(arm, best, start))
+    np.testing.assert_allclose(found["min_fraction"], analysis.min_fraction(arm, arms), rtol=1e-6)
+    rewards = np.asarray(played.tokens[:, 1:, 2 * arms : 3 * arms]).sum(axis=-1) / TOKEN_SCALE / 2 + 0.5
+    rewards = np.concatenate([rewards, np.zeros((40, 1))], axis=1)  # the last reward decides nothing
+    np.testing.assert_allclose(found["greedy_fraction"], analysis.greedy_fraction(arm, rewards, arms), rtol=1e-5)
+
+
 def test_exploration_is_measured_among_the_available():
-    right = np.zeros((1, 1, 2, 1, 4))
-    right[..., 0, :, :2] = 1
-    right[..., 1, :, 3] = 1
-    rank = np.asarray([0, 0, 1, 1]) * np.ones((1, 1, 2, 1, 4), int)
-    compared = Comparison(cumulative_regret=right[..., 0, :], optimal_play=right, arm=rank.astype(int))
-    failures, fractions = bandit.explored(compared, (2,), 4)
-    np.testing.assert_array_equal(failures[0, 0], [1, 0])
-    np.testing.assert_array_equal(fractions, np.ones((1, 1, 2)))
+    """Two of three arms are available, and one of them is never played: K MinFrac is zero, and 1 once both are."""
+    label = jnp.asarray([[1, 0, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]], jnp.float32)
+    played = games.Rollout(
+        tokens=jnp.zeros((4, 10)),
+        label=label,
+        best=label[::-1],
+        available=jnp.asarray([[True, False, True]] * 4),
+        mask=jnp.ones(4, bool),
+        cumulative_regret=jnp.zeros(4),
+        reward=jnp.zeros(()),
+    )
+    np.testing.assert_allclose(comparison.explored(played)["min_fraction"], [0, 0, 2 / 3, 1], rtol=1e-6)
 
 
 def test_waiting_counts_rounds_until_it_happens_and_all_where_it_never_does():
-    reached = np.zeros((2, 2, 5), bool)
-    reached[0, 0, 3] = reached[0, 1, 0] = reached[1, 0, 4] = True
-    np.testing.assert_array_equal(drift.rounds_until(reached), [1.5, 4.5])
+    for reached, rounds in (([0, 0, 0, 1, 0], 3), ([1, 0, 0, 0, 0], 0), ([0] * 5, 5)):
+        assert float(drift.rounds_until(jnp.asarray(reached, bool))) == rounds
 
 
 def test_a_learner_among_available_arms_plays_as_if_there_were_no_others():
@@ -268,23 +319,33 @@ def test_rates_are_tuned_in_other_episodes_for_each_distribution():
     where = worlds(TOY.seed, TOY.seeds, 8)
     rates = [learners.rate(scale) for scale in (0.01, 50.0)]
     agent, agent_params = rmft_online.classical("simplex"), rmft_online.with_available
-    found = evaluate_learner(where, game, agent, rates, count, agent_params, fixed=(rates[1],))
-    shown = found.cumulative_regret
+    found, tuned = evaluate_learner(where, game, agent, rates, count, agent_params, fixed=(rates[1],))
+    shown = found["regret"]
     assert shown.shape[0] == 2
     settings = jax.tree.map(lambda *x: jnp.broadcast_to(jnp.stack(x)[:, None], (2, TOY.seeds)), *rates)
     evaluate = evaluator(game, agent, agent_params, count)
-    tuning, evaluated = (evaluate(keys, settings).cumulative_regret for keys in (where.tuning, where.evaluation))
+    tuning, evaluated = (evaluate(keys, settings)["regret"] for keys in (where.tuning, where.evaluation))
     for q in range(count):
         best = int(np.argmin(tuning[:, q, :, -1].mean(axis=-1)))
+        np.testing.assert_allclose(tuned[q], tuning[best, q, :, -1].mean())
         np.testing.assert_array_equal(shown[:, q], evaluated[[best, 1], q])
     assert np.any(tuning != evaluated)
 
 
 def test_every_variant_is_a_valid_configuration():
     for preset in PRESETS.values():
-        for config in (preset.bandit, preset.drift, preset.simplex, preset.ball, preset.decision_process):
+        for config in (
+            preset.bandit,
+            preset.reinforce,
+            preset.ppo,
+            preset.drift,
+            preset.selection,
+            preset.simplex,
+            preset.ball,
+            preset.decision_process,
+        ):
             distillation.validate(config)
-        for config in ablations.variants(preset.ablated, preset.shares).values():
+        for config in ablations.variants(preset.ablated).values():
             distillation.validate(config)
 
 
@@ -304,8 +365,8 @@ def test_every_variant_is_a_valid_configuration():
             {"ablated_network": dataclasses.replace(TOY.ablated_network, width=0)},
             r"ablated_network\.width: 0; expected",
         ),
-        ({"windows": (10, 0)}, "windows: 0; expected an integer, at least 1"),
-        ({"shares": (2.0,)}, r"shares: 2\.0; expected a number in \(0, 1\]"),
+        ({"selection_arms": (2, 1)}, "selection_arms: 1; expected an integer, at least 2"),
+        ({"entropies": (0.0,)}, r"entropies: \(0\.0,\); expected as many as keeps"),
     ],
 )
 def test_bad_configurations_are_refused_before_work(tmp_path, change, message):

@@ -221,7 +221,7 @@ def test_runs_that_differ_in_switches_share_a_program_and_end_as_they_do_alone()
 
 def test_the_rate_falls_to_zero_along_a_cosine_and_weights_decay_with_it():
     """Where nothing is to be learnt, every step of round t multiplies the weights by `1 - rate_t decay`."""
-    game = BANDIT._replace(cost=lambda outputs, played: 0 * jnp.sum(outputs))
+    game = BANDIT._replace(cost=lambda outputs, played: 0 * jnp.sum(outputs, axis=-1))
     config = dataclasses.replace(SMALL, rate=0.1, decay=0.5)
     maker = distillation.make_trainer(config, game, PLAIN_BANDIT)
     begun = start(maker, PLAIN_BANDIT)
@@ -305,7 +305,7 @@ def test_rounds_teach_a_bandit_player_to_prefer_what_paid():
     assert np.all(regret[:, -5:].mean(axis=1) < 0.8 * regret[:, :5].mean(axis=1))
 
 
-def test_tokens_of_a_rollout_are_what_the_player_read():
+def test_onesof_a_rollout_are_what_the_player_read():
     """The policy that the cached player drew its arms from is the full network's on the rollout's tokens."""
     weights = NET.init(jax.random.key(1))
     game = games.bandit_game(family, ARMS, LENGTH, "probabilities")
@@ -419,7 +419,81 @@ def test_reinforce_weighs_by_what_is_ahead_of_the_mean():
     ranked = distillation.rank(distillation.hyperparameters(config), regret, -regret)
     ahead = np.asarray(regret.mean(axis=1, keepdims=True) - regret)
     expected = (ahead / np.sqrt(np.mean(ahead**2))).ravel()[np.asarray(ranked.rollout)]
-    np.testing.assert_allclose(ranked.weight, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(ranked.weight[:, 0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_policy_gradient_by_hand():
+    """From the definition, decision by decision: regret to go, its advantage, `-w log pi(a)`, and the entropy."""
+    config = dataclasses.replace(SMALL, keep=6, credit="to go", entropy=0.3)
+    weights, chosen = PLAIN_BANDIT.init(jax.random.key(0)), distillation.hyperparameters(config)
+    found = distillation.collect(jax.random.key(1), config, SILENT, BANDIT, PLAIN_BANDIT, weights, ())
+    regret = np.asarray(found.cumulative_regret, np.float64)
+    to_go = np.stack([regret[..., -1] - (regret[..., t - 1] if t else 0) for t in range(LENGTH)], axis=-1)
+    np.testing.assert_allclose(distillation.regret_to_go(found.cumulative_regret), to_go, atol=1e-5)
+    ahead = to_go.mean(axis=1, keepdims=True) - to_go
+    ranked = distillation.rank(chosen, found.cumulative_regret[..., -1], found.reward, jnp.asarray(to_go, jnp.float32))
+    order = np.asarray(ranked.rollout)
+    np.testing.assert_allclose(
+        ranked.weight, (ahead / np.sqrt(np.mean(ahead**2))).reshape(-1, LENGTH)[order], atol=1e-4
+    )
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[order], found)
+
+    def by_hand(params):
+        outputs = jnp.where(flat.available, flat.tokens @ params["w"], -jnp.inf)
+        policy = jax.nn.softmax(outputs)
+        entropy = -jnp.sum(jnp.where(policy > 0, policy * jnp.log(jnp.where(policy > 0, policy, 1)), 0), axis=-1)
+        return -jnp.mean(ranked.weight * jnp.log(jnp.sum(policy * flat.label, axis=-1)) + 0.3 * entropy)
+
+    expected = jax.grad(by_hand)(weights)["w"]
+    plain = distillation.imitation_cost(BANDIT, PLAIN_BANDIT, 0.3)
+    ratio = distillation.policy_cost(BANDIT, PLAIN_BANDIT, weights, chosen._replace(clip=jnp.float32(0.2)))
+    for cost in (plain, ratio):  # at the weights of the rollouts themselves they agree
+        np.testing.assert_allclose(jax.grad(cost)(weights, flat, ranked.weight)["w"], expected, atol=1e-5)
+
+
+def test_a_clipped_ratio_has_no_gradient_once_it_is_past_its_range():
+    """One decision between two arms: past `1 + c` a good one is pushed no further, and a bad one is pulled back."""
+    before = {"w": jnp.zeros((BANDIT.features, ARMS))}
+    ones, chosen = jnp.ones((1, 1, BANDIT.features)), distillation.hyperparameters(SMALL)
+    played = games.Rollout(
+        tokens=ones,
+        label=jax.nn.one_hot(jnp.zeros((1, 1), int), ARMS),
+        best=jnp.zeros((1, 1, ARMS)),
+        available=jnp.ones((1, 1, ARMS), bool),
+        mask=jnp.ones((1, 1), bool),
+        cumulative_regret=jnp.zeros((1, 1)),
+        reward=jnp.zeros(1),
+    )
+    cost = distillation.policy_cost(BANDIT, PLAIN_BANDIT, before, chosen._replace(clip=jnp.float32(0.2)))
+    likelier = {"w": before["w"].at[:, 0].set(0.1)}
+    for weight, moves in ((1.0, False), (-1.0, True)):
+        slope = jax.grad(cost)(likelier, played, jnp.full((1, 1), weight))["w"]
+        assert bool(jnp.any(slope != 0)) == moves
+
+
+def test_squared_regret_is_what_the_regret_loss_descends():
+    """With as many rollouts as one likes, weights by squared regret step along the gradient of `E max(regret, 0)^2`."""
+    config = dataclasses.replace(SMALL, keep=6, credit="square")
+    regret = jnp.asarray(np.random.default_rng(0).normal(size=(4, 6)), jnp.float32)
+    ranked = distillation.rank(distillation.hyperparameters(config), regret, -regret)
+    square = np.maximum(np.asarray(regret), 0) ** 2
+    ahead = square.mean(axis=1, keepdims=True) - square
+    expected = (ahead / np.sqrt(np.mean(ahead**2))).ravel()[np.asarray(ranked.rollout)]
+    np.testing.assert_allclose(ranked.weight[:, 0], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("arms", "rollouts", "keep"), [(2, 16, 10), (3, 16, 7), (5, 16, 5), (8, 16, 5), (2, 1, 1)])
+def test_the_share_that_is_kept_lies_above_one_over_the_arms(arms, rollouts, keep):
+    assert distillation.selection_size(arms, rollouts) == keep
+    assert keep / rollouts > 1 / arms
+    with pytest.raises(ValueError, match="arms: 1"):
+        distillation.selection_size(1, 4)
+
+
+def test_what_a_game_without_arms_cannot_have_is_refused():
+    for change in ({"entropy": 0.1}, {"clip": 0.2}):
+        with pytest.raises(ValueError, match=r"^entropy, clip: .*expected a game whose players draw an arm"):
+            distillation.make_trainer(dataclasses.replace(SMALL, **change), SIMPLEX, PLAIN)
 
 
 def test_regret_loss_goes_from_the_mean_to_the_maximum():
