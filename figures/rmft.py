@@ -1,6 +1,7 @@
 """What regret-minimisation fine-tuning gains: training, regret over time, transfer, online learning, ablations."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -152,7 +153,7 @@ def failures(result: Result) -> Drawn:
         axes.plot(x, y, color="black", linewidth=0.8, marker=".", label="epsilon-greedy, rate 0 to 1")
         for order, method in enumerate(names(failure, "agent")):
             here = {"agent": method, "distribution": distribution}
-            mark = {"color": style.PALETTE[order % 8], "marker": style.MARKERS[order % 7], "linestyle": ""}
+            mark: Any = {"color": style.PALETTE[order % 8], "marker": style.MARKERS[order % 7], "linestyle": ""}
             axes.plot(failure.sel(here), fraction.sel(here), **mark, markersize=2, alpha=0.4)
             axes.plot(failure.sel(here).mean(), fraction.sel(here).mean(), **mark, label=method)
         axes.set(title=distribution, xlabel="SuffFailFreq(T/2)", ylabel="K MinFrac(T)")
@@ -262,7 +263,7 @@ def online(result: Result) -> Drawn:
         axes.set_xscale("symlog", linthresh=1)
     style.legend_above(figure, panels[0], columns=3)
     attacks = [
-        f"{float(metrics[f'{name}_attacked_regret'].sel(agent='RMFT').mean()):.1f} on the {name}"
+        f"{float(metrics[f'{name}_attacked_regret'].sel(agent='RMFT').isel(horizon=0).mean()):.1f} on the {name}"
         for name in sets
         if f"{name}_attacked_regret" in metrics
     ]

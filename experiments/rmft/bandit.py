@@ -139,11 +139,11 @@ def study(config: RMFTConfig) -> dict[str, Any]:
     )
     found["bandit_seconds"] = fits[RMFT].seconds
     found |= effort(config, chosen)
-    where = worlds(config.seed, config.seeds, config.runs, config.tuning_share)
+    where = worlds(config.seed, config.seeds, config.runs)
     evaluated = evaluate(where, evaluation_game(config.length), list(DISTRIBUTIONS), net, weights, config.length)
     found |= {f"bandit_{name}": value for name, value in evaluated.items()}
     if config.baselines:
-        fewer = worlds(config.seed, config.seeds, config.runs // config.stretch, config.tuning_share)
+        fewer = worlds(config.seed, config.seeds, config.runs // config.stretch)
         length = config.length * config.stretch
         long = evaluate(fewer, evaluation_game(length), list(DISTRIBUTIONS), net, weights, length)
         found |= {f"bandit_long_{name}": value for name, value in long.items()}
@@ -162,8 +162,8 @@ def effort(config: RMFTConfig, chosen: Mapping[str, Distillation]) -> dict[str, 
     runs = len(config.rates) * len(config.keeps) * TUNING_SEEDS if config.tuned else 0
     tuning = {name: runs if name in chosen else 0 for name in steps}
     return {
-        "bandit_environment_steps": named(list(steps.values()), method=list(steps)),
-        "bandit_tuning_runs": named(list(tuning.values()), method=list(tuning)),
+        "bandit_environment_steps": named(list(steps.values()), agent=list(steps)),
+        "bandit_tuning_runs": named(list(tuning.values()), agent=list(tuning)),
     }
 
 

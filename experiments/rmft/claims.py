@@ -7,7 +7,7 @@ import xarray as xr
 
 from experiments.rmft.distributions import STATIONARY
 from jaxdm.analysis.claims import Claim, above, below, smaller
-from jaxdm.analysis.statistics import exponent_fit
+from jaxdm.analysis.statistics import exponent_fit, linear_part
 
 PAPER = "paper 2, abstract (its sizes are not known; these are ours)"
 """Whose statement it is; the others are ours."""
@@ -25,6 +25,7 @@ def claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
     for decisions in ("simplex", "ball"):
         if f"{decisions}_regret" in metrics:
             rows += online_claims(metrics, decisions)
+    rows += no_regret_claims(metrics)
     for kind in ("mdp", "pomdp"):
         if f"{kind}_gap" in metrics:
             rows += decision_process_claims(metrics[f"{kind}_gap"], kind)
@@ -218,29 +219,68 @@ def online_claims(metrics: Mapping[str, xr.DataArray], decisions: str) -> list[C
 
 
 def further_online_claims(metrics: Mapping[str, xr.DataArray], decisions: str, tuned: str) -> list[Claim]:
-    """Other dimensions, attacked, and networks of other shapes."""
+    """Other dimensions, every distribution at the longest horizon, attacks, and networks of other shapes."""
     final = metrics[f"{decisions}_regret"].isel(round=-1)
-    trained = training_distributions(metrics[f"{decisions}_trained"])
     sizes = [name for name in final["distribution"].values.tolist() if ", d=" in name]
     names = " or ".join(name.split(", ")[1] for name in sizes)
-    change = worst(after_over_before(final.sel(distribution=sizes)), "distribution")
-    attacked = metrics[f"{decisions}_attacked_regret"].sel(agent="RMFT") / float(metrics[f"{decisions}_guarantee"])
-    learner = tuned.removesuffix(", tuned")
-    bound = f"Regret on attacked losses over what {learner} guarantees for any losses, {decisions}"
-    id = f"RMFT-{decisions}"
-    rows = [
-        below(f"{id}-d", f"Regret, after over before, {decisions}, {names}, the worse", PAPER, change, 1.0),
-        below(f"{id}-attacked", bound, "ours", attacked, 1.0),
-    ]
-    if f"{decisions}_other_networks_regret" not in metrics:
-        return rows
-    others = metrics[f"{decisions}_other_networks_regret"]
-    for name in others["network"].values.tolist():
-        ratio = others.sel(network=name) / final.sel(agent=tuned)
-        statement = f"Regret over {tuned}, {decisions}, T, worst training distribution, network: {name}"
-        values = worst(ratio.sel(distribution=trained), "distribution")
-        rows.append(below(f"{id}-{name}".replace(" ", "-"), statement, "ours", values, 1.2))
+    after = final.sel(distribution=sizes, agent="RMFT") / final.sel(distribution=sizes, agent="round 0")
+    change = worst(after, "distribution")
+    id, hardened = f"RMFT-{decisions}", "RMFT against attacks"
+    rows = [below(f"{id}-d", f"Regret, after over before, {decisions}, {names}, the worse", PAPER, change, 1.0)]
+    shapes = {
+        name.removeprefix(f"{decisions}_long_regret").strip("_").replace("_", " "): name
+        for name in metrics
+        if name.startswith(f"{decisions}_long_regret")
+    }
+    for shape, name in shapes.items():
+        regret, attacks = metrics[name], metrics[name.replace("long", "attacked")]
+        where, tag = f"{decisions}{f', {shape}' * bool(shape)}", f"{id}{f'-{shape}' * bool(shape)}"
+        for agent in ("RMFT", hardened, "RMFT, squared regret", tuned, "follow the leader"):
+            rows += growth_claims(regret, agent, f"{tag}-{agent}", f"{agent}, {where}")
+        ratio = attacks.sel(agent=hardened).isel(horizon=-1) / attacks.sel(agent=hardened).isel(horizon=-2)
+        statement = f"Regret attacked, at the longest horizon over half of it (sqrt 2 or 2), {hardened}, {where}"
+        rows.append(below(f"{tag}-doubling", statement, "ours", ratio, 1.6))
     return rows
+
+
+def growth_claims(regret: xr.DataArray, agent: str, id: str, where: str) -> list[Claim]:
+    """The verdict on one learner for every distribution: what part of its regret is linear in the rounds."""
+    rounds = regret["round"].values
+    late = rounds >= max(2, rounds[-1] // 8)
+    rows = []
+    for name in regret["distribution"].values.tolist():
+        curves = regret.sel(agent=agent, distribution=name).transpose("seed", "round").values[:, late]
+        parts = linear_part(rounds[late], curves, "sqrt")
+        statement = f"Linear part of regret, loss a round: {where}, {name}"
+        rows.append(below(f"{id}-{name}-linear", statement, "ours", parts, 0.01))
+    return rows
+
+
+def no_regret_claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
+    """What both decision sets say together of the network that was fine-tuned against attacks, single softmax layer."""
+    hardened, ratios, doublings = "RMFT against attacks", [], []
+    for decisions in ("simplex", "ball"):
+        if f"{decisions}_long_regret" not in metrics:
+            return []
+        regret = metrics[f"{decisions}_long_regret"].isel(round=-1)
+        tuned = next(name for name in regret["agent"].values.tolist() if name.endswith("tuned"))
+        laws = [name for name in regret["distribution"].values.tolist() if name != "adaptive adversary"]
+        ratio = (regret.sel(agent=hardened) / regret.sel(agent=tuned)).sel(distribution=laws)
+        ratios.append(worst(ratio, "distribution"))
+        attacks = metrics[f"{decisions}_attacked_regret"].sel(agent=hardened)
+        doublings.append(attacks.isel(horizon=-1) / attacks.isel(horizon=-2))
+    largest = [max(values, key=lambda one: float(one.mean())) for values in (ratios, doublings)]
+    statement = f"Regret over the tuned classical learner's at the longest horizon, {hardened}, the worst of all"
+    return [
+        below("RMFT-online", f"{statement} laws that do not react", PAPER, largest[0], 1.2),
+        below(
+            "RMFT-attacked",
+            f"Regret attacked, at the longest horizon over half of it (sqrt 2 or 2), {hardened}, the worse set",
+            PAPER,
+            largest[1],
+            1.6,
+        ),
+    ]
 
 
 def training_distributions(trained: xr.DataArray) -> list[str]:
@@ -266,11 +306,6 @@ def ablation_claims(regret: xr.DataArray) -> list[Claim]:
     return [
         smaller("RMFT-iterated", once, "ours", default, regret.sel(variant="one round")),
     ]
-
-
-def after_over_before(regret: xr.DataArray) -> xr.DataArray:
-    """Regret of the fine-tuned network over that of the same network at round 0."""
-    return regret.sel(agent="RMFT") / regret.sel(agent="round 0")
 
 
 def worst(values: xr.DataArray, axis: str) -> xr.DataArray:

@@ -23,16 +23,16 @@ class Candidates(NamedTuple):
 
 def stationary(arms: int) -> dict[str, Candidates]:
     """Players of Bernoulli bandits whose means stay."""
-    explorations = (0.01, 0.03, 0.1, 0.2, 0.4, 0.8, 2.0)
+    explorations = (0.03, 0.1, 0.2, 0.4, 2.0)
     constant = [learners.EpsilonGreedyParams(floor=rate, scale=0.0) for rate in EPSILONS]
-    falling = [learners.EpsilonGreedyParams(floor=0.0, scale=scale) for scale in (1.0, 2.0, 4.0, 8.0, 16.0)]
+    falling = [learners.EpsilonGreedyParams(floor=0.0, scale=scale) for scale in (1.0, 3.0, 9.0)]
     priors = [thompson.BetaPrior(successes=one, failures=other) for one, other in ((1.0, 1.0), (1.0, 3.0), (3.0, 3.0))]
     return {
         "UCB": Candidates(
             agent=learners.ucb(arms), params=tuple(learners.UCBParams(exploration=x) for x in explorations)
         ),
         "KL-UCB": Candidates(
-            agent=learners.kl_ucb(arms), params=tuple(learners.KLUCBParams(patience=c) for c in (0.0, 1.0, 3.0))
+            agent=learners.kl_ucb(arms), params=tuple(learners.KLUCBParams(patience=c) for c in (0.0, 1.0))
         ),
         "Thompson": Candidates(agent=thompson.beta_thompson(arms), params=tuple(priors)),
         "epsilon-greedy": Candidates(agent=learners.epsilon_greedy(arms), params=(*constant, *falling)),
@@ -41,8 +41,8 @@ def stationary(arms: int) -> dict[str, Candidates]:
 
 def forgetful(arms: int, length: int) -> dict[str, Candidates]:
     """Players of bandits whose means move, or are chosen by an adversary."""
-    rates = (0.05, 0.2, 0.6)
-    windows = [window for window in (10, 20, 40, 80, 160) if window <= length] or [length]
+    rates = (0.1, 0.4)
+    windows = [window for window in (12, 25, 50, 100) if window <= length] or [length]
     return {
         "SW-UCB": Candidates(
             agent=learners.sliding_window_ucb(arms, length),
@@ -51,15 +51,13 @@ def forgetful(arms: int, length: int) -> dict[str, Candidates]:
         "D-UCB": Candidates(
             agent=learners.ucb(arms),
             params=tuple(
-                learners.UCBParams(exploration=x, discount=g)
-                for x, g in itertools.product(rates, (0.85, 0.9, 0.95, 0.98))
+                learners.UCBParams(exploration=x, discount=g) for x, g in itertools.product(rates, (0.85, 0.93, 0.98))
             ),
         ),
         "Exp3": Candidates(
             agent=exp3.exp3(arms),
             params=tuple(
-                exp3.Exp3Params(exploration=x, sharing=a)
-                for x, a in itertools.product((0.05, 0.1, 0.2, 0.4), (0.0, 0.01))
+                exp3.Exp3Params(exploration=x, sharing=a) for x, a in itertools.product((0.1, 0.3), (0.0, 0.01))
             ),
         ),
     }

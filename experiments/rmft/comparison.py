@@ -33,18 +33,23 @@ Measures = dict[str, Any]
 """Name to numbers: of one run, or its mean over runs, [W, Q, N, ...]."""
 
 
+PIECES = 4
+"""Evaluation episodes are played in so many pieces, each as many as the episodes that tune: one program for both."""
+
+
 class Worlds(NamedTuple):
     """The keys of evaluation episodes: of those in which methods are compared, and of those that tune baselines."""
 
     evaluation: jax.Array  # [N, R]
-    tuning: jax.Array  # [N, R or fewer]
+    tuning: jax.Array  # [N, R / PIECES]
 
 
-def worlds(seed: int, seeds: int, runs: int, tuning_share: float = 1.0) -> Worlds:
-    """The keys of R episodes for each of N seeds, and of a share of R that tune."""
+def worlds(seed: int, seeds: int, runs: int) -> Worlds:
+    """The keys of R episodes for each of N seeds, R the largest multiple of `PIECES` that is no more than `runs`."""
+    piece = max(1, runs // PIECES)
     return Worlds(
-        evaluation=jax.random.split(stream(seed, Use.RMFT_EVALUATION), (seeds, max(1, runs))),
-        tuning=jax.random.split(stream(seed, Use.RMFT_TUNING), (seeds, max(1, round(tuning_share * runs)))),
+        evaluation=jax.random.split(stream(seed, Use.RMFT_EVALUATION), (seeds, piece * PIECES)),
+        tuning=jax.random.split(stream(seed, Use.RMFT_TUNING), (seeds, piece)),
     )
 
 
@@ -180,14 +185,23 @@ def evaluate_learner(
     Returns:
         Measures with W = 1 + len(fixed), and the chosen candidate's regret in the tuning episodes, [Q].
     """
-    count = len(candidates) + len(fixed)
     evaluate = evaluator(game, agent, agent_params, distributions, measure)
-    settings = spread([*candidates, *fixed], where.evaluation.shape[0])
-    final = evaluate(where.tuning, settings)["regret"][: len(candidates), ..., -1].mean(axis=-1)
-    others = np.arange(len(candidates), count)[:, None].repeat(distributions, axis=1)
-    chosen = np.concatenate([final.argmin(axis=0)[None], others])
-    found = evaluate(where.evaluation, settings)
-    return {name: value[chosen, np.arange(distributions)] for name, value in found.items()}, final.min(axis=0)
+    seeds = where.evaluation.shape[0]
+    final = np.concatenate([evaluate(where.tuning, spread([one], seeds))["regret"][..., -1] for one in candidates])
+    final = final.mean(axis=-1)
+    best = final.argmin(axis=0)
+    pieces = np.split(np.arange(where.evaluation.shape[1]), PIECES)
+
+    def shown(one: Any) -> Measures:
+        parts = [evaluate(where.evaluation[:, piece], spread([one], seeds)) for piece in pieces]
+        return jax.tree.map(lambda *values: np.mean(values, axis=0, dtype=values[0].dtype), *parts)
+
+    played = {int(index): shown(candidates[index]) for index in np.unique(best)}
+    chosen = jax.tree.map(np.zeros_like, next(iter(played.values())))
+    for name, value in chosen.items():
+        for q, index in enumerate(best):
+            value[:, q] = played[int(index)][name][:, q]
+    return join([chosen, *map(shown, fixed)]), final.min(axis=0)
 
 
 class Classical(NamedTuple):

@@ -32,6 +32,11 @@ BALL = dataclasses.replace(BANDIT, rounds=80, scenarios=128, rollouts=32, keep=6
 SIMPLEX = dataclasses.replace(BALL, rounds=160, rollouts=64, keep=12, steps=6)
 
 
+SQUARED = dataclasses.replace(
+    BANDIT, rounds=80, scenarios=128, rollouts=8, keep=8, credit="square", exploration=0.5, batch=256, rate=5e-3
+)
+
+
 ONLINE_NETWORK = TransformerConfig(width=32, layers=1, heads=1, position="none", mlp_ratio=2)
 
 
@@ -86,8 +91,6 @@ class RMFTConfig:
     """k of RMFT's candidates, for each rate."""
     entropies: tuple[float, ...] = (0.0, 0.02)
     """Weights of the entropy of REINFORCE's and PPO's, as many as `keeps`."""
-    tuning_share: float = 0.25
-    """Share of the evaluation episodes, with instances of their own, in which classical players are tuned."""
     deviations: tuple[float, ...] = (0.5, 1.0)
     """Standard deviations of Gaussian rewards, which are not met in training."""
     drift: Distillation = DRIFT
@@ -111,6 +114,10 @@ class RMFTConfig:
     """Rates `scale / sqrt(T)` that Hedge and FTRL are tuned over, for each distribution and horizon."""
     attacks: int = 16
     """Random loss sequences from which gradient ascent starts; the worst sequence found counts."""
+    attack_cycles: int = 1
+    """How often a network is attacked and fine-tuned on what was found, mixed with the distributions of training."""
+    squared: Distillation = SQUARED
+    """Fine-tuning of the same networks with weights by squared regret, which has no selection."""
     attack_steps: int = 100
     """Steps of gradient ascent."""
     decision_process: Distillation = DECISION_PROCESS
@@ -194,6 +201,8 @@ PRESETS = {
         ball_others=("linear attention", "two layers"),
         attacks=64,
         attack_steps=200,
+        attack_cycles=2,
+        squared=dataclasses.replace(SQUARED, rounds=240),
         baseline_steps=1000,
     ),
     "paper": RMFTConfig(
@@ -251,6 +260,7 @@ PRESETS = {
         drift=TOY_DISTILLATION,
         simplex=dataclasses.replace(TOY_DISTILLATION, merge=True),
         ball=TOY_DISTILLATION,
+        squared=dataclasses.replace(TOY_DISTILLATION, keep=4, credit="square", exploration=0.5),
         decision_process=TOY_DISTILLATION,
         ablated=TOY_DISTILLATION,
         bandit_network=TOY_NETWORK,

@@ -73,7 +73,6 @@ def study(
     length: int,
     chance: float,
     runs: int,
-    tuning_share: float,
 ) -> dict[str, Any]:
     """Train on switching means, evaluate on all distributions; metrics are named `drift_*`.
 
@@ -89,13 +88,12 @@ def study(
         length: rounds in evaluation.
         chance: of a switch before each round.
         runs: evaluation episodes for each distribution and seed.
-        tuning_share: share of them, with instances of their own, in which classical players are tuned.
     """
     trained_on, game = drifting_game(train_length, chance), drifting_game(length, chance)
     net = network(architecture, trained_on.features, trained_on.outputs)
     initial = initial_weights(shared, "drift", net)
     fit = distil(shared, "drift", {"RMFT": (distillation, initial)}, trained_on, net)["RMFT"]
-    where, count = worlds(shared.seed, shared.seeds, runs, tuning_share), len(DISTRIBUTIONS)
+    where, count = worlds(shared.seed, shared.seeds, runs), len(DISTRIBUTIONS)
     weights = {"round 0": initial, "RMFT": fit.state.params}
 
     def measure(played: games.Rollout) -> Measures:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +19,7 @@ from jaxdm.analysis.storage import named
 from jaxdm.envs import families, online
 from jaxdm.learners import online as learners
 from jaxdm.models.agents import DecisionSetName
-from jaxdm.models.transformer import TransformerConfig, network
+from jaxdm.models.transformer import network
 from jaxdm.oracles import attack
 from jaxdm.oracles.attack import ATTACK_SPACES
 from jaxdm.oracles.regret import external
@@ -53,6 +53,14 @@ CLASSICAL: dict[DecisionSetName, str] = {"simplex": "Hedge, tuned", "ball": "FTR
 
 OTHER_NETWORKS: dict[str, Any] = {"linear attention": {"attention": "linear"}, "two layers": {"layers": 2}}
 """What differs from the study's own network, a single layer of softmax attention."""
+
+
+HARDENED, SQUARED = "RMFT against attacks", "RMFT, squared regret"
+"""Fine-tuned once more on a mixture with attacked sequences; and with weights by squared regret, without selection."""
+
+
+BANK_SHARE = 0.5
+"""Share of the instances that are attacked sequences."""
 
 
 FOLLOW_THE_LEADER = 1e6
@@ -154,45 +162,110 @@ def study(config: RMFTConfig, decisions: DecisionSetName) -> dict[str, Any]:
     """
     shared = setup(config.seed, config.seeds, config.results, config)
     run = config.simplex if decisions == "simplex" else config.ball
-    length = config.online_length
+    length, suite, seeds = config.online_length, evaluation_suite(decisions).names, np.arange(config.seeds)
+    attacks = jax.random.split(stream(config.seed, Use.RMFT_ATTACK, decisions), config.attacks)
+    hardening = dataclasses.replace(run, rounds=max(1, run.rounds // 2), rate=run.rate / 2)
     trained_on = loss_game(decisions, length, TRAINED[decisions], labels="output")
-    net = network(config.online_network, trained_on.features, trained_on.outputs)
-    initial = initial_weights(shared, decisions, net)
-    fit = distil(shared, decisions, {"RMFT": (run, initial)}, trained_on, net)["RMFT"]
-    weights = {"round 0": initial, "RMFT": fit.state.params}
-    if config.baselines:
-        losses = baseline_losses(decisions, length, net, config.baseline_batch)
-        for name, loss in losses.items():
-            weights[name] = train(shared, decisions, name, loss, initial, config.baseline_rate, config.baseline_steps)
-    suite = evaluation_suite(decisions).names
-    seeds = np.arange(config.seeds)
     where = worlds(config.seed, config.seeds, config.runs)
-    compare = functools.partial(compared, decisions=decisions, network=net, weights=weights, scales=config.rate_scales)
+    fewer = worlds(config.seed, config.seeds, config.runs // config.stretch)
+    compare = functools.partial(compared, decisions=decisions, scales=config.rate_scales)
     found: dict[str, Any] = {
         "trained": named([name in TRAINED[decisions] for name in suite], distribution=suite),
-        "training_regret": named(
-            fit.losses[None], agent=["RMFT"], seed=seeds, training_round=np.arange(1, run.rounds + 1)
-        ),
         "guarantee": guarantee(decisions, length),
-        "seconds": fit.seconds,
-        "regret": compare(where, length=length),
     }
-    if config.baselines:
-        fewer = worlds(config.seed, config.seeds, config.runs // config.stretch)
-        found["long_regret"] = compare(fewer, length=length * config.stretch)
-        pair = {name: weights[name] for name in ("round 0", "RMFT")}
-        keys = jax.random.split(stream(config.seed, Use.RMFT_ATTACK, decisions), config.attacks)
-        worst = attacked(keys, decisions, USED[decisions], length, config.attack_steps, trained_on, net, pair)
-        found["attacked_regret"] = named(worst, agent=list(pair), seed=seeds)
-        names = config.simplex_others if decisions == "simplex" else config.ball_others
-        shapes = {name: dataclasses.replace(config.online_network, **OTHER_NETWORKS[name]) for name in names}
-        others = [
-            other_network(shared, where, decisions, length, name, shape, run, trained_on)
-            for name, shape in shapes.items()
-        ]
-        if others:
-            found["other_networks_regret"] = named(others, network=names, distribution=suite, seed=seeds)
+    others = config.simplex_others if decisions == "simplex" else config.ball_others
+    for shape in ("", *(others if config.baselines else ())):
+        net = network(
+            dataclasses.replace(config.online_network, **OTHER_NETWORKS.get(shape, {})),
+            trained_on.features,
+            trained_on.outputs,
+        )
+        part = f"{decisions} {shape}".strip()
+        initial = initial_weights(shared, part, net)
+        fit = distil(shared, decisions, {"RMFT": (run, initial)}, trained_on, net, stage=shape)["RMFT"]
+        weights = {"round 0": initial, "RMFT": fit.state.params}
+        if config.baselines:
+            weights[HARDENED] = hardened(
+                shared,
+                part,
+                decisions,
+                length,
+                weights["RMFT"],
+                hardening,
+                net,
+                attacks,
+                config.attack_steps,
+                config.attack_cycles,
+            )
+            square = {SQUARED: (config.squared, initial)}
+            weights[SQUARED] = distil(shared, decisions, square, trained_on, net, stage=f"{shape} squared".strip())[
+                SQUARED
+            ].state.params
+        if config.baselines and not shape:
+            losses = baseline_losses(decisions, length, net, config.baseline_batch)
+            for name, loss in losses.items():
+                weights[name] = train(
+                    shared, decisions, name, loss, initial, config.baseline_rate, config.baseline_steps
+                )
+        curves = {"regret": compare(where, length=length, network=net, weights=weights)}
+        if config.baselines:
+            longest = length * config.stretch
+            curves["long_regret"] = compare(fewer, length=longest, network=net, weights=weights)
+            some = {name: weights[name] for name in ("round 0", "RMFT", HARDENED, SQUARED)}
+            curves["attacked_regret"] = attacked_everywhere(
+                attacks, decisions, [length, longest // 2, longest], config.attack_steps, net, some
+            )
+        found |= {f"{name} {shape}".strip().replace(" ", "_"): value for name, value in curves.items()}
+        if not shape:
+            found["seconds"] = fit.seconds
+            found["training_regret"] = named(
+                fit.losses[None], agent=["RMFT"], seed=seeds, training_round=np.arange(1, run.rounds + 1)
+            )
     return {f"{decisions}_{name}": value for name, value in found.items()}
+
+
+def hardened(
+    shared: Setup,
+    part: str,
+    decisions: DecisionSetName,
+    length: int,
+    weights: Tree,
+    run: Distillation,
+    net: Network,
+    keys: jax.Array,
+    steps: int,
+    cycles: int,
+) -> Tree:
+    """Weights after cycles of: attack them, add the sequences to a bank, fine-tune on a mixture with that bank.
+
+    Half of the instances are of the bank, which is common to all seeds and keeps the finds of earlier cycles.
+
+    Args:
+        shared: seeds and checkpoints.
+        part: of the study.
+        decisions: the decision set.
+        length: T.
+        weights: leading axis [N].
+        run: the fine-tuning of a cycle.
+        net: the network.
+        keys: of an attack's random starts.
+        steps: of gradient ascent.
+        cycles: how often.
+    """
+    game = games.with_bank(
+        loss_game(decisions, length, TRAINED[decisions], labels="output"), USED[decisions], BANK_SHARE
+    )
+    stored = []
+    for cycle in range(cycles):
+        losses = attacked(keys, decisions, length, steps, net, {"now": weights}).losses
+        stored.append(losses.reshape(-1, *losses.shape[-2:]))
+        whole = np.concatenate(stored)
+        rows = np.arange(cycles * len(stored[0])) % len(whole)  # of one size in every cycle
+        fits = distil(
+            shared, part, {"now": (run, weights)}, game, net, jnp.asarray(whole[rows]), stage=f"attacked {cycle}"
+        )
+        weights = fits["now"].state.params
+    return weights
 
 
 def baseline_losses(
@@ -236,69 +309,77 @@ def compared(
     )
 
 
-def other_network(
-    shared: Setup,
-    where: Worlds,
+class Found(NamedTuple):
+    """What gradient ascent found."""
+
+    regret: np.ndarray  # [W, N], on the worst sequence
+    losses: np.ndarray  # [W, N, starts, T, d]
+
+
+def attacked_everywhere(
+    keys: jax.Array,
     decisions: DecisionSetName,
-    length: int,
-    name: str,
-    architecture: TransformerConfig,
-    run: Distillation,
-    trained_on: Game,
-) -> np.ndarray:
-    """Final regret of a network of another shape that is fine-tuned alike, [Q, N]."""
-    net = network(architecture, trained_on.features, trained_on.outputs)
-    initial = initial_weights(shared, f"{decisions} {name}", net)
-    weights = distil(shared, decisions, {"RMFT": (run, initial)}, trained_on, net, stage=name)["RMFT"].state.params
-    count = len(evaluation_suite(decisions).names)
-    found = evaluate_networks(where, suite_game(decisions, length), net, {"RMFT": weights}, count)
-    return found["regret"][0, ..., -1]
+    lengths: Sequence[int],
+    steps: int,
+    net: Network,
+    weights: Mapping[str, Tree],
+) -> xr.DataArray:
+    """Regret on attacked sequences of every length, of networks and of the classical learner with its guarantee."""
+    values = []
+    for length in lengths:
+        networks = attacked(keys, decisions, length, steps, net, weights).regret
+        rate = (
+            learners.hedge_rate(USED[decisions], length) if decisions == "simplex" else learners.ftrl_rate(1.0, length)
+        )
+        theirs = attacked(keys, decisions, length, steps, None, {"": jax.tree.map(lambda x: x[None], rate)}).regret
+        values.append(np.concatenate([networks, np.broadcast_to(theirs, (1, networks.shape[1]))]))
+    agents = [*weights, CLASSICAL[decisions].removesuffix(", tuned")]
+    seeds = np.arange(values[0].shape[1])
+    return named(np.stack(values, axis=-1), agent=agents, seed=seeds, horizon=list(lengths))
 
 
 def attacked(
     keys: jax.Array,
     decisions: DecisionSetName,
-    used: int,
     length: int,
     steps: int,
-    game: Game,
-    network: Network,
+    net: Network | None,
     weights: Mapping[str, Tree],
-) -> np.ndarray:
-    """Regret after T rounds on the worst loss sequence that gradient ascent finds, [W, N].
+) -> Found:
+    """The worst loss sequences that gradient ascent finds, from random starts.
 
     Args:
-        keys: one for each random start.
-        decisions: the decision set.
-        used: coordinates that count, here the first ones.
+        keys: one for each start.
+        decisions: the decision set; the first of its coordinates count, as many as in training.
         length: T.
         steps: of gradient ascent.
-        game: with its player's features and deployment.
-        network: what is attacked.
-        weights: leading axis [N] each.
+        net: what is attacked; the classical learner where there is none.
+        weights: leading axis [N] each; the classical learner's rates.
     """
-    space, size = ATTACK_SPACES[decisions], game.outputs
-    available = jnp.arange(size) < used
+    space, size = ATTACK_SPACES[decisions], SLOTS[decisions]
+    game = loss_game(decisions, length, TRAINED[decisions], labels="output")
+    available = jnp.arange(size) < USED[decisions]
     unused = 1.0 if decisions == "simplex" else 0.0  # such arms are never best, such coordinates cost nothing
-    agent = game.player(network)
+    agent = classical(decisions) if net is None else game.player(net)
     instance = Losses(distribution=jnp.int32(0), available=available, reacting=jnp.bool_(False))
 
     def allowed(plan: jax.Array) -> jax.Array:
         return jnp.where(available, space.project(plan), unused)
 
-    def worst(weights: Tree) -> jax.Array:
-        params = game.deploy(weights, jnp.zeros(()), instance)
+    def worst(weights: Tree) -> attack.Attack:
+        params = (weights, available) if net is None else game.deploy(weights, jnp.zeros(()), instance)
 
-        def one(key: jax.Array) -> jax.Array:
+        def one(key: jax.Array) -> attack.Attack:
             key_plan, key_play = random.split(key)
             plan = space.scale(families.losses.gaussian(key_plan, length=length, dimension=size))
 
             def regret(plan: jax.Array) -> jax.Array:
                 return external(space.decision_set, plan, online.play(key_play, plan, agent, params))[-1]
 
-            return attack.ascend(regret, allowed, plan, steps).value
+            return attack.ascend(regret, allowed, plan, steps)
 
-        return jnp.max(jax.vmap(one)(keys))
+        return jax.vmap(one)(keys)
 
     of_all = jax.jit(lambda weights: jax.lax.map(lambda seeds: jax.lax.map(worst, seeds), weights))
-    return np.asarray(of_all(stacked(weights)))
+    found = of_all(stacked(weights))
+    return Found(regret=np.asarray(found.value.max(axis=-1)), losses=np.asarray(found.losses))

@@ -4,7 +4,7 @@ Dimensions: `N` seeds (the unit of replication: episodes of one seed are average
 Every interval is two-sided with the stated confidence, and is taken along the first axis.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
@@ -130,6 +130,39 @@ def exponent_interval(times: Any, values: Any, confidence: float = 0.95) -> Expo
     left_out = np.asarray([_line(*_logs(times, np.delete(values, i, 0).mean(axis=0)))[0] for i in range(count)])
     error = np.hypot(np.sqrt((count - 1) * left_out.var()), _rounding(x, y))
     return _exponent(slope, intercept, error, count - 1, confidence)
+
+
+def linear_part(times: Any, values: Any, sublinear: Literal["log", "sqrt"] = "log") -> np.ndarray:
+    """b of the least-squares fit `a f(t) + b t + c` of each curve: what remains of its growth once t is large.
+
+    A cumulative regret with b > 0 is linear, however small its exponent still looks: `5 (1 - e^{-t/5}) + 0.05 t` has a
+    fitted exponent below one. Take intervals of b over training seeds, as rounds of one run are dependent.
+
+    Args:
+        times: [T] positive, T >= 4, at least three of them different.
+        values: [..., T] finite.
+        sublinear: f, "log" for stochastic losses and "sqrt" for adversarial ones, whose regret grows like that at best.
+
+    Returns:
+        [...].
+
+    Raises:
+        ValueError: shapes that do not fit, too few times, or numbers that are not finite.
+
+    Reference: Nie et al., EVOLvE: Evaluating and optimizing LLMs for exploration, 2024, section 6: `a log(T)^c + b T`.
+    """
+    times, values = numbers("times", times), numbers("values", values)
+    if times.ndim != 1 or values.shape[-1:] != times.shape:
+        raise ValueError(f"values: shape {values.shape} beside times {times.shape}; expected [..., T] beside [T]")
+    if len(times) < 4 or len(np.unique(times)) < 3 or not np.all(times > 0):
+        raise ValueError(f"times: {len(times)} of them; expected at least four positive ones, three different")
+    if not np.all(np.isfinite(values)):
+        raise ValueError(f"values: {np.sum(~np.isfinite(values))} are not finite; expected finite numbers")
+    scale = times.max()
+    growth = np.log(times) if sublinear == "log" else np.sqrt(times / scale)
+    basis = np.stack([growth, times / scale, np.ones_like(times)], axis=1)
+    fitted = np.linalg.lstsq(basis, values.reshape(-1, len(times)).T, rcond=None)[0]
+    return fitted[1].reshape(values.shape[:-1]) / scale
 
 
 def _checked(name: str, values: Any, confidence: float) -> np.ndarray:

@@ -301,7 +301,8 @@ def collect(
 
         def one(key_world: jax.Array, key_agent: jax.Array) -> Rollout:
             played = game.play(key_world, instance, seeded(agent, key_agent), agent_params)
-            # Where the label is what was played, neither of these is ever computed.
+            if game.relabel is None:
+                return played
             outputs = network.apply(params, played.tokens)
             noise = noise_entry(agent.act, agent.predrawn).draw(key_agent, played.mask.shape[0])
             return played._replace(label=game.relabel(outputs, noise, played, exploration))

@@ -23,7 +23,7 @@ from jaxdm.oracles.regret import external
 from jaxdm.rollout import noise_entry, rollout
 from jaxdm.tokens import bandit_features, bandit_tokens, online_features, online_tokens
 from jaxdm.types import Agent, Network, Tree
-from jaxdm.validation import InvalidInput, choice, positive_integer
+from jaxdm.validation import InvalidInput, choice, positive_integer, probability
 
 
 class Rollout(NamedTuple):
@@ -49,7 +49,7 @@ class Game(NamedTuple):
         deploy: `(weights, exploration [], instance) -> params` of the player.
         play: `(key, instance, agent, agent_params) -> Rollout`; the key is the world's, see `seeded`.
         relabel: `(outputs [N, ...], noise, rollout, exploration []) -> label [N, A]`: what a player with these outputs
-            and this noise in its decisions is to imitate.
+            and this noise in its decisions is to imitate; None: what it played.
         cost: `(outputs [N, ...], rollout) -> [N]`, the imitation loss of every decision.
         full_information: whether the tokens do not depend on the decisions.
         entropy: `(outputs [N, ...], rollout) -> [N]` of the policy, in nats; None where players draw no arm.
@@ -61,7 +61,7 @@ class Game(NamedTuple):
     instance: Callable[[jax.Array, Tree], Tree]
     deploy: Callable[[Tree, jax.Array, Tree], Tree]
     play: Callable[[jax.Array, Tree, Agent, Tree], Rollout]
-    relabel: Callable[[jax.Array, Any, Rollout, jax.Array], jax.Array]
+    relabel: Callable[[jax.Array, Any, Rollout, jax.Array], jax.Array] | None
     cost: Callable[[jax.Array, Rollout], jax.Array]
     full_information: bool = False
     entropy: Callable[[jax.Array, Rollout], jax.Array] | None = None
@@ -73,6 +73,8 @@ class Losses(NamedTuple):
     distribution: jax.Array  # [] int32, which distribution of loss sequences
     available: jax.Array  # [A] bool, the coordinates that count
     reacting: jax.Array  # [] bool, whether an adaptive adversary turns each loss against the decision it meets
+    given: jax.Array | None = None  # [T, A] a sequence that is played in place of a drawn one
+    is_given: jax.Array | None = None  # [] bool, whether it is
 
 
 def seeded(agent: Agent, key: jax.Array) -> Agent:
@@ -120,8 +122,6 @@ def bandit_game(
         )
 
     def relabel(outputs: jax.Array, noise: DecisionNoise, played: Rollout, exploration: jax.Array) -> jax.Array:
-        if labels == "sampled":
-            return played.label
         return jax.vmap(numeric.arm_probabilities, (0, 0, 0, None))(
             outputs[:, :arms], played.available, noise.outputs, exploration
         )
@@ -133,7 +133,7 @@ def bandit_game(
         instance=lambda key, data: family(key),
         deploy=_deploy,
         play=play,
-        relabel=relabel,
+        relabel=None if labels == "sampled" else relabel,
         cost=cross_entropy,
         entropy=policy_entropy,
     )
@@ -180,7 +180,7 @@ def online_game(
         return Losses(distribution=index, available=available, reacting=jnp.bool_(False))
 
     def relabel(outputs: jax.Array, noise: DecisionNoise, played: Rollout, exploration: jax.Array) -> jax.Array:
-        return outputs[:, :dimension] + exploration * noise.outputs if labels == "output" else played.label
+        return outputs[:, :dimension] + exploration * noise.outputs
 
     def scaled_cross_entropy(outputs: jax.Array, played: Rollout) -> jax.Array:
         return cross_entropy(numeric.INVERSE_TEMPERATURE * outputs, played)
@@ -193,7 +193,7 @@ def online_game(
         instance=instance,
         deploy=_deploy,
         play=_online_play(sized, decisions, adversary),
-        relabel=relabel,
+        relabel=relabel if labels == "output" else None,
         cost=squared_error if decisions == "ball" or labels == "output" else scaled_cross_entropy,
         full_information=not adversary,
     )
@@ -212,6 +212,8 @@ def _online_play(draw: list[Callable[..., jax.Array]], decisions: DecisionSetNam
     def play(key: jax.Array, instance: Losses, agent: Agent, agent_params: Tree) -> Rollout:
         key_losses, key_play = random.split(key)
         drawn = jax.lax.switch(instance.distribution, draw, key_losses)
+        if instance.given is not None and instance.is_given is not None:
+            drawn = jnp.where(instance.is_given, instance.given, drawn)
         plan = jnp.where(instance.available, drawn, unused)
 
         def answer(loss: jax.Array, total: jax.Array, action: jax.Array) -> jax.Array:
@@ -231,6 +233,35 @@ def _online_play(draw: list[Callable[..., jax.Array]], decisions: DecisionSetNam
         )
 
     return play
+
+
+def with_bank(game: Game, used: int, share: float) -> Game:
+    """The same online learning, where a share of the instances plays a stored sequence, e.g. one that an attack found.
+
+    The `data` of an instance are the bank, [B, T, d]: sequences whose first `used` coordinates count. An instance gives
+    these coordinates the random places of its own.
+
+    Args:
+        game: of `online_game`.
+        used: coordinates that count.
+        share: of the instances, in [0, 1].
+
+    Raises:
+        ValueError: a share outside [0, 1], or used < 1.
+    """
+    probability("share", share)
+    positive_integer("used", used)
+
+    def instance(key: jax.Array, data: jax.Array) -> Losses:
+        key_drawn, key_row, key_place, key_share = random.split(key, 4)
+        row = data[jnp.floor(random.uniform(key_row) * data.shape[0]).astype(jnp.int32)]
+        is_given = random.uniform(key_share) < share
+        place = random.places(key_place, data.shape[-1])
+        drawn = game.instance(key_drawn, ())
+        available = jnp.where(is_given, place < used, drawn.available)
+        return drawn._replace(available=available, given=row[:, place], is_given=is_given)
+
+    return game._replace(instance=instance)
 
 
 def until_the_end(curve: jax.Array, mask: jax.Array) -> jax.Array:

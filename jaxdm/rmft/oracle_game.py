@@ -77,7 +77,7 @@ def task_game(setting: Setting, demonstrations: int) -> Game:
         instance=instance,
         deploy=deploy,
         play=play,
-        relabel=lambda outputs, noise, played, exploration: played.label,
+        relabel=None,
         cost=cross_entropy,
         entropy=policy_entropy,
     )

@@ -164,3 +164,21 @@ def test_two_best_arms_and_arms_that_may_not_be_played():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_linear_part_of_a_regret_is_found_where_its_exponent_hides_it():
+    """Sums of the basis give their b exactly; a curve that a slope below one passes has its linear part."""
+    times = np.arange(10, 401)
+    for growth in ("log", "sqrt"):
+        f = np.log(times) if growth == "log" else np.sqrt(times)
+        found = statistics.linear_part(times, np.stack([3 * f + 2, f + 0.05 * times, 0.3 * times]), growth)
+        np.testing.assert_allclose(found, [0, 0.05, 0.3], atol=1e-9)
+    hidden = 5 * (1 - np.exp(-times / 5)) + 0.05 * times
+    assert statistics.exponent_fit(times, hidden).high < 1
+    assert abs(float(statistics.linear_part(times, hidden)) - 0.05) < 0.002
+    with pytest.raises(ValueError, match=r"^values: shape \(3,\) beside times"):
+        statistics.linear_part(times, np.ones(3))
+    with pytest.raises(ValueError, match=r"^times: 3 of them"):
+        statistics.linear_part([1, 2, 3], [1, 2, 3])
+    with pytest.raises(ValueError, match=r"^values: 1 are not finite"):
+        statistics.linear_part([1, 2, 3, 4], [1, 2, 3, np.nan])

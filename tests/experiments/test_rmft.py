@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 from experiments.rmft import __main__ as rmft_study
 from experiments.rmft import ablations, comparison, decision_processes, distributions, drift, primary, training
@@ -98,10 +99,47 @@ def test_an_attack_starts_from_drawn_sequences_and_only_gains(tmp_path):
     net = network(TOY.online_network, game.features, game.outputs)
     weights = {"one": training.initial_weights(shared(TOY, tmp_path), "simplex", net)}
     keys = jax.random.split(jax.random.key(5), TOY.attacks)
-    found = [rmft_online.attacked(keys, "simplex", 3, length, steps, game, net, weights) for steps in (0, 10)]
-    assert found[0].shape == (1, TOY.seeds)
-    assert np.all(found[1] > found[0] + 0.01)
-    assert np.all((found[0] > 0) & (found[1] < length))
+    found = [rmft_online.attacked(keys, "simplex", length, steps, net, weights) for steps in (0, 10)]
+    assert found[0].regret.shape == (1, TOY.seeds)
+    assert found[0].losses.shape == (1, TOY.seeds, TOY.attacks, length, 5)
+    assert np.all(found[1].regret > found[0].regret + 0.01)
+    assert np.all((found[0].regret > 0) & (found[1].regret < length))
+    rate = jax.tree.map(lambda x: x[None], learners.hedge_rate(3, length))
+    classical = rmft_online.attacked(keys, "simplex", length, 10, None, {"": rate}).regret
+    assert np.all(classical < rmft_online.guarantee("simplex", length))
+
+
+def test_a_bank_gives_its_sequences_to_the_coordinates_that_count():
+    """Half of the instances have a row of the bank, its first three columns at the places that are available."""
+    length = 4
+    game = games.with_bank(rmft_online.loss_game("simplex", length, ("uniform",)), 3, 0.5)
+    bank = np.ones((2, length, 5))
+    bank[:, :, :3] = np.arange(3) + 10 * np.arange(2)[:, None, None]
+    found = jax.jit(jax.vmap(game.instance, (0, None)))(jax.random.split(jax.random.key(0), 400), jnp.asarray(bank))
+    given = np.asarray(found.is_given)
+    assert abs(given.mean() - 0.5) < 0.125
+    rows = np.asarray(found.given)[given]
+    counted = np.sort(rows[np.asarray(found.available)[given][:, None, :].repeat(length, 1)].reshape(-1, length, 3))
+    assert np.all(np.isin(counted[:, 0, 0], (0, 10)))
+    np.testing.assert_array_equal(counted, np.broadcast_to(counted[:, :1, :1] + np.arange(3), counted.shape))
+    with pytest.raises(ValueError, match="share: 2"):
+        games.with_bank(game, 3, 2.0)
+
+
+def test_results_have_the_same_bits_twice_and_with_any_number_of_workers(tmp_path):
+    """Parts have random streams and compiled programs of their own, so that it does not matter what runs beside."""
+    parts = ("simplex", "ball", "selection", "ablations")
+    runs = [
+        storage.read_result(
+            rmft_study.main(dataclasses.replace(TOY, parts=parts, workers=workers, results=tmp_path / str(i)), COMMAND)
+        ).metrics
+        for i, workers in enumerate((1, 2, 2))
+    ]
+    for other in runs[1:]:
+        assert runs[0].keys() == other.keys()
+        for name, value in runs[0].items():
+            if not name.endswith("seconds"):
+                np.testing.assert_array_equal(value, other[name], err_msg=name)
 
 
 def test_decision_processes_are_evaluated_on_the_scale_of_the_oracle_and_uniform_play(tmp_path):
@@ -164,16 +202,17 @@ def synthetic() -> dict:
     }
     for decisions, learner in rmft_online.CLASSICAL.items():
         suite = rmft_online.evaluation_suite(decisions).names
-        regret = curves({"round 0": 9, "RMFT": 2, learner: 2, "follow the leader": 3}, suite)
+        levels = {"round 0": 9, "RMFT": 2, "RMFT against attacks": 2, "RMFT, squared regret": 2, "follow the leader": 3}
+        regret = curves(levels | {learner: 2}, suite)
         final = regret.isel(round=-1, drop=True)
-        others = final.sel(agent=["RMFT"]).rename(agent="network").assign_coords(network=["two layers"])
         part = {
             "regret": regret,
             "long_regret": long(regret),
             "trained": named([name in rmft_online.TRAINED[decisions] for name in suite], distribution=suite),
-            "attacked_regret": final.sel(agent=["round 0", "RMFT"]).isel(distribution=0, drop=True) / 9,
+            "attacked_regret": xr.concat([final.isel(distribution=0, drop=True)] * 3, "horizon").assign_coords(
+                horizon=[4, 8, 16]
+            ),
             "guarantee": 2.0,
-            "other_networks_regret": others,
             "training_regret": trained("RMFT"),
         }
         found |= {f"{decisions}_{name}": value for name, value in part.items()}

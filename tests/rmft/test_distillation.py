@@ -319,6 +319,7 @@ def test_onesof_a_rollout_are_what_the_player_read():
         params = game.deploy(weights, exploration, instance)
         played = game.play(key_world, instance, games.seeded(agent, key_agent), params)
         noise = agents.decision_noise(key_agent, LENGTH, ARMS)
+        assert game.relabel is not None
         label = game.relabel(NET.apply(weights, played.tokens), noise, played, exploration)
         drawn = jax.vmap(lambda row, u: jnp.sum(jnp.cumsum(row) <= u * jnp.sum(row)))(label, noise.arm)
         return label, drawn, jnp.argmax(played.label, axis=-1), played.available
