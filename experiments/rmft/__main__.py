@@ -1,11 +1,12 @@
 """Regret-minimisation fine-tuning: bandits, drifting bandits, online learning, MDPs and POMDPs, and its ablations.
 
-Figures: `rmft_training`, `rmft_regret`, `rmft_transfer`, `rmft_drift`, `rmft_online`, `rmft_ablations`.
-Commands: `python -m experiments.rmft quick`, `... paper`; `... quick --help` lists what can be changed.
-Cost: quick takes 8 to 10 minutes on two cores; paper is meant for one GPU, and has not been timed.
-Expectation: regret below UCB1's and near Thompson sampling's on the training distribution, on longer horizons and other
-    numbers of arms; within 20 % of tuned Hedge and FTRL; a network after supervised fine-tuning still gains in MDPs and
-    POMDPs.
+Figures: `rmft_training`, `rmft_regret`, `rmft_exploration`, `rmft_failures`, `rmft_selection`, `rmft_transfer`,
+    `rmft_drift`, `rmft_online`, `rmft_ablations`.
+Commands: `python -m experiments.rmft quick`, `... full`, `... paper`; `... quick --help` lists what can be changed.
+Cost: quick is a preview of minutes on two cores, full takes hours; paper is meant for one GPU, and has not been timed.
+Expectation: from a base that fails to explore, less regret and fewer lost best arms without playing any arm less, where
+    it was trained and elsewhere; within 20 % of the best classical player, each tuned for the distribution; no linear
+    regret under attack. The twelve rows that are tested first are in `primary`.
 
 Parts run at the same time, each with its own random streams; the results do not depend on it.
 """
