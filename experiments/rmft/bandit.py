@@ -78,8 +78,23 @@ def fine_tuned(
     for clipped in (False, True):
         some = {name: run for name, run in runs.items() if (run[0].clip > 0) == clipped}
         if some:
-            found |= distil(shared, "bandit", some, game, net, stage=f"{stage} clipped" if clipped else stage)
+            found |= distil(shared, "bandit", some, game, net, stage=f"{stage} clipped".strip() if clipped else stage)
     return {name: found[name] for name in runs}
+
+
+def tune(
+    shared: Setup, tried: Mapping[str, Mapping[str, Distillation]], game: games.Game, net: Network, base: Tree
+) -> tuple[dict[str, Distillation], dict[str, xr.DataArray]]:
+    """Of each method the candidate whose last rollouts had least regret, and what all of them had."""
+    runs = {f"{method}, {name}": (run, base) for method, some in tried.items() for name, run in some.items()}
+    fits = fine_tuned(shared, "tuning", runs, game, net)
+    chosen, found = {}, {}
+    for method, some in tried.items():
+        regrets = [late_regret(fits[f"{method}, {name}"]) for name in some]
+        chosen[method] = list(some.values())[int(np.argmin(np.mean(regrets, axis=1)))]
+        seeds = TUNING_SEED + np.arange(shared.seeds)
+        found[f"bandit_tuning_{method}"] = named(regrets, candidate=list(some), seed=seeds)
+    return chosen, found
 
 
 def late_regret(fit: Fit) -> np.ndarray:
@@ -106,18 +121,9 @@ def study(config: RMFTConfig) -> dict[str, Any]:
     found: dict[str, Any] = {"bandit_train_length": config.train_length}
     if config.baselines and config.tuned:
         other = setup(config.seed + TUNING_SEED, TUNING_SEEDS, config.results, config)
-        tried = grids(chosen, config.rates, config.keeps, config.entropies)
         base = struggling(other, "bandit tuning", game, net, ARMS, **pretraining)
-        flat = {(method, name): run for method, runs in tried.items() for name, run in runs.items()}
-        fits = fine_tuned(other, "tuning", {" ".join(pair): (run, base) for pair, run in flat.items()}, game, net)
-        final = {pair: late_regret(fits[" ".join(pair)]) for pair in flat}
-        for method, runs in tried.items():
-            best = min(runs, key=lambda name, method=method: final[method, name].mean())
-            chosen[method] = runs[best]
-            regrets = [final[method, name] for name in runs]
-            found[f"bandit_tuning_{method}"] = named(
-                regrets, candidate=list(runs), seed=TUNING_SEED + np.arange(TUNING_SEEDS)
-            )
+        chosen, regrets = tune(other, grids(chosen, config.rates, config.keeps, config.entropies), game, net, base)
+        found |= regrets
     shared = setup(config.seed, config.seeds, config.results, config)
     base = struggling(shared, "bandit", game, net, ARMS, **pretraining)
     initial = initial_weights(shared, "bandit", net)
@@ -138,7 +144,9 @@ def study(config: RMFTConfig) -> dict[str, Any]:
         training_round=np.arange(1, config.bandit.rounds + 1),
     )
     found["bandit_seconds"] = fits[RMFT].seconds
-    found |= effort(config, chosen)
+    tuning_runs = len(config.rates) * len(config.keeps) * TUNING_SEEDS if config.tuned else 0
+    imitated_episodes = config.baseline_steps * config.baseline_batch
+    found |= effort(chosen, config.train_length, imitated_episodes, tuning_runs)
     where = worlds(config.seed, config.seeds, config.runs)
     evaluated = evaluate(where, evaluation_game(config.length), list(DISTRIBUTIONS), net, weights, config.length)
     found |= {f"bandit_{name}": value for name, value in evaluated.items()}
@@ -154,16 +162,23 @@ def study(config: RMFTConfig) -> dict[str, Any]:
     return found
 
 
-def effort(config: RMFTConfig, chosen: Mapping[str, Distillation]) -> dict[str, Any]:
-    """What each trained method was given: rounds of bandits that it was trained on, and runs that tuned it."""
-    episodes_of = {name: run.rounds * run.scenarios * run.rollouts for name, run in chosen.items()}
-    episodes_of |= dict.fromkeys(imitated(), config.baseline_steps * config.baseline_batch)
-    steps = {name: config.train_length * episodes for name, episodes in episodes_of.items()}
-    runs = len(config.rates) * len(config.keeps) * TUNING_SEEDS if config.tuned else 0
-    tuning = {name: runs if name in chosen else 0 for name in steps}
+def effort(
+    chosen: Mapping[str, Distillation], length: int, imitated_episodes: int, tuning_runs: int
+) -> dict[str, xr.DataArray]:
+    """What each trained method was given: rounds of bandits that it was trained on, and runs that tuned it.
+
+    Args:
+        chosen: configurations of those that learn from their own play.
+        length: T.
+        imitated_episodes: episodes of those that imitate other players.
+        tuning_runs: of each of the first.
+    """
+    episodes = {name: run.rounds * run.scenarios * run.rollouts for name, run in chosen.items()}
+    episodes |= dict.fromkeys(imitated(), imitated_episodes)
+    tuning = [tuning_runs if name in chosen else 0 for name in episodes]
     return {
-        "bandit_environment_steps": named(list(steps.values()), agent=list(steps)),
-        "bandit_tuning_runs": named(list(tuning.values()), agent=list(tuning)),
+        "bandit_environment_steps": named([length * count for count in episodes.values()], agent=list(episodes)),
+        "bandit_tuning_runs": named(tuning, agent=list(episodes)),
     }
 
 
