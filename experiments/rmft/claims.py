@@ -71,7 +71,7 @@ def bandit_claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
         below("RMFT-gives-up", "SuffFailFreq(T/2) of RMFT, K=5, gap 0.2", "ours", failures.sel(after), 0.02),
     ]
     for base, agent, id in (("base", "RMFT", ""), ("random weights", "RMFT from random weights", "-random")):
-        for name in regret["distribution"].values.tolist():
+        for name in sorted(regret["distribution"].values.tolist()):
             ratio = regret.sel(agent=agent, distribution=name) / regret.sel(agent=base, distribution=name)
             rows.append(below(f"RMFT{id}-{name}", f"Regret, after over before ({base}), {name}", PAPER, ratio, 1.0))
     if "bandit_long_regret" not in metrics:
@@ -89,7 +89,7 @@ def comparison_claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
         statement = f"Regret over the best tuned classical player's at {rounds}, Bernoulli, stationary, the worst"
         values = worst(ratio.sel(distribution=stationary), "distribution")
         rows.append(below(f"RMFT-classical{suffix}", statement, "ours", values, 1.2))
-        for name in ratio["distribution"].values.tolist():
+        for name in sorted(ratio["distribution"].values.tolist()):
             statement = f"Regret over the best tuned classical player's at {rounds}, {name}"
             values = ratio.sel(distribution=name)
             rows.append(below(f"RMFT-classical{suffix}-{name}", statement, "ours", values, 1.2))
@@ -128,7 +128,7 @@ def transfer_claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
             1.0,
         ),
     ]
-    for name in gaussian["distribution"].values.tolist():
+    for name in sorted(gaussian["distribution"].values.tolist()):
         values = over_base(gaussian.sel(distribution=name))
         rows.append(below(f"RMFT-{name}", f"Regret, after over before, {name}", PAPER, values, 1.0))
     return rows
@@ -180,7 +180,7 @@ def drift_claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
     ours, ucb = final.sel(agent="RMFT"), final.sel(agent="UCB")
     rows = [smaller("RMFT-drift", "Dynamic regret, switching means: RMFT < tuned UCB", PAPER, ours, ucb)]
     every = metrics["drift_regret"].isel(round=-1)
-    for name in every["distribution"].values.tolist():
+    for name in sorted(every["distribution"].values.tolist()):
         here = every.sel(distribution=name)
         statement = f"Dynamic regret over the best tuned classical player's, {name}"
         ratio = here.sel(agent="RMFT") / here.sel(agent="best classical")
@@ -248,7 +248,7 @@ def growth_claims(regret: xr.DataArray, agent: str, id: str, where: str) -> list
     rounds = regret["round"].values
     late = rounds >= max(2, rounds[-1] // 8)
     rows = []
-    for name in regret["distribution"].values.tolist():
+    for name in sorted(regret["distribution"].values.tolist()):
         curves = regret.sel(agent=agent, distribution=name).transpose("seed", "round").values[:, late]
         parts = linear_part(rounds[late], curves, "sqrt")
         statement = f"Linear part of regret, loss a round: {where}, {name}"

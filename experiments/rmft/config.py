@@ -60,7 +60,7 @@ PARTS = ("bandit", "simplex", "selection", "ball", "drift", "ablations", "pomdp"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RMFTConfig:
-    """The regret-minimisation study; every default is the quick preset's."""
+    """The regret-minimisation study; the quick preset is smaller than these defaults."""
 
     seeds: int = 3
     """Training seeds, the unit of every interval."""
@@ -180,17 +180,36 @@ PAPER_BANDIT = dataclasses.replace(PAPER_DRIFT, keep=selection_size(4, 16), deca
 PAPER_GRADIENT = dataclasses.replace(PAPER_BANDIT, keep=16, credit="to go", decay=0.0)
 
 
-FULL_BANDIT = dataclasses.replace(BANDIT, rounds=240)
-
-
 FULL_GRADIENT = dataclasses.replace(REINFORCE, rounds=240)
 
 
+def preview(run: Distillation, rounds: int) -> Distillation:
+    """The same run with fewer rounds."""
+    return dataclasses.replace(run, rounds=rounds)
+
+
 PRESETS = {
-    "quick": RMFTConfig(),
+    "quick": RMFTConfig(
+        runs=128,
+        bandit=preview(BANDIT, 50),
+        reinforce=preview(REINFORCE, 50),
+        ppo=preview(PPO, 50),
+        deviations=(1.0,),
+        drift=preview(DRIFT, 40),
+        simplex=preview(SIMPLEX, 80),
+        ball=preview(BALL, 50),
+        squared=preview(SQUARED, 40),
+        ball_others=(),
+        attacks=8,
+        attack_steps=50,
+        selection=preview(SELECTION, 40),
+        selection_arms=(2, 5),
+        ablated=preview(ABLATED, 40),
+        baseline_steps=150,
+    ),
     "full": RMFTConfig(
         seeds=8,
-        bandit=FULL_BANDIT,
+        bandit=dataclasses.replace(BANDIT, rounds=240),
         reinforce=FULL_GRADIENT,
         ppo=dataclasses.replace(FULL_GRADIENT, clip=0.2),
         pretraining_steps=1000,
@@ -199,10 +218,10 @@ PRESETS = {
         selection=dataclasses.replace(SELECTION, rounds=120),
         simplex_others=("linear attention", "two layers"),
         ball_others=("linear attention", "two layers"),
-        attacks=64,
-        attack_steps=200,
+        attacks=32,
+        attack_steps=150,
         attack_cycles=2,
-        squared=dataclasses.replace(SQUARED, rounds=240),
+        squared=dataclasses.replace(SQUARED, rounds=160),
         baseline_steps=1000,
     ),
     "paper": RMFTConfig(

@@ -70,14 +70,15 @@ def draw_drifting(key: jax.Array, index: jax.Array, rounds: int) -> Bandit:
     first = draw(key_first, index)
     kinds = [law.kind for law in DISTRIBUTIONS.values()]
     place = jnp.cumsum(first.available) * first.available  # the available arms, numbered from one
-    rolled = place % jnp.sum(first.available) + 1  # each one's successor
-    after = jnp.sum(jnp.where(place[:, None] == rolled, first.mean[0][:, None], 0), axis=0)
-    time = jnp.arange(rounds)[:, None]
-    switched = jnp.where(time < rounds // 2, first.mean[0], jnp.where(first.available, after, first.mean[0]))
+    successor = place % jnp.sum(first.available) + 1
+    early = first.mean[0]
+    followed = place[:, None] == successor[None]
+    after = jnp.where(first.available, jnp.sum(jnp.where(followed, early[:, None], 0), axis=0), early)
+    still, later = (jnp.broadcast_to(means, (rounds, ARMS)) for means in (early, after))
     moves = STEP * (2 * random.uniform(key_steps, (rounds, ARMS)) - 1)
-    wandered = jnp.abs((first.mean[0] + jnp.cumsum(moves.at[0].set(0), axis=0) + 1) % 2 - 1)  # reflected into [0, 1]
+    wandered = jnp.abs((still + jnp.cumsum(moves.at[0].set(0), axis=0) + 1) % 2 - 1)  # reflected into [0, 1]
+    switched = jnp.where((jnp.arange(rounds) < rounds // 2)[:, None], still, later)
     is_kind = {name: jnp.asarray([kind == name for kind in kinds])[index] for name in ("switch", "walk")}
-    still = jnp.broadcast_to(first.mean[0], (rounds, ARMS))
     return first._replace(mean=jnp.where(is_kind["switch"], switched, jnp.where(is_kind["walk"], wandered, still)))
 
 

@@ -128,18 +128,14 @@ def test_a_bank_gives_its_sequences_to_the_coordinates_that_count():
 
 def test_results_have_the_same_bits_twice_and_with_any_number_of_workers(tmp_path):
     """Parts have random streams and compiled programs of their own, so that it does not matter what runs beside."""
-    parts = ("simplex", "ball", "selection", "ablations")
-    runs = [
-        storage.read_result(
-            rmft_study.main(dataclasses.replace(TOY, parts=parts, workers=workers, results=tmp_path / str(i)), COMMAND)
-        ).metrics
-        for i, workers in enumerate((1, 2, 2))
-    ]
-    for other in runs[1:]:
-        assert runs[0].keys() == other.keys()
-        for name, value in runs[0].items():
-            if not name.endswith("seconds"):
-                np.testing.assert_array_equal(value, other[name], err_msg=name)
+    runs = []
+    for workers in (1, 2):
+        config = dataclasses.replace(TOY, parts=("ball", "selection"), workers=workers, results=tmp_path / str(workers))
+        runs.append(storage.read_result(rmft_study.main(config, COMMAND)).metrics)
+    assert runs[0].keys() == runs[1].keys()
+    for name, value in runs[0].items():
+        if not name.endswith("seconds"):
+            np.testing.assert_array_equal(value, runs[1][name], err_msg=name)
 
 
 def test_decision_processes_are_evaluated_on_the_scale_of_the_oracle_and_uniform_play(tmp_path):
