@@ -53,7 +53,7 @@ from jaxdm.analysis.storage import named
 from jaxdm.rmft import distillation
 from theory import draws
 from theory.no_regret.selection_round import RoundData, RoundSizes, ScenarioRefit, refit, selected_normal
-from theory.verdicts import at_most
+from theory.verdicts import at_most, largest
 
 SOURCE = "ours"
 
@@ -119,9 +119,9 @@ class ProjectedMoments(NamedTuple):
     across: np.ndarray  # [n] variance across
 
 
-def projected_moments(sigma: float, largest: float) -> ProjectedMoments:
+def projected_moments(sigma: float, farthest: float) -> ProjectedMoments:
     """By Gauss-Hermite quadrature in both coordinates."""
-    radius = np.linspace(0, largest, 60)
+    radius = np.linspace(0, farthest, 60)
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)
     weights = weights / weights.sum()
     x, y = radius[:, None, None] + sigma * nodes[None, :, None], sigma * nodes[None, None, :]
@@ -188,7 +188,7 @@ def check(key: jax.Array, samples: int = 4000, form: SelectionForm = STATED) -> 
         samples: M, scenarios of a round, with 64 rollouts each; fewer than 2000 would not tell all wrong versions.
         form: what is claimed.
     """
-    worst = max(
+    worst = largest(
         deviation(found, sizes, data, form) for sizes, data, found in measured(key, max(samples, 2000), form.sequences)
     )
     return at_most(STATEMENT, SOURCE, worst, 1.0)
