@@ -32,7 +32,19 @@ from theory.linear_attention import (
 SAMPLES, KEYS = 30, (1, 2, 3, 4, 5)
 
 
-FEWEST = {"L3": 2, "L4": 10, "L5": 8000, "L5-M": 60, "L5-N": 1000, "L6a": 500, "L6b": 20, "L7": 64, "L7b": 6, "N8": 3, "N14": 3}
+FEWEST = {
+    "L3": 2,
+    "L4": 10,
+    "L5": 8000,
+    "L5-M": 60,
+    "L5-N": 1000,
+    "L6a": 500,
+    "L6b": 20,
+    "L7": 64,
+    "L7b": 6,
+    "N8": 3,
+    "N14": 3,
+}
 """Where a check needs more draws than that, or can do with fewer."""
 
 
