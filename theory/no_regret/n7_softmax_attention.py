@@ -70,7 +70,7 @@ GAINS = (0.25, 1.0, 4.0)
 ROUNDING = 1e-12
 
 
-class SoftmaxForm(NamedTuple):
+class MeanAttentionForm(NamedTuple):
     """The stated optimum and bound."""
 
     factor: float = 1.0
@@ -82,19 +82,19 @@ class SoftmaxForm(NamedTuple):
     past: int = 0  # the sum of past losses is divided by t - 1 + past
 
 
-STATED = SoftmaxForm()
+STATED = MeanAttentionForm()
 
 
 WRONG = {
-    "the gain of linear attention": SoftmaxForm(linear=True),
-    "V* without H": SoftmaxForm(harmonic=False),
-    "T + 1 for T - 1": SoftmaxForm(rounds=-1),
-    "V* x 0.9": SoftmaxForm(factor=0.9),
-    "V* x -1": SoftmaxForm(factor=-1.0),
-    "the mean over t for t - 1": SoftmaxForm(past=1),
-    "no R^2 T / (2 v)": SoftmaxForm(radius=0.0),
-    "no losses in the bound": SoftmaxForm(losses=0.0),
-    "bound x 0.5": SoftmaxForm(radius=0.5, losses=0.5),
+    "the gain of linear attention": MeanAttentionForm(linear=True),
+    "V* without H": MeanAttentionForm(harmonic=False),
+    "T + 1 for T - 1": MeanAttentionForm(rounds=-1),
+    "V* x 0.9": MeanAttentionForm(factor=0.9),
+    "V* x -1": MeanAttentionForm(factor=-1.0),
+    "the mean over t for t - 1": MeanAttentionForm(past=1),
+    "no R^2 T / (2 v)": MeanAttentionForm(radius=0.0),
+    "no losses in the bound": MeanAttentionForm(losses=0.0),
+    "bound x 0.5": MeanAttentionForm(radius=0.5, losses=0.5),
 }
 
 
@@ -115,7 +115,7 @@ def best_gain(length: int) -> float:
     return (length / (1 + harmonic(length - 1))) ** 0.5
 
 
-def stated_optimum(setting: LossSetting, form: SoftmaxForm) -> np.ndarray:
+def stated_optimum(setting: LossSetting, form: MeanAttentionForm) -> np.ndarray:
     """V* at R = 1."""
     length = setting.length
     ratio = (length - form.rounds) / (harmonic(length - 1) if form.harmonic else 1)
@@ -131,7 +131,7 @@ def least_squares(key: jax.Array, count: int, setting: LossSetting) -> jax.Array
     return -jnp.linalg.solve(pairs.T @ pairs, pairs.T @ total).reshape(1, *[losses.shape[2]] * 2)
 
 
-class SoftmaxRegret(NamedTuple):
+class MeanAttentionRegret(NamedTuple):
     """A regret and the two terms that bound it, R = 1."""
 
     regret: jax.Array
@@ -139,21 +139,21 @@ class SoftmaxRegret(NamedTuple):
     losses: jax.Array
 
 
-def regret_terms(losses: jax.Array, gain: jax.Array) -> SoftmaxRegret:
+def regret_terms(losses: jax.Array, gain: jax.Array) -> MeanAttentionRegret:
     """Of the layer with `V = -v I`, projected."""
     length = losses.shape[0]
     played = jax.vmap(BALL.project)(-gain * played_means(losses))
     square = jnp.sum(losses**2, axis=1) / jnp.maximum(jnp.arange(length), 1)
-    return SoftmaxRegret(
+    return MeanAttentionRegret(
         regret=external(BALL, losses, played)[-1], radius=length / (2 * gain), losses=gain / 2 * jnp.sum(square)
     )
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def bounded(key: jax.Array, count: int) -> SoftmaxRegret:
+def bounded(key: jax.Array, count: int) -> MeanAttentionRegret:
     """On random losses of the unit ball, with drift and without, and where ascent from them ends; [count, gains, 2]."""
 
-    def one(key: jax.Array, gain: jax.Array) -> SoftmaxRegret:
+    def one(key: jax.Array, gain: jax.Array) -> MeanAttentionRegret:
         start = to_unit_ball(sequences(key, 1, LossSetting(variances=(1.0, 1.0), length=LENGTH))[0])
 
         def excess(losses: jax.Array) -> jax.Array:
@@ -168,7 +168,7 @@ def bounded(key: jax.Array, count: int) -> SoftmaxRegret:
 
 
 @draws.once
-def measured(key: jax.Array, samples: int) -> tuple[list[np.ndarray], SoftmaxRegret, tuple[float, ...]]:
+def measured(key: jax.Array, samples: int) -> tuple[list[np.ndarray], MeanAttentionRegret, tuple[float, ...]]:
     """Least-squares gains by setting; regrets; how far attention is from the sum over t - 1 and over t."""
     keys = draws.keys(key, len(SETTINGS) + 1)
     batch = -(-samples // BATCHES)
@@ -183,7 +183,7 @@ def measured(key: jax.Array, samples: int) -> tuple[list[np.ndarray], SoftmaxReg
     return gains, jax.tree.map(np.asarray, bounded(keys[-1], STARTS)), errors
 
 
-def check(key: jax.Array, samples: int = 64_000, form: SoftmaxForm = STATED) -> Claim:
+def check(key: jax.Array, samples: int = 64_000, form: MeanAttentionForm = STATED) -> Claim:
     """Optimum, identity and bound.
 
     Args:
