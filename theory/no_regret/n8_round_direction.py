@@ -72,7 +72,7 @@ class DirectionForm(NamedTuple):
     others: int = 1  # L - others draws decide
     more: int = 0  # kept, beyond k
     frozen: bool = True
-    sharpness: float = 1.0  # lambda of the weights, in `SMALL`
+    inverse_temperature: float = 1.0  # lambda of the weights, in `SMALL`
 
 
 STATED = DirectionForm()
@@ -85,7 +85,7 @@ WRONG = {
     "L others": DirectionForm(others=0),
     "k + 1 for k": DirectionForm(more=1),
     "U is differentiated too": DirectionForm(frozen=False),
-    "exp(-3 Regret) gives the policy gradient": DirectionForm(sharpness=3 / SMALL),
+    "exp(-3 Regret) gives the policy gradient": DirectionForm(inverse_temperature=3 / SMALL),
 }
 
 
@@ -180,7 +180,7 @@ def check(key: jax.Array, samples: int = 10, form: DirectionForm = STATED) -> Cl
             stated = np.asarray(stated_directions(LENGTH, jnp.asarray(logits), rollouts, jnp.asarray(keep), form))
             errors += list(np.linalg.norm(directions - stated, axis=(1, 2)) / np.linalg.norm(stated, axis=(1, 2)))
     for policy, steepest in zip(np.asarray(jax.nn.softmax(logits)), downhill, strict=True):
-        weight = np.exp(-form.sharpness * SMALL * game.regret[0]) * probability(game, policy)[0]
+        weight = np.exp(-form.inverse_temperature * SMALL * game.regret[0]) * probability(game, policy)[0]
         errors.append(1 - cosine(mean_score(game, policy, weight), steepest))
     return exactly(STATEMENT, "ours", largest(errors), ROUNDING)
 
