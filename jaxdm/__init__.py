@@ -65,6 +65,7 @@ Learners
     learners.exp3           exponential weights with bandit feedback
     learners.imperfect      players that fail to explore: teachers of a base that struggles
     learners.online         FTRL, Hedge, gradient descent, perturbed and plain follow-the-leader
+    learners.episodic       tabular learners that change their policy between episodes, and their histories
     learners.tabular        random play, the demonstrations' vote, the certainty-equivalent planner
 
 Networks
@@ -78,7 +79,11 @@ Paper 1
     sft.tasks               solved instances as tables of information states
     sft.experts             demonstrators that know what the oracle knows
     sft.data                demonstrations, query, labels
+    sft.pretraining         many families, mixed and improving behaviour, no labels
+    sft.offline             a fixed set of sequences, gathered or read from a file
     sft.losses              pretraining and fine-tuning
+    sft.posterior           Bayes' rule over an enumeration of a family, and the agent that plays by it
+    sft.worlds              any world with an oracle as a family of tasks
     sft.evaluation          optimality gaps and agreement with the oracle on held-out tasks
 
 Paper 2

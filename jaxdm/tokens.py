@@ -74,17 +74,24 @@ def encode(episodes: Episode, spaces: Spaces) -> jax.Array:
         [K T, F].
     """
     start = jnp.broadcast_to(jnp.arange(episodes.reward.shape[1]) == 0, episodes.reward.shape)
+    flat = (x.reshape(-1) for x in (episodes.observation, episodes.action, episodes.reward, start))
+    return encode_steps(*flat, spaces)
 
-    def flat(x):
-        return x.reshape(-1)
 
-    encode_one = jax.vmap(token, in_axes=(0, 0, 0, 0, 0, None))
+def encode_steps(
+    observation: jax.Array, action: jax.Array, reward: jax.Array, start: jax.Array, spaces: Spaces
+) -> jax.Array:
+    """The tokens of N decisions in a row, [N, F].
 
-    def before(x):
-        return flat(jnp.roll(x, 1, axis=1))
-
-    last = before(episodes.observation), before(episodes.action), before(episodes.reward)
-    return encode_one(flat(episodes.observation), last[0], last[1], last[2], flat(start), spaces)
+    Args:
+        observation: [N] int32.
+        action: [N] int32.
+        reward: [N].
+        start: [N] bool, whether an episode starts here.
+        spaces: sizes.
+    """
+    last = (jnp.roll(x, 1) for x in (observation, action, reward))
+    return jax.vmap(token, in_axes=(0, 0, 0, 0, 0, None))(observation, *last, start, spaces)
 
 
 TOKEN_SCALE = 4.0

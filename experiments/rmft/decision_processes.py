@@ -23,19 +23,20 @@ METHODS = ("round 0", "RMFT from scratch", "SFT", "RMFT after SFT", "more SFT")
 def study(config: RMFTConfig, kind: Literal["mdp", "pomdp"]) -> dict[str, Any]:
     """One demonstration, then an episode of the network's own; metrics are named `<kind>_*`.
 
-    MDPs are dark rooms with a hidden goal; POMDPs are hidden-mode rooms, in one of whose two modes every control does
-    the opposite. `<kind>_gap` is the optimality gap of sampled play: 0 is the oracle, 1 is uniform play.
+    Both are the rooms of `experiments.rooms`, with the mode seen and hidden; the identities of held-out rooms were not
+    trained on. `<kind>_gap` is the optimality gap of sampled play: 0 is the oracle, 1 is uniform play.
     """
     shared = setup(config.seed, config.seeds, config.results, config)
     setting = rooms.setting(kind, config.side, config.horizon, 0.3, 3.0)
     game = oracle_game.task_game(setting, 1)
     net = network(config.decision_process_network, game.features, game.outputs)
-    draw, ranges = rooms.family(kind, config.side, config.horizon), rooms.training_ranges(kind, config.side)
-    pool = tasks.sample(stream(config.seed, Use.RMFT_POOL, kind), draw, ranges, config.tasks)
-    held_out = tasks.sample(stream(config.seed, Use.RMFT_HELD_OUT, kind), draw, ranges, config.tasks // 8)
+    family, ranges = rooms.family(kind, config.side, config.horizon), rooms.training_ranges(kind, config.side)
+    known, new = tasks.split_identities(stream(config.seed, Use.RMFT_IDENTITIES, kind), family, 0.75)
+    pool = tasks.sample(stream(config.seed, Use.RMFT_POOL, kind), family, ranges, config.tasks, known)
+    held_out = tasks.sample(stream(config.seed, Use.RMFT_HELD_OUT, kind), family, ranges, config.tasks // 8, new)
     initial, steps = initial_weights(shared, kind, net), config.sft_steps[("mdp", "pomdp").index(kind)]
     sizes: Any = {"supports": 1, "batch": config.sft_batch, "targets": "actions"}
-    loss = losses.batch_loss(net, setting, data.expert_prompt, **sizes)
+    loss = losses.batch_loss(net, setting, data.expert_sequence, **sizes)
     tuned = train(shared, kind, "SFT", loss, initial, config.sft_rate, steps, pool)
     more = train(shared, kind, "more SFT", loss, tuned, config.sft_rate, steps, pool)
     runs = {

@@ -1,44 +1,59 @@
 """Supervised fine-tuning on expert-labelled trajectories: MDPs, POMDPs, and POMDPs with several models.
 
-Figures: `sft_gap` (methods against demonstrations), `sft_axes`, `sft_imitation`, `sft_learnt`, `sft_curves`.
-Commands: `python -m experiments.sft quick`, `... paper`; `... quick --help` lists what can be changed.
-Cost: 11 minutes (quick) on two cores; the paper preset, meant for one GPU, has not been timed.
-Expectation: in every setting SFT < ICL-only < random with intervals apart, and SFT at most half of ICL-only.
+Figures: `sft_gap` (methods against demonstrations), `sft_gain`, `sft_axes`, `sft_labels`, `sft_imitation`,
+`sft_learnt`, `sft_curves`.
+Commands: `python -m experiments.sft full` (the evidence), `... quick` (a preview), `... paper` (a GPU); with
+`--world tiger` (or maintenance, treatment, a .POMDP or .MDP file) the tasks are the worlds near that one; `... quick
+--help` lists every size.
+Cost: see `experiments/README.md`.
+Expectation: in every setting SFT < ICL-only < random; how far SFT stays from who knows the family is shown beside.
 
-Tasks are rooms with a hidden goal, a slippery floor and unlabelled controls; in hidden-mode rooms, half of the time
-every control does the opposite. Demonstrations visit part of a room, in part of its modes, so that copying them (their
-vote) stays far from optimal, and so does planning on what they count.
+Tasks are rooms with a hidden goal, a slippery floor and unlabelled controls; in one of two modes, seen or hidden, every
+control does the opposite. Identities (goal and controls) of held-out tasks were not trained on. One network for each
+training seed is pretrained on unlabelled behaviour in many families; from it start SFT on a fixed set of sequences with
+the oracle's labels, DPT and algorithm distillation. Primary rows are named in `primary.py`.
 """
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
-import jax
 import numpy as np
+import xarray as xr
 
 from experiments import cli, rooms
-from experiments.fields import at_least, check, each, shape, word
-from experiments.progress import bar
-from experiments.rooms import TaskRanges
-from experiments.sft import axes, claims, imitation, methods, probe
+from experiments.fields import at_least, check, shape, switch, word
+from experiments.fields import each as every_one
+from experiments.sft import axes, claims, imitation, methods, probe, stages
 from experiments.sft.config import PRESETS, AxisPoints, SFTConfig
-from experiments.sft.methods import NETWORKS
-from experiments.sft.tasks import prepare
-from experiments.sft.training import imitator, loss_curve, pretrainer
+from experiments.sft.methods import Judge, make_methods, of_seed
+from experiments.sft.primary import PRIMARY
+from experiments.sft.stages import Sequences, Stages
+from experiments.sft.tasks import Domain, held_out, particles, room_domain
+from experiments.sft.training import Trained, loss_curve, runner, still_falling
+from experiments.sft.worlds import study_world
 from experiments.streams import Use, stream
-from jaxdm import trainer
 from jaxdm.analysis import storage
-from jaxdm.analysis.claims import write_claims
-from jaxdm.sft import data, tasks
+from jaxdm.analysis.claims import ranked, write_claims
+from jaxdm.analysis.storage import named
+from jaxdm.models.transformer import network
 from jaxdm.sft.data import Kind
-from jaxdm.sft.tasks import Task
 from jaxdm.types import Tree
 from jaxdm.validation import InvalidInput, nonnegative_number, number_in, positive_number, probability
 
-EVERY = 50
-"""Steps of a chunk, a divisor of every stage's, so that a stage is one compiled program."""
+AMBIGUOUS_ROOMS = 216
+"""Rooms over which the cost of ambiguity is measured: each identity of side 3 once."""
+
+
+class Found(NamedTuple):
+    """What a setting leaves: metrics by name, training curves by stage, and what later stages start from."""
+
+    metrics: dict[str, xr.DataArray]
+    curves: dict[str, Trained]
+    domain: Domain
+    labelled: Sequences
+    weights: dict[str, Tree]
 
 
 def validate(config: SFTConfig) -> None:
@@ -47,55 +62,65 @@ def validate(config: SFTConfig) -> None:
     Raises:
         InvalidInput: names the first field that is out of range.
     """
+    counts = ("workers", "horizon", "world_horizon", "train_tasks", "test_tasks", "particles", "items", "batch")
+    counts += ("pretrain_items", "pretrain_tokens", "pretrain_steps", "sft_steps", "axis_steps", "imitation_steps")
     check(
         config,
-        settings=each(word(get_args(Kind))),
-        workers=at_least(1),
+        settings=every_one(word(get_args(Kind))),
+        axis_setting=word(get_args(Kind)),
+        world=text_or_none,
+        data=text_or_none,
+        fresh=switch,
         side=at_least(3),
-        hidden_mode_side=at_least(3),
-        horizon=at_least(1),
         supports=at_least(0),
-        demonstrations=each(at_least(0)),
-        train_tasks=at_least(1),
-        test_tasks=at_least(1),
-        episodes=at_least(1),
+        demonstrations=every_one(at_least(0)),
+        train_share=lambda name, value: number_in(name, value, 0.05, 0.95),
+        room_share=probability,
         seeds=at_least(2),
-        pretrain_steps=at_least(1),
-        sft_steps=at_least(1),
-        dpt_steps=at_least(1),
-        further_steps=at_least(1),
+        episodes=at_least(2),
+        concentration=positive_number,
+        pretrain_rate=positive_number,
         rate=positive_number,
-        batch=at_least(1),
+        scratch_rate=positive_number,
         targets=word(("actions", "all")),
         visit_exploration=probability,
         behaviour_scale=nonnegative_number,
         axes=points,
         network=shape,
+        **dict.fromkeys(counts, at_least(1)),
     )
     if config.supports not in config.demonstrations:
         wanted = f"the training number {config.supports} among them"
         raise InvalidInput(f"demonstrations: {config.demonstrations}; expected {wanted}")
+    if config.episodes % 2:
+        raise InvalidInput(f"episodes: {config.episodes}; expected an even number, for two halves")
+    for horizon in (config.horizon, *config.axes.horizon) if config.world is None else ():
+        if config.pretrain_tokens % horizon:
+            raise InvalidInput(f"pretrain_tokens: {config.pretrain_tokens}; expected a multiple of horizon {horizon}")
+
+
+def text_or_none(name: str, value: str | None) -> None:
+    """A name or a path, or nothing."""
+    if value is not None and not (isinstance(value, str) and value):
+        raise InvalidInput(f"{name}: {value!r}; expected a name or a path")
 
 
 def points(name: str, value: AxisPoints) -> None:
-    """The points of every axis; larger pools than there are tasks stand for all tasks."""
+    """The points of every axis; more labels or tasks than there are stand for all of them."""
     try:
         check(
             value,
-            horizon=each(at_least(1)),
-            cue_accuracy=each(lambda name, x: number_in(name, x, 0.5, 1)),
-            models=each(at_least(1)),
-            attitude=each(probability),
-            slip=each(probability),
-            extent=each(at_least(1)),
-            pool=each(at_least(1)),
+            cue_accuracy=every_one(lambda name, x: number_in(name, x, 0.5, 1)),
+            attitude=every_one(probability),
+            slip=every_one(probability),
+            **dict.fromkeys(("horizon", "models", "labels", "tasks", "steps"), every_one(at_least(1))),
         )
     except InvalidInput as error:
         raise InvalidInput(f"{name}.{error}") from error
 
 
 def main(config: SFTConfig, command: str) -> Path:
-    """Every setting, a result each; returns the folder that holds them.
+    """Every setting, in one result; returns its folder.
 
     Args:
         config: sizes.
@@ -106,118 +131,235 @@ def main(config: SFTConfig, command: str) -> Path:
         ValueError: a checkpoint of another run.
     """
     validate(config)
-    cli.at_once(functools.partial(study_setting, config, command), config.settings, config.workers)
-    return config.results / "sft"
+    if config.world is not None:
+        return study_world(config, command)
+    play = (config.visit_exploration, config.behaviour_scale)
+    spaces = rooms.setting("mdp", config.side, config.horizon, *play).spaces
+    shared = Stages(
+        runner=runner(config.seeds, config.workers, config.results, config),
+        network=network(config.network, spaces.features, spaces.outputs),
+        spaces=spaces,
+        seed=config.seed,
+        supports=config.supports,
+        batch=config.batch,
+        targets=config.targets,
+        fresh=config.fresh,
+        file=config.data,
+    )
 
+    def domain(kind: Kind, horizon: int) -> Domain:
+        return room_domain(kind, config.side, horizon, play, config.seed, config.train_share, config.train_tasks)
 
-def study_setting(config: SFTConfig, command: str, kind: Kind) -> Path:
-    """Pretrain, fine-tune, evaluate and store, in one setting."""
-    study = prepare(config, kind)
-    setting, network = study.setting, study.network
-    checkpoints = config.results / "checkpoints" / "sft" / storage.config_hash(config) / kind
-    sizes: Any = {"supports": config.supports, "batch": config.batch, "rate": config.rate}
-
-    def keys(use: Use, *index: str) -> jax.Array:
-        return jax.random.split(stream(config.seed, use, *index), config.seeds)
-
-    def stage(maker: trainer.Trainer, name: str, params: Tree, steps: int, pool: Task = study.pool) -> trainer.Fit:
-        phase = "pretraining" if name == "pretrain" else "fine-tuning"
-        return train(
-            maker,
-            pool,
-            params,
-            keys(Use.SFT_TRAINING, phase),
-            steps,
-            folder=checkpoints / name.replace(" ", "_"),
-            identity=[config, kind, name],
-            title=f"sft {kind} {name}",
+    def judge(where: Domain, most: int, held: Sequence[Any]) -> Judge:
+        return Judge(
+            methods=make_methods(where.setting, shared.network, most, config.episodes),
+            held_out=held,
+            keys=stages.keys(config.seed, config.seeds, Use.SFT_TEST),
+            workers=config.workers,
         )
 
-    def imitate(steps: int, prompt: data.Item = data.expert_prompt) -> trainer.Trainer:
-        return imitator(network, setting, prompt, targets=config.targets, steps=steps, **sizes)
+    def judged_on(where: Domain, **options: Any) -> list[Any]:
+        return held_out(where, config.seed, config.seeds, config.test_tasks, config.workers, **options)
 
-    untrained = jax.jit(jax.vmap(network.init))(keys(Use.SFT_INITIAL_WEIGHTS))
-    pretraining = pretrainer(network, setting, steps=config.pretrain_steps, **sizes)
-    sft = imitate(config.sft_steps)
-    further = imitate(config.further_steps)._replace(run=sft.run)  # how long it takes is data: one compiled program
-    pretrained = stage(pretraining, "pretrain", untrained, config.pretrain_steps)
-    start = pretrained.state.params
-    tuned = stage(sft, "sft", start, config.sft_steps)
-    scratch = stage(sft, "scratch", untrained, config.sft_steps)
-    dpt = stage(imitate(config.dpt_steps, data.dpt_prompt), "dpt", start, config.dpt_steps)
-    trained = (tuned.state.params, scratch.state.params, dpt.state.params, start)
-    weights: dict[str, Tree] = dict(zip(NETWORKS, trained, strict=True))
+    cost, error = rooms.cost_of_ambiguity(
+        stream(config.seed, Use.SFT_AMBIGUITY), config.side, config.horizon, config.axes.models, AMBIGUOUS_ROOMS
+    )
+    metrics: dict[str, xr.DataArray] = {
+        "value_by_models": named(np.stack([cost, error]), statistic=["mean", "error"], models=config.axes.models)
+    }
+    domains = {(kind, config.horizon): domain(kind, config.horizon) for kind in config.settings}
+    domains |= {
+        (config.axis_setting, horizon): domain(config.axis_setting, horizon)
+        for horizon in (*config.axes.horizon, config.horizon)
+        if (config.axis_setting, horizon) not in domains
+    }
+    untrained = stages.initial_weights(shared)
+    base = stages.pretrain(
+        shared,
+        untrained,
+        pretraining_sources(domains, config.pretrain_items, config.pretrain_tokens, config.room_share),
+        rate=config.pretrain_rate,
+        steps=config.pretrain_steps,
+    )
+    curves = {"pretraining": base}
 
-    def tune_on(pool: Task, name: str) -> Tree:
-        return stage(further, f"on {name}", start, config.further_steps, pool).state.params
+    def setting(kind: Kind) -> Found:
+        where = domains[kind, config.horizon]
+        labelled = stages.gathered(shared, kind, where, "SFT", config.supports, config.items)
+        trained = train_methods(shared, config, kind, where, labelled, untrained, base.params)
+        weights = {name: each.params for name, each in trained.items()} | {"ICL-only": base.params}
+        known = particles(where, stream(config.seed, Use.SFT_PARTICLES, kind), config.particles)
+        new = judge(where, max(config.demonstrations), judged_on(where))
+        found = methods.evaluate_methods(new, weights, known, config.demonstrations, config.supports)
+        seen = new._replace(held_out=judged_on(where, seen=True))
+        followed = [name for name in found["gap"].agent.values if name not in methods.SHOWN]
+        gaps = methods.gaps(seen, weights, followed, config.supports, known)
+        found["gap_seen"] = named(gaps, agent=followed, seed=range(config.seeds))
 
-    test_keys = keys(Use.SFT_TEST)
-    most = max(config.demonstrations)
-    programs = methods.make_methods(setting, network, test_keys, most, config.episodes)
+        def along(ranges: rooms.TaskRanges) -> np.ndarray:
+            there = new._replace(held_out=judged_on(where, ranges=ranges))
+            return methods.gaps(there, weights, axes.FOLLOWED, config.supports, known)
 
-    def sft_gap(params: Tree) -> np.ndarray:
-        score = methods.evaluate(programs, "SFT", {"SFT": params}, config.supports, study.held_out)
-        return np.asarray(score.gap)
+        found |= axes.sweep(axes.task_axes(config.axes, kind, where.ranges), along)
+        return Found(metrics=found, curves=trained, domain=where, labelled=labelled, weights=weights)
 
-    def gaps(ranges: TaskRanges, horizon: int | None) -> np.ndarray:
-        """Gaps [methods, seeds] on other held-out tasks, drawn from the same stream, so that they share rooms."""
-        steps = config.horizon if horizon is None else horizon
-        family = rooms.family(kind, study.side, steps)
-        held_out = tasks.sample(stream(config.seed, Use.SFT_HELD_OUT), family, ranges, config.test_tasks)
-        where = programs
-        if steps != config.horizon:
-            other = rooms.setting(kind, study.side, steps, config.visit_exploration, config.behaviour_scale)
-            where = methods.make_methods(other, network, test_keys, config.supports, config.episodes)
-        scores = [methods.evaluate(where, name, weights, config.supports, held_out) for name in axes.FOLLOWED]
-        return np.stack([score.gap for score in scores])
-
-    metrics: dict[str, Any] = {}
-    metrics |= methods.evaluate_methods(programs, weights, study.held_out, config.demonstrations, config.supports)
-    metrics |= axes.sweep(config.axes, kind, study.side, gaps)
-    metrics |= axes.fewer_tasks(study.pool, config.axes.pool, tune_on, sft_gap)
-    imitation_key = stream(config.seed, Use.SFT_IMITATION)
-    metrics |= imitation.overlaps(network, setting, study.pool, study.held_out, imitation_key, config.supports, tune_on)
-    if kind != "mdp":
-        probed = {"SFT": tuned.state.params, "ICL-only": start, "untrained": untrained}
-        probe_key = stream(config.seed, Use.SFT_PROBE)
-        metrics |= probe.probe(config.network, setting, study.held_out, probed, probe_key, config.supports)
-    for name, fit in {"pretrain": pretrained, "sft": tuned, "scratch": scratch, "dpt": dpt}.items():
-        step, curve = loss_curve(fit.losses)
-        metrics[f"curve_{name}"] = storage.named(curve, seed=range(config.seeds), step=step)
-        metrics[f"seconds_{name}"] = storage.named(fit.seconds)
-    path = storage.write_result(config.results, "sft", {"setting": kind, "config": config}, metrics, command)
-    write_claims(path, claims.claims(kind, metrics, config.supports), command)
+    found = {kind: setting(kind) for kind in config.settings}
+    metrics |= joined({kind: each.metrics for kind, each in found.items()})
+    curves |= {f"{kind} {name}": each for kind, there in found.items() for name, each in there.curves.items()}
+    if config.axis_setting in found:
+        here = found[config.axis_setting]
+        new = judge(here.domain, max(config.demonstrations), judged_on(here.domain))
+        metrics |= retrained(shared, config, here, new, untrained, base.params)
+        metrics |= horizons(shared, config, domains, judge, judged_on, base.params)
+        metrics |= imitated(shared, config, here, new.held_out, base.params)
+        if config.axis_setting != "mdp":
+            probed = {"SFT": here.weights["SFT"], "ICL-only": base.params, "untrained": untrained}
+            key = stream(config.seed, Use.SFT_PROBE)
+            metrics |= probe.probe(config.network, here.domain.setting, new.held_out, probed, key, config.supports)
+    for name, each in curves.items():
+        step, curve = loss_curve(each.losses)
+        metrics[f"curve {name}"] = named(curve, seed=range(config.seeds), step=step)
+        metrics[f"seconds {name}"] = named(each.seconds)
+        metrics[f"falling {name}"] = named(still_falling(each.losses), seed=range(config.seeds))
+    path = storage.write_result(config.results, "sft", config, metrics, command)
+    rows = claims.claims(metrics, config.supports)
+    # A few seeds, or a part of the study, are a preview; so is whatever was changed on the command line.
+    whole = config == replace(PRESETS["full"], seed=config.seed, results=config.results, workers=config.workers)
+    write_claims(path, ranked(rows, PRIMARY if whole else (), preview=not whole), command)
     return path
 
 
-def train(
-    maker: trainer.Trainer,
-    pool: Task,
-    params: Tree,
-    keys: jax.Array,
-    steps: int,
-    *,
-    folder: Path,
-    identity: Sequence[Any],
-    title: str,
-) -> trainer.Fit:
-    """One training stage for all seeds, with checkpoints beside the results.
+def pretraining_sources(
+    domains: Mapping[tuple[Kind, int], Domain], count: int, tokens: int, room_share: float
+) -> list[stages.Source]:
+    """What the base is pretrained on: other families at every horizon, and training rooms of every domain."""
+    horizons = sorted({horizon for _, horizon in domains})
+    spaces = next(iter(domains.values())).setting.spaces
+    own = round(room_share * count / len(domains))
+    rest = round((count - own * len(domains)) / len(horizons))
+    others = [stages.other_families(spaces, horizon, tokens, rest) for horizon in horizons]
+    return others + [stages.own_family(where.setting, where.pool, tokens, own) for where in domains.values()]
 
-    Args:
-        maker: what a gradient step does.
-        pool: training tasks.
-        params: weights at the start, leading axis [seeds].
-        keys: [seeds].
-        steps: gradient steps.
-        folder: of the checkpoints.
-        identity: what a checkpoint must be of, to be resumed.
-        title: of the progress bar.
-    """
-    state = jax.vmap(maker.init)(keys, params)
-    with bar(f"{title}, {len(keys)} seeds", steps) as progress:
-        return trainer.fit(
-            maker, state, pool, steps, every=EVERY, folder=folder, identity=list(identity), progress=progress
-        )
+
+def train_methods(
+    shared: Stages,
+    config: SFTConfig,
+    kind: Kind,
+    where: Domain,
+    labelled: Sequences,
+    untrained: Tree,
+    base: Tree,
+) -> dict[str, Trained]:
+    """SFT, the same from random weights, and its rivals, all for the same number of steps."""
+    sizes: Any = {"rate": config.rate, "steps": config.sft_steps}
+    slow: Any = sizes | {"rate": config.scratch_rate}
+    if config.data is not None:
+        labelled = stages.read_file(config.data, shared.spaces)
+    if config.fresh:
+        sft = stages.tune_on_fresh(shared, f"{kind} SFT", base, where, "SFT", **sizes)
+        scratch = stages.tune_on_fresh(shared, f"{kind} scratch", untrained, where, "SFT", **slow)
+    else:
+        sft = stages.tune(shared, f"{kind} SFT", base, labelled, **sizes)
+        scratch = stages.tune(shared, f"{kind} scratch", untrained, labelled, **slow)
+    trained = {"SFT": sft, "SFT from scratch": scratch}
+    for name in methods.SHOWN:
+        told = stages.gathered(shared, f"{kind} {name}", where, name, config.supports, config.items)
+        trained[name] = stages.tune(shared, f"{kind} {name}", base, told, **sizes)
+    return trained
+
+
+def retrained(
+    shared: Stages, config: SFTConfig, here: Found, new: Judge, untrained: Tree, base: Tree
+) -> dict[str, xr.DataArray]:
+    """Along labelled sequences and gradient steps, pretrained and from scratch; along the number of training tasks."""
+    starts = {"SFT": (base, config.rate), "SFT from scratch": (untrained, config.scratch_rate)}
+
+    def gap(name: str, params: Tree) -> np.ndarray:
+        return methods.evaluate(new, name, of_seed(params), config.supports).gap
+
+    def both(axis: str, point: int, steps: int, count: int) -> np.ndarray:
+        rows = []
+        for name, (params, rate) in starts.items():
+            sizes: Any = {"rate": rate, "steps": steps, "count": count}
+            tuned = stages.tune(shared, f"{axis} {point} {name}", params, here.labelled, **sizes)
+            rows.append(gap(name, tuned.params))
+        return np.stack(rows)
+
+    labels = axes.within(config.axes.labels, config.items)
+    enough = [min(config.axis_steps, max(1, stages.LABELS_PER_STEP * count)) for count in labels]
+    by_labels = [both("labels", n, steps, n) for n, steps in zip(labels, enough, strict=True)]
+    by_steps = [both("steps", steps, steps, config.items) for steps in config.axes.steps]
+    pool, by_tasks = here.domain.pool, []
+    few = axes.within(config.axes.tasks, config.train_tasks)
+    for count in few:
+        where = here.domain._replace(pool=axes.first_tasks(pool, count))
+        items = min(config.items, max(labels))
+        told = stages.gathered(shared, f"tasks {count}", where, "SFT", config.supports, items)
+        sizes: Any = {"rate": config.rate, "steps": config.axis_steps}
+        by_tasks.append(gap("SFT", stages.tune(shared, f"tasks {count}", base, told, **sizes).params)[None])
+    return {
+        "axis_labels": axes.along("labels", labels, list(starts), by_labels),
+        "axis_steps": axes.along("steps", config.axes.steps, list(starts), by_steps),
+        "axis_tasks": axes.along("tasks", few, ["SFT"], by_tasks),
+    }
+
+
+def horizons(
+    shared: Stages,
+    config: SFTConfig,
+    domains: Mapping[tuple[Kind, int], Domain],
+    judge: Callable[..., Judge],
+    judged_on: Callable[..., list[Any]],
+    base: Tree,
+) -> dict[str, xr.DataArray]:
+    """Along the horizon, with a network fine-tuned for each, at equal numbers of episodes shown and of steps shown."""
+    names = ("SFT", "ICL-only", "demonstration vote")
+    found, done = {}, {}
+    for equal, shown in axes.shown_episodes(config.axes.horizon, config.horizon, config.supports).items():
+        for horizon, episodes in zip(config.axes.horizon, shown, strict=True):
+            if (horizon, episodes) in done:
+                continue
+            where = domains[config.axis_setting, horizon]
+            name = f"horizon {horizon} shown {episodes}"
+            count = min(config.items, max(config.axes.labels))
+            told = stages.gathered(shared, name, where, "SFT", episodes, count)
+            tuned = stages.tune(shared, name, base, told, rate=config.rate, steps=config.axis_steps)
+            there = judge(where, max(episodes, 1), judged_on(where))
+            done[horizon, episodes] = methods.gaps(there, {"SFT": tuned.params, "ICL-only": base}, names, episodes)
+        gaps = [done[at] for at in zip(config.axes.horizon, shown, strict=True)]
+        found[f"axis_horizon_{equal}"] = axes.along("horizon", config.axes.horizon, names, gaps)
+    return found
+
+
+def imitated(
+    shared: Stages, config: SFTConfig, here: Found, held: Sequence[Any], base: Tree
+) -> dict[str, xr.DataArray]:
+    """Networks fine-tuned on each expert, and whose policy they cover."""
+
+    def tune(domain_pool: Any, name: str) -> Tree:
+        where = here.domain._replace(pool=domain_pool)
+        count = min(config.items, max(config.axes.labels))
+        told = stages.gathered(shared, f"expert {name}", where, "SFT", config.supports, count)
+        sizes: Any = {"rate": config.rate, "steps": config.imitation_steps}
+        return stages.tune(shared, f"expert {name}", base, told, **sizes).params
+
+    key = stream(config.seed, Use.SFT_IMITATION)
+    pool, setting = here.domain.pool, here.domain.setting
+    return imitation.overlaps(shared.network, setting, pool, held, key, config.supports, tune)
+
+
+def joined(found: Mapping[Kind, Mapping[str, xr.DataArray]]) -> dict[str, xr.DataArray]:
+    """The metrics of all settings: what all of them have, with a first axis `setting`; the others as they are."""
+    metrics: dict[str, xr.DataArray] = {}
+    for name in dict.fromkeys(name for each in found.values() for name in each):
+        having = [kind for kind, each in found.items() if name in each]
+        if name.startswith("axis_"):
+            metrics[name] = found[having[0]][name]
+            continue
+        first = found[having[0]][name]
+        coordinates: dict[str, Any] = {str(dim): first.coords[dim].values for dim in first.dims}
+        metrics[name] = named(np.stack([found[kind][name].values for kind in having]), setting=having, **coordinates)
+    return metrics
 
 
 if __name__ == "__main__":

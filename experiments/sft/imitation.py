@@ -3,7 +3,7 @@
 Dimensions: `P` held-out tasks, `E` experts, `G` training seeds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ def overlaps(
     network: Network,
     setting: Setting,
     pool: Task,
-    held_out: Task,
+    held_out: Sequence[Task],
     key: jax.Array,
     supports: int,
     tune: Callable[[Task, str], Tree],
@@ -43,7 +43,7 @@ def overlaps(
         network: that is trained.
         setting: kind of world.
         pool: training tasks.
-        held_out: tasks of the query episodes, leading axis [P].
+        held_out: tasks of the query episodes, leading axis [P], of each of G seeds.
         key: random key.
         supports: demonstrations in the context.
         tune: `(pool with that expert, its name) -> weights [G, ...]`, equally long for all.
@@ -58,15 +58,21 @@ def overlaps(
     def policies(task: Task) -> list[ExpertPolicy]:
         return [expert(task) for expert in EXPERTS.values()]
 
-    covered_by_seed = jax.jit(jax.vmap(covered, in_axes=(0, None)))
-    all_policies = jax.jit(jax.vmap(policies))
+    covered_of, all_policies = jax.jit(covered), jax.jit(jax.vmap(policies))
     trained = [
         tune(pool._replace(expert=policy), name) for policy, name in zip(all_policies(pool), EXPERTS, strict=True)
     ]
-    shown = [held_out._replace(expert=policy) for policy in all_policies(held_out)]
-    rows = np.stack([np.stack([covered_by_seed(weights, task) for task in shown]) for weights in trained])
+    seeds = range(len(held_out))
+    shown = [[tasks._replace(expert=policy) for policy in all_policies(tasks)] for tasks in held_out]
+    rows = [
+        [
+            [covered_of(jax.tree.map(lambda x, g=g: x[g], weights), shown[g][e]) for g in seeds]
+            for e in range(len(EXPERTS))
+        ]
+        for weights in trained
+    ]
     names = list(EXPERTS)
-    return {"imitation": named(rows, trained_on=names, shown=names, seed=range(rows.shape[-1]))}
+    return {"imitation": named(np.asarray(rows), trained_on=names, shown=names, seed=seeds)}
 
 
 def overlap(
@@ -75,7 +81,7 @@ def overlap(
     """Mean over query decisions of `sum_a min(p(a), l(a))`: p is the network's policy, l the expert's label; []."""
 
     def of_task(key: jax.Array, task: Task) -> jax.Array:
-        prompt = data.expert_prompt(key, setting, task, supports)
+        prompt = data.as_prompt(data.expert_sequence(key, setting, task, supports), setting.spaces)
         outputs = network.apply(weights, prompt.tokens)[-setting.horizon :]
         policy = jax.nn.softmax(outputs[:, : setting.spaces.actions])
         return jnp.mean(jnp.sum(jnp.minimum(policy, prompt.label[-setting.horizon :]), axis=-1))

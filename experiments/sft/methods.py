@@ -1,9 +1,11 @@
 """The methods of the fine-tuning study, and how all of them are evaluated on the same held-out tasks.
 
-Dimensions: `G` training seeds, `P` held-out tasks, `T` steps of an episode, `H` horizon, `O` observations, `A` actions.
+Dimensions: `G` training seeds, `P` held-out tasks of each, `T` steps of an episode, `H` horizon, `O` observations, `A`
+actions, `I` particles.
 """
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,24 +13,35 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from experiments import cli
 from jaxdm import tokens
 from jaxdm.analysis.storage import named
 from jaxdm.learners import tabular
 from jaxdm.models.agents import deploy, network_agent
+from jaxdm.oracles.graph_policy import GraphPolicy, graph_agent
 from jaxdm.rollout import markov_agent
-from jaxdm.sft import data, evaluation
+from jaxdm.sft import data, evaluation, posterior
 from jaxdm.sft.data import Setting
+from jaxdm.sft.posterior import Particle
 from jaxdm.sft.tasks import Task
 from jaxdm.types import Agent, Episode, Network, Tree
 
-NETWORKS = ("SFT", "SFT from scratch", "DPT", "ICL-only")
+NETWORKS = ("SFT", "SFT from scratch", "DPT", "algorithm distillation", "ICL-only")
 
 
-UNLABELLED = ("DPT",)
-"""Networks that are shown unlabelled behaviour, not demonstrations."""
+DEMONSTRATIONS, BEHAVIOUR, LEARNING = 0, 1, 2
+"""What a method is shown: the expert's episodes, those of a random policy, or the first ones of a learner."""
+
+
+SHOWN = {"DPT": BEHAVIOUR, "algorithm distillation": LEARNING}
+"""Methods that are not shown demonstrations."""
 
 
 BASELINES = ("random", "demonstration vote", "certainty-equivalent planner")
+
+
+POSTERIOR = "Bayes posterior"
+"""Who knows the family; shown nothing, the planner that knows the family."""
 
 
 NEED_DEMONSTRATIONS = BASELINES[1:]
@@ -40,94 +53,115 @@ VISITS = ("never demonstrated", "demonstrated")
 
 
 class Score(NamedTuple):
-    """How a method did on the held-out tasks, one number for each training seed; see `jaxdm.sft.evaluation`."""
+    """How a method did on the held-out tasks of one training seed; see `jaxdm.sft.evaluation`. With all: [G, ...]."""
 
-    gap: jax.Array  # [G] optimality gap: 0 is the oracle, 1 is uniform play
-    gap_of_value: jax.Array  # [G] the same loss as a share of the oracle's value
-    recursive_regret: jax.Array  # [G] regret in the values of the alpha-maxmin recursion
-    accuracy: jax.Array  # [G, T] share of decisions that are optimal
-    accuracy_by_visit: jax.Array  # [G, 2] the same by `VISITS`, NaN where no decision was taken
-    visit_share: jax.Array  # [G, 2] share of decisions taken there
+    gap: jax.Array  # [] optimality gap: 0 is the oracle, 1 is uniform play
+    gap_of_value: jax.Array  # [] the same loss as a share of the oracle's value
+    recursive_regret: jax.Array  # [] regret in the values of the alpha-maxmin recursion
+    accuracy: jax.Array  # [T] share of decisions that are optimal
+    accuracy_by_visit: jax.Array  # [2] the same by `VISITS`, NaN where no decision was taken
+    visit_share: jax.Array  # [2] share of decisions taken there
 
 
 class Method(NamedTuple):
     """A method as data, so that one compiled program evaluates all that act by the same agent."""
 
-    params: Tree  # a network's weights, or the index of a baseline in `BASELINES`
+    params: Tree  # a network's weights, the index of a baseline in `BASELINES`, particles, or a policy
     shown: Any  # [] int32, how many episodes it is shown
-    unlabelled: Any  # [] bool, whether they are unlabelled behaviour
+    source: Any  # [] int32, whose
+    temperature: Any  # [] of a network: 0 is greedy, 1 samples its probabilities
 
 
-Evaluate = Callable[[Task, Method, Task], Score]
-"""`(held-out tasks [P], method of each seed [G, ...], tasks that demonstrations come from [P]) -> Score`."""
+Evaluate = Callable[[jax.Array, Task, Method, Task], Score]
+"""`(key, held-out tasks [P], method, tasks that demonstrations come from [P]) -> Score`."""
 
 
 class Methods(NamedTuple):
-    """The two programs that evaluate all methods of a setting."""
+    """The programs that evaluate all methods of a setting, by the agent that acts."""
 
     networks: Evaluate
     baselines: Evaluate
-    seeds: int
+    posterior: Evaluate
+    plans: Evaluate  # a given policy of information states
 
 
-def make_methods(setting: Setting, network: Network, keys: jax.Array, most: int, episodes: int) -> Methods:
+class Judge(NamedTuple):
+    """Programs, held-out tasks and random numbers, with which any method is evaluated."""
+
+    methods: Methods
+    held_out: Sequence[Task]  # for each of G seeds, leading axis [P]
+    keys: jax.Array  # [G]
+    workers: int  # seeds at once
+
+
+@functools.cache
+def make_methods(setting: Setting, network: Network, most: int, episodes: int) -> Methods:
     """Programs that show up to `most` episodes; each is compiled once for all tasks of the same size.
 
     Args:
         setting: kind of world.
         network: whose weights are evaluated.
-        keys: [G], one for each training seed.
         most: the largest number of episodes in the context.
         episodes: query episodes for each task, in each model.
     """
+    spaces, horizon = setting.spaces, setting.horizon
 
-    def network_params(method: Method, shown: Episode) -> Tree:
-        context = tokens.encode(shown, setting.spaces)
-        return deploy(method.params, context, length=method.shown * setting.horizon)
+    def network_params(method: Method, task: Task, shown: Episode) -> Tree:
+        context = tokens.encode(shown, spaces)
+        return deploy(method.params, context, method.temperature, length=method.shown * horizon)
 
-    def baseline_params(method: Method, shown: Episode) -> Tree:
+    def baseline_params(method: Method, task: Task, shown: Episode) -> Tree:
         return baseline_policies(setting, tabular.first(shown, method.shown))[method.params]
 
-    def labelled(method: Method, key: jax.Array, task: Task) -> Episode:
+    def posterior_params(method: Method, task: Task, shown: Episode) -> Tree:
+        return posterior.learn(posterior.before(method.params), shown, method.shown)
+
+    def plan_params(method: Method, task: Task, shown: Episode) -> Tree:
+        return GraphPolicy(graph=task.graph, policy=method.params)
+
+    def expert(method: Method, key: jax.Array, task: Task) -> Episode:
         return data.demonstrations(key, setting, task, most)
 
-    def labelled_or_not(method: Method, key: jax.Array, task: Task) -> Episode:
-        behaviour = data.behaviour_episodes(key, setting, task, most)
-        demonstrated = labelled(method, key, task)
-        return jax.tree.map(lambda x, y: jnp.where(method.unlabelled, x, y), behaviour, demonstrated)
+    def any_source(method: Method, key: jax.Array, task: Task) -> Episode:
+        sources = (data.demonstrations, data.behaviour_episodes, data.learning_episodes)
+        shown = [each(key, setting, task, most) for each in sources]
+        return jax.tree.map(lambda *each: jnp.stack(each)[method.source], *shown)
 
-    network_player = network_agent(network, setting.spaces, setting.horizon)
-    policy_player = markov_agent(setting.horizon)
+    make = functools.partial(_evaluation, setting, episodes)
+    by_table = markov_agent(horizon)
     return Methods(
-        networks=_evaluation(setting, keys, network_player, network_params, labelled_or_not, episodes),
-        baselines=_evaluation(setting, keys, policy_player, baseline_params, labelled, episodes),
-        seeds=len(keys),
+        networks=make(network_agent(network, spaces, horizon), network_params, any_source),
+        baselines=make(by_table, baseline_params, expert),
+        posterior=make(posterior.posterior_agent(), posterior_params, expert, at_once=4),
+        plans=make(graph_agent(), plan_params, expert),
     )
 
 
 def _evaluation(
     setting: Setting,
-    keys: jax.Array,
-    agent: Agent,
-    agent_params: Callable[[Method, Episode], Tree],
-    show: Callable[[Method, jax.Array, Task], Episode],
     episodes: int,
+    agent: Agent,
+    agent_params: Callable[[Method, Task, Episode], Tree],
+    show: Callable[[Method, jax.Array, Task], Episode],
+    at_once: int | None = None,
 ) -> Evaluate:
-    """The program that evaluates all methods which act by this agent."""
+    """The program that evaluates all methods which act by this agent, so many tasks at once, or all."""
 
-    def of_seed(held_out: Task, sources: Task, key: jax.Array, method: Method) -> Score:
-        def of_task(key: jax.Array, task: Task, source: Task) -> evaluation.Trial:
+    def of_seed(key: jax.Array, held_out: Task, method: Method, sources: Task) -> Score:
+        def of_task(at: tuple[jax.Array, Task, Task]) -> evaluation.Trial:
+            key, task, source = at
             return evaluation.trial(
                 key,
                 setting,
                 task,
                 agent,
-                lambda task, shown: agent_params(method, shown),
+                lambda task, shown: agent_params(method, task, shown),
                 show=lambda key: show(method, key, source),
                 episodes=episodes,
             )
 
-        trials = jax.vmap(of_task)(jax.random.split(key, held_out.bound.shape[0]), held_out, sources)
+        count = held_out.bound.shape[0]
+        trials = jax.lax.map(of_task, (jax.random.split(key, count), held_out, sources), batch_size=at_once or count)
         gap = evaluation.gap(trials.loss, held_out)
         share = jnp.mean(trials.visit_share, axis=0)
         correct = jnp.mean(trials.correct_by_visit, axis=0)
@@ -140,64 +174,95 @@ def _evaluation(
             visit_share=share,
         )
 
-    def all_seeds(held_out: Task, method: Method, sources: Task) -> Score:
-        return jax.lax.map(lambda of: of_seed(held_out, sources, *of), (keys, method))
-
-    return jax.jit(all_seeds)
+    return jax.jit(of_seed)
 
 
 def evaluate(
-    methods: Methods, name: str, weights: dict[str, Tree], count: int, held_out: Task, source: Task | None = None
+    judge: Judge,
+    name: str,
+    params: Callable[[int], Tree],
+    count: int,
+    *,
+    temperature: float = 0.0,
+    others: bool = False,
 ) -> Score:
-    """How the network or baseline of this name does, shown `count` episodes of the same tasks, or of those of `source`.
+    """How a method does, shown `count` episodes of the same task; fields have a leading axis [G].
 
     Args:
-        methods: from `make_methods`.
-        name: one of `NETWORKS` or `BASELINES`.
-        weights: of the networks by name, leading axis [G].
+        judge: what it is evaluated with.
+        name: one of `NETWORKS`, `BASELINES`, `POSTERIOR`; any other name is that of a plan.
+        params: `seed index -> weights`, particles or policy; of a baseline its index.
         count: episodes in the context.
-        held_out: tasks, leading axis [P].
-        source: tasks that demonstrations come from, leading axis [P].
+        temperature: of a network.
+        others: whether demonstrations come from another task, the control.
     """
+    methods = judge.methods
+    program = {POSTERIOR: methods.posterior} | dict.fromkeys(NETWORKS, methods.networks)
+    program |= dict.fromkeys(BASELINES, methods.baselines)
 
-    def for_each_seed(value: Any) -> np.ndarray:
-        return np.full(methods.seeds, value)
+    def one(seed: int) -> Score:
+        held_out = judge.held_out[seed]
+        source = jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), held_out) if others else held_out
+        method = Method(
+            params=params(seed),
+            shown=np.int32(count),
+            source=np.int32(SHOWN.get(name, DEMONSTRATIONS)),
+            temperature=np.float32(temperature),
+        )
+        run = program.get(name, methods.plans)
+        return jax.device_get(run(judge.keys[seed], held_out, method, source))
 
-    is_network = name in weights
-    method = Method(
-        params=weights[name] if is_network else for_each_seed(BASELINES.index(name)),
-        shown=for_each_seed(count),
-        unlabelled=for_each_seed(name in UNLABELLED),
-    )
-    program = methods.networks if is_network else methods.baselines
-    return program(held_out, method, held_out if source is None else source)
+    return jax.tree.map(lambda *rows: np.stack(rows), *cli.at_once(one, range(len(judge.keys)), judge.workers))
+
+
+def of_seed(weights: Tree) -> Callable[[int], Tree]:
+    """The weights of one seed, of weights with leading axis [G]."""
+    return lambda seed: jax.tree.map(lambda x: x[seed], weights)
+
+
+def gaps(judge: Judge, weights: Mapping[str, Tree], names: Sequence[str], supports: int, particles: Any = None) -> Any:
+    """The gaps [m, G] of the methods named, with the demonstrations of training."""
+    return np.stack([evaluate(judge, name, _params(name, weights, particles), supports).gap for name in names])
+
+
+def _params(name: str, weights: Mapping[str, Tree], particles: Particle | None) -> Callable[[int], Tree]:
+    if name in weights:
+        return of_seed(weights[name])
+    if name == POSTERIOR:
+        return lambda seed: particles
+    return lambda seed: np.int32(BASELINES.index(name))
 
 
 def evaluate_methods(
-    methods: Methods, weights: dict[str, Tree], held_out: Task, demonstrations: Sequence[int], supports: int
+    judge: Judge,
+    weights: Mapping[str, Tree],
+    particles: Particle,
+    demonstrations: Sequence[int],
+    supports: int,
 ) -> dict[str, xr.DataArray]:
-    """All methods for every number of demonstrations; DPT, shown unlabelled behaviour, for that of training.
+    """All methods for every number of demonstrations; those that are shown something else for that of training.
 
     Args:
-        methods: from `make_methods`.
+        judge: on held-out tasks of new identities.
         weights: of the networks by name, leading axis [G].
-        held_out: tasks, leading axis [P].
+        particles: the enumeration of the family.
         demonstrations: episodes in the context.
         supports: their number in training.
 
     Returns:
         The fields of `Score` by name, with axes `agent`, `demonstrations`, `seed` and `step` or `visit`; NaN where a
-        method was not evaluated. `swapped` is SFT's gap, by `seed`, when the demonstrations come from another task.
+        method was not evaluated. `gap_sampled` is the gap of networks that sample their actions, by `agent` and `seed`,
+        and `swapped` SFT's gap, by `seed`, when the demonstrations come from another task, both as in training.
     """
-    names = NETWORKS + BASELINES
+    names = (*(name for name in NETWORKS if name in weights), POSTERIOR, *BASELINES)
     scores: dict[tuple[str, int], Score] = {}
     for count in demonstrations:
         for name in names:
-            if (name in NEED_DEMONSTRATIONS and count == 0) or (name in UNLABELLED and count != supports):
+            if (name in NEED_DEMONSTRATIONS and count == 0) or (name in SHOWN and count != supports):
                 continue
-            scores[name, count] = evaluate(methods, name, weights, count, held_out)
+            scores[name, count] = evaluate(judge, name, _params(name, weights, particles), count)
     metrics = {}
-    seeds = range(methods.seeds)
+    seeds = range(len(judge.keys))
     for field in Score._fields:
         shape = np.shape(getattr(scores["SFT", demonstrations[0]], field))
         values = np.full((len(names), len(demonstrations), *shape), np.nan)
@@ -207,8 +272,9 @@ def evaluate_methods(
         if len(shape) == 2:
             last = {"step": np.arange(1, shape[1] + 1)} if field == "accuracy" else {"visit": VISITS}
         metrics[field] = named(values, agent=names, demonstrations=demonstrations, seed=seeds, **last)
-    others = jax.tree.map(lambda x: np.roll(x, 1, axis=0), held_out)
-    swapped = evaluate(methods, "SFT", weights, supports, held_out, others).gap
+    sampled = [evaluate(judge, name, of_seed(each), supports, temperature=1.0).gap for name, each in weights.items()]
+    metrics["gap_sampled"] = named(np.stack(sampled), agent=list(weights), seed=seeds)
+    swapped = evaluate(judge, "SFT", of_seed(weights["SFT"]), supports, others=True).gap
     return metrics | {"swapped": named(swapped, seed=seeds)}
 
 

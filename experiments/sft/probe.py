@@ -3,6 +3,8 @@
 Dimensions: `P` tasks, `T` steps of the query episode, `D` width.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +30,7 @@ PROMPTS = 8
 def probe(
     shape: TransformerConfig,
     setting: Setting,
-    held_out: Task,
+    held_out: Sequence[Task],
     weights: dict[str, Tree],
     key: jax.Array,
     supports: int,
@@ -41,7 +43,7 @@ def probe(
     Args:
         shape: of the network.
         setting: kind of world, with hidden modes.
-        held_out: tasks, leading axis [P].
+        held_out: tasks, leading axis [P], of each seed.
         weights: by name of the network, leading axis [seeds].
         key: random key.
         supports: demonstrations in the context.
@@ -50,7 +52,7 @@ def probe(
         `probe` with axes `network`, `seed`.
     """
     last_layer = network(shape, setting.spaces.features, shape.width)
-    count = held_out.bound.shape[0]
+    count = held_out[0].bound.shape[0]
     half = count // 2
 
     def of_task(params: Tree, key: jax.Array, task: Task) -> tuple[jax.Array, jax.Array]:
@@ -65,7 +67,7 @@ def probe(
         belief = jnp.mean(task.graph.belief, axis=0)[node, episode.observation % 2]
         return hidden[-setting.horizon :], belief
 
-    def explained(params: Tree) -> jax.Array:
+    def explained(params: Tree, held_out: Task) -> jax.Array:
         def of_prompts(keys: jax.Array, task: Task) -> tuple[jax.Array, jax.Array]:
             return jax.vmap(lambda key: of_task(params, key, task))(keys)
 
@@ -74,9 +76,9 @@ def probe(
         explained = hidden[half : 2 * half].reshape(-1, shape.width)
         return ridge_r2(fitted, belief[:half].reshape(-1), explained, belief[half : 2 * half].reshape(-1))
 
-    run = jax.jit(jax.vmap(explained))
-    values = np.stack([run(params) for params in weights.values()])
-    return {"probe": named(values, network=list(weights), seed=range(values.shape[-1]))}
+    run, seeds = jax.jit(explained), range(len(held_out))
+    values = [[run(jax.tree.map(lambda x, g=g: x[g], each), held_out[g]) for g in seeds] for each in weights.values()]
+    return {"probe": named(np.asarray(values), network=list(weights), seed=seeds)}
 
 
 def ridge_r2(x: jax.Array, y: jax.Array, x_new: jax.Array, y_new: jax.Array) -> jax.Array:

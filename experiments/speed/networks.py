@@ -26,7 +26,7 @@ from jaxdm.sft import data, losses, tasks
 from jaxdm.tokens import Spaces, token
 from jaxdm.types import Agent, Network, Predrawn, Transition
 
-SIDE, HORIZON, DEMONSTRATIONS, POOL, BATCH = 4, 10, 2, 1000, 32
+SIDE, HORIZON, DEMONSTRATIONS, POOL, BATCH = 3, 10, 2, 1000, 32
 """Of the training step: cells along a wall, steps of an episode, episodes shown, tasks, sequences of a batch."""
 
 
@@ -58,13 +58,14 @@ def training_step() -> Step:
     ranges = rooms.training_ranges("mdp", SIDE)
     pool = tasks.sample(jax.random.key(0), rooms.family("mdp", SIDE, HORIZON), ranges, POOL)
     net = network(SHAPE, setting.spaces.features, setting.spaces.outputs)
-    loss = losses.batch_loss(net, setting, data.expert_prompt, supports=DEMONSTRATIONS, batch=BATCH, targets="actions")
+    sizes: Any = {"supports": DEMONSTRATIONS, "batch": BATCH, "targets": "actions"}
+    loss = losses.batch_loss(net, setting, data.expert_sequence, **sizes)
     stage = trainer.make(loss, trainer.adamw(3e-3, STEPS))
     state = stage.init(jax.random.key(0), net.init(jax.random.key(1)))
     run = jax.jit(lambda state, pool: stage.run(state, pool, STEPS))
 
     def prompt(key: jax.Array, task: tasks.Task) -> data.Prompt:
-        return data.expert_prompt(key, setting, task, DEMONSTRATIONS)
+        return data.as_prompt(data.expert_sequence(key, setting, task, DEMONSTRATIONS), setting.spaces)
 
     few = jax.tree.map(lambda x: x[:BATCH], pool)
     batch = jax.jit(jax.vmap(prompt))(random.split(jax.random.key(2), BATCH), few)

@@ -106,6 +106,11 @@ def members(apomdp: APOMDP) -> POMDP:
     return POMDP(**own, **repeated)
 
 
+def certain(apomdp: APOMDP, model: jax.Array) -> APOMDP:
+    """The same world in which nature follows this model for certain."""
+    return apomdp._replace(nature=jax.nn.one_hot(model, apomdp.nature.shape[-1], dtype=apomdp.nature.dtype))
+
+
 def validate(apomdp: APOMDP) -> None:
     """Check an APOMDP, or a batch of them with the same leading axes on every field.
 

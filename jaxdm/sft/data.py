@@ -2,8 +2,8 @@
 
 Dimensions: `K` demonstrations, `T` steps of an episode, `P` tasks of a pool, `N` tokens, `A` actions, `O` observations.
 
-A sequence is K episodes in a task and one more, the query episode, in the same task. *Pretraining* predicts the next
-observation, action and reward of unlabelled behaviour. *Fine-tuning* predicts the expert's action at every step.
+A sequence is K episodes in a task and one more, the query episode, in the same task. *Fine-tuning* predicts the
+expert's action at every step. What comes before it, and needs no labels, is in `jaxdm.sft.pretraining`.
 """
 
 from collections.abc import Callable
@@ -14,19 +14,32 @@ import jax.numpy as jnp
 
 from jaxdm import random
 from jaxdm.envs.mdp import MDP, available
+from jaxdm.learners import episodic
 from jaxdm.oracles.graph_policy import graph_agent, nodes_along
 from jaxdm.rollout import markov_agent, rollouts
 from jaxdm.sft.experts import as_graph_policy
-from jaxdm.sft.tasks import Task, label_probabilities
-from jaxdm.tokens import Spaces, encode
+from jaxdm.sft.tasks import Task, at_nodes, label_probabilities
+from jaxdm.tokens import Spaces, encode_steps
 from jaxdm.types import Env, Episode, Tree
 
 Kind = Literal["mdp", "pomdp", "apomdp"]
 """Kinds of world: fully observed, partially observed, and partially observed with several models."""
 
 
+class Sequence(NamedTuple):
+    """N decisions in a row, episode after episode of one task, and what is to be predicted at each."""
+
+    observation: jax.Array  # [N] int32
+    action: jax.Array  # [N] int32, taken
+    reward: jax.Array  # [N] of that action
+    next_observation: jax.Array  # [N] int32
+    start: jax.Array  # [N] bool, whether an episode starts here
+    label: jax.Array  # [N, A] probabilities of the action to predict
+    mask: jax.Array  # [N] bool, False where nothing is to be learnt
+
+
 class Prompt(NamedTuple):
-    """A sequence with its targets."""
+    """A sequence as a network reads it, with its targets."""
 
     tokens: jax.Array  # [N, F]
     label: jax.Array  # [N, A] probabilities of the action to predict
@@ -36,25 +49,33 @@ class Prompt(NamedTuple):
     mask: jax.Array  # [N] bool, False where nothing is to be learnt
 
 
-def supervise(episodes: Episode, label: jax.Array, spaces: Spaces) -> Prompt:
+def supervise(episodes: Episode, label: jax.Array) -> Sequence:
     """K episodes as one sequence whose every step is labelled.
 
     Args:
         episodes: leading axes [K, T].
         label: [K, T, A] action probabilities: the expert's, or `one_hot(action)` to imitate whoever acted.
-        spaces: sizes.
 
     Returns:
-        Prompt of N = K T tokens.
+        Sequence of N = K T steps.
     """
-    return Prompt(
-        tokens=encode(episodes, spaces),
-        label=label.reshape(-1, spaces.actions),
+    start = jnp.broadcast_to(jnp.arange(episodes.reward.shape[1]) == 0, episodes.reward.shape)
+    return Sequence(
+        observation=episodes.observation.reshape(-1),
         action=episodes.action.reshape(-1),
-        next_observation=episodes.next_observation.reshape(-1),
         reward=episodes.reward.reshape(-1),
+        next_observation=episodes.next_observation.reshape(-1),
+        start=start.reshape(-1),
+        label=label.reshape(-1, label.shape[-1]),
         mask=episodes.mask.reshape(-1),
     )
+
+
+def as_prompt(sequence: Sequence, spaces: Spaces) -> Prompt:
+    """A sequence as a network reads it; no batch axis."""
+    read = (sequence.observation, sequence.action, sequence.reward, sequence.start)
+    kept = {name: getattr(sequence, name) for name in Prompt._fields if name != "tokens"}
+    return Prompt(tokens=encode_steps(*read, spaces), **kept)
 
 
 class Setting(NamedTuple):
@@ -77,8 +98,8 @@ class Setting(NamedTuple):
     behaviour_scale: float
 
 
-Item = Callable[[jax.Array, Setting, Task, int], Prompt]
-"""`(key, setting, task, K) -> Prompt`: one sequence of a gradient step's batch."""
+Item = Callable[[jax.Array, Setting, Task, int], Sequence]
+"""`(key, setting, task, K) -> Sequence`: one sequence of a gradient step's batch, or of stored data."""
 
 
 def demonstrations(key: jax.Array, setting: Setting, task: Task, count: int) -> Episode:
@@ -107,43 +128,59 @@ def behaviour_episodes(key: jax.Array, setting: Setting, task: Task, count: int)
     return rollouts(key_play, setting.env, task.world, markov_agent(), policy, setting.horizon, count)
 
 
+def learning_episodes(key: jax.Array, setting: Setting, task: Task, count: int) -> Episode:
+    """The first episodes of a tabular learner in a task, leading axes [count, T]; see `jaxdm.learners.episodic`."""
+    key_learner, key_play = random.split(key)
+    learner = episodic.draw_learner(key_learner)
+    return episodic.history(key_play, setting.env, task.world, learner, setting.spaces, setting.horizon, count)
+
+
 def label(task: Task, episode: Episode) -> jax.Array:
     """The expert's action probabilities at every step of an episode, [T, A]."""
-    time = jnp.arange(episode.reward.shape[0])
     node = nodes_along(task.graph, episode)
     expert = task.expert
-    here = {name: getattr(expert, name)[time, node] for name in ("policy", "good", "available")}
+    here = {name: at_nodes(getattr(expert, name), node) for name in ("policy", "good", "available")}
     return label_probabilities(expert._replace(**here))
 
 
-def behaviour_prompt(key: jax.Array, setting: Setting, task: Task, supports: int) -> Prompt:
-    """A sequence for pretraining: K + 1 episodes of one behaviour policy, each action labelled by itself."""
-    episodes = behaviour_episodes(key, setting, task, supports + 1)
-    return supervise(episodes, jax.nn.one_hot(episodes.action, setting.spaces.actions), setting.spaces)
+def behaviour_sequence(key: jax.Array, setting: Setting, task: Task, supports: int) -> Sequence:
+    """K + 1 episodes of one random behaviour policy, each action labelled by itself."""
+    return _own_actions(behaviour_episodes(key, setting, task, supports + 1), setting.spaces)
 
 
-def expert_prompt(key: jax.Array, setting: Setting, task: Task, supports: int) -> Prompt:
+def learning_sequence(key: jax.Array, setting: Setting, task: Task, supports: int) -> Sequence:
+    """The first K + 1 episodes of a learner, each action labelled by itself: algorithm distillation.
+
+    Reference: Laskin et al., In-context reinforcement learning with algorithm distillation, ICLR 2023.
+    """
+    return _own_actions(learning_episodes(key, setting, task, supports + 1), setting.spaces)
+
+
+def expert_sequence(key: jax.Array, setting: Setting, task: Task, supports: int) -> Sequence:
     """A sequence for fine-tuning: K demonstrations and a query episode, every step labelled by the expert."""
-    return _query_prompt(key, setting, task, supports, demonstrations)
+    return _query_sequence(key, setting, task, supports, demonstrations)
 
 
-def dpt_prompt(key: jax.Array, setting: Setting, task: Task, supports: int) -> Prompt:
+def dpt_sequence(key: jax.Array, setting: Setting, task: Task, supports: int) -> Sequence:
     """A sequence for decision pretraining: K episodes of behaviour and a query episode, labelled by the expert.
 
     The published method labels a single query state; here every step is labelled, as in fine-tuning.
 
     Reference: Lee et al., Supervised pretraining can learn in-context reinforcement learning (DPT), NeurIPS 2023.
     """
-    return _query_prompt(key, setting, task, supports, behaviour_episodes)
+    return _query_sequence(key, setting, task, supports, behaviour_episodes)
 
 
-def _query_prompt(
+def _own_actions(episodes: Episode, spaces: Spaces) -> Sequence:
+    return supervise(episodes, jax.nn.one_hot(episodes.action, spaces.actions))
+
+
+def _query_sequence(
     key: jax.Array, setting: Setting, task: Task, supports: int, context: Callable[..., Episode]
-) -> Prompt:
+) -> Sequence:
     """K context episodes and a query episode in one task, every step labelled by the expert."""
     key_context, key_query = random.split(key)
     shown = context(key_context, setting, task, supports)
     query = query_episode(key_query, setting, task)
     episodes = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), shown, query)
-    labels = jax.vmap(lambda episode: label(task, episode))(episodes)
-    return supervise(episodes, labels, setting.spaces)
+    return supervise(episodes, jax.vmap(lambda episode: label(task, episode))(episodes))

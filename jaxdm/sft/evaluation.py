@@ -14,8 +14,9 @@ from jaxdm.oracles.graph_policy import graph_agent, nodes_along
 from jaxdm.rollout import rollout
 from jaxdm.sft.data import Setting
 from jaxdm.sft.experts import as_graph_policy
-from jaxdm.sft.tasks import Task, expert_policy, loss_along
+from jaxdm.sft.tasks import Task, at_nodes, expert_policy, loss_along
 from jaxdm.types import Agent, Episode, Tree
+from jaxdm.validation import InvalidInput
 
 ROUNDINGS = 32
 """Of a task's value in its planning: what uniform play loses within them is no loss."""
@@ -27,7 +28,7 @@ class Trial(NamedTuple):
     The two entries of the last fields are observations that no demonstration visited, and visited ones.
     """
 
-    loss: jax.Array  # [M] V*_m - V^pi_m in each model, in reward units
+    loss: jax.Array  # [2, M] V*_m - V^pi_m in each model, in reward units, by halves of the episodes
     recursive_regret: jax.Array  # [] regret in the values of the alpha-maxmin recursion, over episodes of all models
     accuracy: jax.Array  # [T] share of decisions that are optimal
     correct_by_visit: jax.Array  # [2] share of all decisions that are optimal and taken at such observations
@@ -67,24 +68,28 @@ def trial(
         agent: who acts.
         inform: `(task, shown [K, T]) -> agent parameters`.
         show: `key -> episodes [K, T]` that the agent is shown: `data.demonstrations`, or a control.
-        episodes: query episodes to average, in each model.
+        episodes: query episodes to average, in each model; an even number.
 
     Returns:
         Trial, losses in reward units.
+
+    Raises:
+        InvalidInput: episodes odd or < 2.
     """
+    if episodes < 2 or episodes % 2:
+        raise InvalidInput(f"episodes: {episodes}; expected an even number, at least 2, for two halves")
     key_show, key_play = random.split(key)
     shown = show(key_show)
     agent_params = inform(task, shown)
     visited = jnp.zeros(setting.spaces.observations, jnp.int32).at[shown.observation.reshape(-1)].set(1)
     discount = task.world.discount
-    time = jnp.arange(setting.horizon)
 
     def one(key: jax.Array, model: jax.Array) -> Trial:
         world = setting.member(task.world, model)
         episode = rollout(key, setting.env, world, agent, agent_params, setting.horizon)
         node = nodes_along(task.graph, episode)
         loss = loss_along(task.model_q[model], discount, node, episode)
-        correct = jnp.take_along_axis(task.optimal[time, node], episode.action[:, None], axis=-1)[:, 0]
+        correct = jnp.take_along_axis(at_nodes(task.optimal, node), episode.action[:, None], axis=-1)[:, 0]
         correct = correct.astype(loss.dtype)
         by_visit = jax.nn.one_hot(visited[episode.observation], 2, dtype=loss.dtype)
         return Trial(
@@ -98,7 +103,8 @@ def trial(
     models = jnp.arange(task.model_value.shape[0])
     played = jax.vmap(lambda m: jax.vmap(lambda k: one(k, m))(random.split(key_play, episodes)))(models)
     means = jax.tree.map(lambda x: jnp.mean(x, axis=(0, 1)), played)
-    return means._replace(loss=jnp.mean(played.loss, axis=1))
+    halves = played.loss.reshape(len(models), 2, episodes // 2)
+    return means._replace(loss=jnp.mean(halves, axis=-1).T)
 
 
 def _control(key: jax.Array, setting: Setting, task: Task, model: jax.Array) -> jax.Array:
@@ -114,26 +120,39 @@ def _control(key: jax.Array, setting: Setting, task: Task, model: jax.Array) -> 
 def gap(loss: jax.Array, task: Task) -> Gap:
     """The optimality gap of a set of tasks, a ratio of sums of `J = alpha min_m V_m + (1 - alpha) max_m V_m`.
 
-    Sums, not a mean of ratios: a task in which even random play is nearly optimal would decide the mean.
+    Sums, not a mean of ratios: a task in which even random play is nearly optimal would decide the mean. The least of
+    noisy means is too small, and the largest too large; so one half of the episodes says which model is worst and
+    which best, and the other half what it is worth, both ways (a double estimator): unbiased where all models are
+    worth the same, and biased by less than the noise of a half where they are not.
 
     Args:
-        loss: [P, M] estimates of `V*_m - V^pi_m`.
+        loss: [P, 2, M] estimates of `V*_m - V^pi_m`, by halves of the episodes.
         task: leading axis [P].
 
     Returns:
         Gap of numbers without unit.
+
+    Reference: van Hasselt, Double Q-learning, NeurIPS 2010.
     """
+    best = criterion(task.oracle_value, task.attitude)
+    value = task.model_value[:, None] - loss
+    other = value[:, ::-1]
 
-    def criterion(value: jax.Array) -> jax.Array:
-        return task.attitude * value.min(axis=-1) + (1 - task.attitude) * value.max(axis=-1)
+    def judged(chosen: jax.Array) -> jax.Array:
+        return jnp.mean(jnp.take_along_axis(other, chosen[..., None], axis=-1)[..., 0], axis=-1)
 
-    best = criterion(task.oracle_value)
-    lost = jnp.sum(best - criterion(task.model_value - loss))
-    worst = jnp.sum(best - criterion(task.random_value))
+    worst, luckiest = judged(jnp.argmin(value, axis=-1)), judged(jnp.argmax(value, axis=-1))
+    lost = jnp.sum(best - task.attitude * worst - (1 - task.attitude) * luckiest)
+    most = jnp.sum(best - criterion(task.random_value, task.attitude))
     rounding = ROUNDINGS * jnp.finfo(best.dtype).eps * jnp.sum(jnp.abs(best))
-    equal = worst <= rounding
+    equal = most <= rounding
 
     def share(total: jax.Array) -> jax.Array:
         return jnp.where(equal, 0, lost / jnp.where(equal, 1, total))
 
-    return Gap(of_random=share(worst), of_value=share(jnp.sum(best)))
+    return Gap(of_random=share(most), of_value=share(jnp.sum(best)))
+
+
+def criterion(value: jax.Array, attitude: jax.Array) -> jax.Array:
+    """`alpha min_m V_m + (1 - alpha) max_m V_m` of exact values [..., M]."""
+    return attitude * value.min(axis=-1) + (1 - attitude) * value.max(axis=-1)

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 
 from jaxdm import random
 from jaxdm.numerics import masked_mean
-from jaxdm.sft.data import Item, Prompt, Setting
+from jaxdm.sft.data import Item, Prompt, Sequence, Setting, as_prompt
+from jaxdm.sft.offline import Stored
 from jaxdm.sft.tasks import Task
 from jaxdm.tokens import Spaces
 from jaxdm.types import Network, Tree
@@ -84,7 +85,7 @@ def prediction_loss(outputs: jax.Array, prompt: Prompt, spaces: Spaces, targets:
 def batch_loss(
     network: Network,
     setting: Setting,
-    prompt: Item,
+    item: Item,
     *,
     supports: int,
     batch: int,
@@ -95,7 +96,7 @@ def batch_loss(
     Args:
         network: with `setting.spaces.features` features and `setting.spaces.outputs` outputs.
         setting: kind of world.
-        prompt: `behaviour_prompt`, `expert_prompt` or `dpt_prompt`.
+        item: e.g. `expert_sequence` of `jaxdm.sft.data`.
         supports: K >= 0 context episodes of a sequence.
         batch: sequences of a step.
         targets: what is predicted, as in `prediction_loss`.
@@ -113,11 +114,45 @@ def batch_loss(
         key_task, key_item = random.split(key)
         chosen = jax.random.randint(key_task, (batch,), 0, pool.bound.shape[0])
 
-        def one(key: jax.Array, index: jax.Array) -> Prompt:
-            return prompt(key, setting, jax.tree.map(lambda x: x[index], pool), supports)
+        def one(key: jax.Array, index: jax.Array) -> Sequence:
+            return item(key, setting, jax.tree.map(lambda x: x[index], pool), supports)
 
-        prompts = jax.vmap(one)(random.split(key_item, batch), chosen)
-        losses = jax.vmap(lambda outputs, item: prediction_loss(outputs, item, setting.spaces, targets))
-        return jnp.mean(losses(network.apply(params, prompts.tokens), prompts))
+        drawn = jax.vmap(one)(random.split(key_item, batch), chosen)
+        return sequence_loss(network, setting.spaces, params, drawn, targets)
 
     return loss
+
+
+def stored_loss(
+    network: Network, spaces: Spaces, *, batch: int, targets: Targets
+) -> Callable[[Tree, jax.Array, Stored], jax.Array]:
+    """The loss of a training stage on offline data: `prediction_loss` averaged over sequences drawn with replacement.
+
+    Args:
+        network: with `spaces.features` features and `spaces.outputs` outputs.
+        spaces: sizes.
+        batch: sequences of a step.
+        targets: what is predicted, as in `prediction_loss`.
+
+    Returns:
+        `(params, key, stored) -> []`.
+
+    Raises:
+        InvalidInput: batch < 1.
+    """
+    if batch < 1:
+        raise InvalidInput(f"batch: {batch}; expected at least 1")
+
+    def loss(params: Tree, key: jax.Array, stored: Stored) -> jax.Array:
+        chosen = jax.random.randint(key, (batch,), 0, stored.count)
+        drawn = jax.tree.map(lambda x: x[chosen], stored.sequences)
+        return sequence_loss(network, spaces, params, drawn, targets)
+
+    return loss
+
+
+def sequence_loss(network: Network, spaces: Spaces, params: Tree, drawn: Sequence, targets: Targets) -> jax.Array:
+    """`prediction_loss` of a batch of sequences, leading axis [B]: a mean over sequences of means over their steps."""
+    prompts = jax.vmap(lambda sequence: as_prompt(sequence, spaces))(drawn)
+    losses = jax.vmap(lambda outputs, prompt: prediction_loss(outputs, prompt, spaces, targets))
+    return jnp.mean(losses(network.apply(params, prompts.tokens), prompts))

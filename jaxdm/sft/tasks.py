@@ -1,8 +1,11 @@
-"""Tasks: an instance of a world with all that its oracle says of it, as tables over information states.
+"""Tasks: instances of a world with all that their oracle says of them, as tables over information states; families.
 
-Dimensions: `H` horizon, `N` information states (the states of an MDP; elsewhere the values of a sufficient statistic of
-the history), `A` actions, `O` observations, `M` models (1 but in ambiguous worlds), `K` states that are possible at
-once, `T` steps of an episode.
+A table has a row for every step and information state, [H, N, ...], or one for all steps, [1, N, ...], where no
+information state is met at two of them, as in a whole tree of histories.
+
+Dimensions: `H` horizon (or 1), `N` information states (the states of an MDP; elsewhere the values of a sufficient
+statistic of the history), `A` actions, `O` observations, `M` models (1 but in ambiguous worlds), `K` states that are
+possible at once, `T` steps of an episode, `I` identities.
 
 Tasks are planned in float64 and handed to the simulators in float32.
 """
@@ -17,11 +20,11 @@ import numpy as np
 
 from jaxdm.envs import apomdp as apomdps
 from jaxdm.envs.apomdp import APOMDP
-from jaxdm.envs.families.rooms import Room, member
+from jaxdm.envs.families.rooms import Room
 from jaxdm.envs.mdp import MDP, uniform_play
 from jaxdm.envs.pomdp import POMDP
 from jaxdm.numerics import cast_floats
-from jaxdm.oracles.apomdp import history_graph, information_states
+from jaxdm.oracles.apomdp import history_graph, history_tree, information_states
 from jaxdm.oracles.graph_policy import HistoryGraph
 from jaxdm.oracles.mdp.evaluation import finite_policy_evaluation
 from jaxdm.oracles.mdp.planning import backward_induction
@@ -29,7 +32,11 @@ from jaxdm.rollout import epsilon_soft
 from jaxdm.types import Episode, Tree
 from jaxdm.validation import InvalidInput
 
-CHUNK = 20
+NOBODY = np.int32(-1)
+"""The identity of a task that has none."""
+
+
+CHUNK = 16
 """Tasks that are solved at once: few enough for a CPU's cache."""
 
 
@@ -64,6 +71,47 @@ class Task(NamedTuple):
     attitude: jax.Array  # [] alpha
     bound: jax.Array  # [] certified error of `q` and `model_q`, before the cast to float32
     expert: ExpertPolicy  # who demonstrates and labels; the oracle unless replaced
+    identity: jax.Array  # [] int32, which of its family's; -1 where there are none
+
+
+class Family(NamedTuple):
+    """A distribution of tasks, and the discrete part of what differs between them.
+
+    Fields:
+        draw: `(key, identity, ranges) -> Task`: the instance of that identity, solved. One object for one family and
+            size, so that it is compiled once.
+        identities: I, how many there are, numbered from 0; 0 where tasks differ in continuous numbers alone.
+        tied: so many consecutive identities are alike, and are never parted.
+    """
+
+    draw: Callable[[jax.Array, jax.Array, Tree], Task]
+    identities: int = 0
+    tied: int = 1
+
+
+def split_identities(key: jax.Array, family: Family, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """The identities to train on, a random `share` of them, and those that are held out; both sorted.
+
+    Args:
+        key: random key.
+        family: with identities.
+        share: in (0, 1); each side gets at least one group of tied identities.
+
+    Raises:
+        InvalidInput: share outside (0, 1), or fewer than two groups.
+    """
+    groups = family.identities // family.tied
+    if not 0 < share < 1:
+        raise InvalidInput(f"share: {share}; expected a number between 0 and 1")
+    if groups < 2:
+        raise InvalidInput(f"family: {groups} groups of identities; expected at least 2, to train on some of them")
+    order = np.asarray(jax.random.permutation(key, groups))
+    count = min(max(round(share * groups), 1), groups - 1)
+
+    def members(group: np.ndarray) -> np.ndarray:
+        return (np.sort(group)[:, None] * family.tied + np.arange(family.tied)).reshape(-1).astype(np.int32)
+
+    return members(order[:count]), members(order[count:])
 
 
 def solve_mdp(mdp: MDP, horizon: int) -> Task:
@@ -98,6 +146,7 @@ def solve_mdp(mdp: MDP, horizon: int) -> Task:
         attitude=jnp.ones_like(mdp.discount),
         bound=plan.certificate.bound,
         expert=expert_policy(plan.ties, plan.q),
+        identity=NOBODY,
     )
 
 
@@ -132,6 +181,7 @@ def solve_apomdp(apomdp: APOMDP, graph: HistoryGraph, horizon: int) -> Task:
         attitude=apomdp.attitude,
         bound=plan.bound,
         expert=expert_policy(plan.ties, plan.q),
+        identity=NOBODY,
     )
     return solved._replace(oracle_value=value(play_probabilities(solved.expert).astype(plan.q.dtype)))
 
@@ -161,20 +211,88 @@ def solve_merged(apomdp: APOMDP, horizon: int) -> Task:
     return cast_floats(task, jnp.float32)
 
 
+def solve_tree(apomdp: APOMDP, horizon: int, memory: float = history_tree.MEMORY) -> Task:
+    """Solve an ambiguous POMDP on the whole tree of its histories: static shapes, so that jit and vmap go through it.
+
+    With one model this is the POMDP. Information states are the rows of `jaxdm.oracles.apomdp.history_tree`; they are
+    numbered alike in all worlds of the same sizes, so that the policy of one can be played in another.
+
+    Args:
+        apomdp: no batch axis.
+        horizon: H.
+        memory: bytes that one plan may take.
+
+    Raises:
+        ValueError: a bad APOMDP, horizon < 1, or a tree that needs more than `memory`.
+    """
+    plan = history_tree.plan(apomdp, horizon, memory)
+    models = apomdp.nature.shape[0]
+    alone = [plan] if models == 1 else [history_tree.plan(_alone(apomdp, m), horizon, memory) for m in range(models)]
+    model_q = jnp.stack([each.q for each in alone])
+    expert = expert_policy(plan.ties[None], plan.q[None])
+
+    def value(probabilities: jax.Array) -> jax.Array:
+        return tree_value(apomdp, horizon, probabilities)
+
+    def greedy_value(q: jax.Array) -> jax.Array:
+        return value(jax.nn.one_hot(jnp.argmax(q, axis=-1), q.shape[-1], dtype=q.dtype))
+
+    return Task(
+        world=apomdp,
+        graph=plan.graph,
+        q=plan.q[None],
+        optimal=plan.ties[None],
+        model_q=model_q[:, None],
+        model_value=jnp.diagonal(jax.vmap(greedy_value)(model_q)),
+        oracle_value=value(play_probabilities(expert)[0].astype(plan.q.dtype)),
+        random_value=value(jnp.full_like(plan.q, 1 / plan.q.shape[-1])),
+        attitude=apomdp.attitude,
+        bound=jnp.max(jnp.stack([each.certificate.bound for each in [plan, *alone]])),
+        expert=expert,
+        identity=NOBODY,
+    )
+
+
+def tree_value(apomdp: APOMDP, horizon: int, probabilities: jax.Array) -> jax.Array:
+    """What a policy of histories is worth in each model, before the first observation, [M].
+
+    Args:
+        apomdp: no batch axis.
+        horizon: H.
+        probabilities: [N, A] of actions, by the rows of `jaxdm.oracles.apomdp.history_tree`.
+    """
+    belief, mass = history_tree.first(apomdp)
+    layers = history_tree.grow(apomdp, belief, horizon)
+    ends = np.cumsum([layer.belief.shape[1] for layer in layers])
+    ahead = jnp.zeros((len(mass), 0), probabilities.dtype)
+    for layer, end in zip(reversed(layers), reversed(ends), strict=True):
+        following = jnp.sum(layer.probability * ahead.reshape(layer.probability.shape), axis=-1)
+        chosen = probabilities[None, end - layer.belief.shape[1] : end]
+        ahead = jnp.sum(chosen * (layer.reward + apomdp.discount * following), axis=-1)
+    return jnp.sum(mass * ahead, axis=-1)
+
+
+def _alone(apomdp: APOMDP, model: int) -> APOMDP:
+    """The world in which one of the models is known to be true."""
+    own = ("transition", "initial", "observation", "initial_observation")
+    kept = {name: getattr(apomdp, name)[model : model + 1] for name in own}
+    return apomdp._replace(**kept, nature=jnp.ones_like(apomdp.nature[:1]))
+
+
 def solve_room(room: Room, horizon: int) -> Task:
-    """Solve a hidden-mode room; with a single model its world is a POMDP."""
-    solved = solve_apomdp(room.world, room_information(room, horizon), horizon)
-    return solved._replace(world=member(room.world, 0)) if room.slip.shape[0] == 1 else solved
+    """Solve a hidden-mode room; with a single model it is a POMDP, and with a sure cue an MDP."""
+    return solve_apomdp(room.world, room_information(room, horizon), horizon)
 
 
-def sample(key: jax.Array, draw: Callable[[jax.Array, Tree], Task], ranges: Tree, count: int) -> Task:
+def sample(key: jax.Array, family: Family, ranges: Tree, count: int, identities: np.ndarray | None = None) -> Task:
     """Draw and solve tasks in float64; the result is float32.
 
     Args:
         key: random key; training and held-out tasks are drawn with different ones.
-        draw: `(key, ranges) -> Task`: a family and its oracle. Compiled once for all ranges.
+        family: compiled once for all ranges and identities.
         ranges: from which ranges the family draws its numbers, as data.
         count: number of tasks.
+        identities: [J] from which each task's is drawn uniformly; all when left out.
 
     Returns:
         Task with leading axis [count].
@@ -184,16 +302,39 @@ def sample(key: jax.Array, draw: Callable[[jax.Array, Tree], Task], ranges: Tree
     """
     if count < 1:
         raise InvalidInput(f"count: {count}; expected at least 1")
+    key_identity, key_draw = jax.random.split(key)
+    allowed = np.arange(max(family.identities, 1), dtype=np.int32) if identities is None else identities
+    chosen = allowed[np.asarray(jax.random.randint(key_identity, (count,), 0, len(allowed)))]
+    return solve_each(key_draw, family, ranges, chosen)
+
+
+def solve_each(key: jax.Array, family: Family, ranges: Tree, identities: np.ndarray) -> Task:
+    """One task of each identity given, as `sample` draws them.
+
+    Args:
+        key: random key.
+        family: of tasks.
+        ranges: of its numbers.
+        identities: [count] int32, with repetitions where they are wanted.
+    """
+    count = len(identities)
+    whole = -(-count // CHUNK) * CHUNK
+    identities = np.resize(identities, whole).reshape(-1, CHUNK)
     with jax.enable_x64(True):
-        keys = jax.random.split(key, -(-count // CHUNK) * CHUNK).reshape(-1, CHUNK)
-        solved = [_solve(draw, row, ranges) for row in keys]
+        keys = jax.random.split(key, whole).reshape(-1, CHUNK)
+        solved = [jax.device_get(_solve(family.draw, *rows, ranges)) for rows in zip(keys, identities, strict=True)]
     # Put together on the host: on the device this would be compiled anew for every count.
     return jax.device_put(jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *solved))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _solve(draw: Callable[[jax.Array, Tree], Task], keys: jax.Array, ranges: Tree) -> Task:
-    return cast_floats(jax.vmap(draw, in_axes=(0, None))(keys, ranges), jnp.float32)
+def _solve(draw: Callable[..., Task], keys: jax.Array, identities: jax.Array, ranges: Tree) -> Task:
+    return cast_floats(jax.vmap(draw, in_axes=(0, 0, None))(keys, identities, ranges), jnp.float32)
+
+
+def at_nodes(table: jax.Array, node: jax.Array) -> jax.Array:
+    """The rows [T, ...] of a table [H, N, ...], or [1, N, ...], along the nodes [T] of an episode from time 0."""
+    return table[jnp.minimum(jnp.arange(node.shape[0]), table.shape[0] - 1), node]
 
 
 def expert_policy(good: jax.Array, q: jax.Array) -> ExpertPolicy:
@@ -241,7 +382,7 @@ def loss_along(q: jax.Array, discount: jax.Array, node: jax.Array, episode: Epis
     Reference: Kakade and Langford, Approximately optimal approximate reinforcement learning, 2002, lemma 6.1.
     """
     time = jnp.arange(node.shape[0])
-    values = q[time, node]
+    values = at_nodes(q, node)
     chosen = jnp.take_along_axis(values, episode.action[:, None], axis=-1)[:, 0]
     lost = (jnp.max(values, axis=-1) - chosen) * discount ** time.astype(q.dtype)  # inf for an unavailable action
     return jnp.sum(jnp.where(episode.mask, lost, 0))

@@ -4,6 +4,7 @@ Dimensions: `S` states, `A` actions. A family draws in `dtype`, that of jax when
 outside its range is a ValueError from `jaxdm.envs.mdp.validate` (or names itself), where values are not traced.
 """
 
+import itertools
 import math
 from typing import Any
 
@@ -29,6 +30,12 @@ from jaxdm.validation import (
 
 MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))
 """Row and column change of a grid's actions: up, down, left, right."""
+
+
+ORDERS = np.array(
+    [np.array(order) ^ way for order in itertools.permutations(range(4)) if order[0] % 2 == 0 for way in (0, 1)]
+)
+"""The 24 orders of four controls, [24, 4]; those of numbers 2 k and 2 k + 1 are each other's reversal."""
 
 
 def dirichlet(
@@ -98,20 +105,81 @@ def garnet(key: jax.Array, *, states: int, actions: int, branching: int, discoun
     )
 
 
-def dark_room(
-    key: jax.Array, *, side: int, slip: Any = 0.0, extent: Any = None, discount: Any = 1.0, dtype: Any = None
-) -> MDP:
-    """A side x side room with a hidden goal and unlabelled controls.
+def deterministic(key: jax.Array, *, states: int, actions: int, discount: Any = 1.0, dtype: Any = None) -> MDP:
+    """Every (s, a) leads to one state, chosen uniformly; one state, likewise, pays 1 for every step that starts in it.
 
-    The goal cell is uniform and pays 1 for every step that starts in it. Which of the four actions moves which way is a
-    uniform permutation. With chance `slip` the move goes in a uniformly random direction; a wall keeps the walker in
-    place. The start is uniform. Demonstrations must be read for the goal *and* the controls.
+    The start is uniform.
 
     Args:
         key: random key.
+        states: S.
+        actions: A.
+        discount: [] in [0, 1].
+        dtype: float type.
+    """
+    key_target, key_goal = random.split(key)
+    dtype = dtype or jnp.result_type(float)
+    goal = jax.nn.one_hot(jax.random.randint(key_goal, (), 0, states), states, dtype=dtype)
+    target = jax.random.randint(key_target, (states, actions), 0, states)
+    return checked(
+        MDP(
+            transition=jax.nn.one_hot(target, states, dtype=dtype),
+            reward=jnp.broadcast_to(goal[:, None], (states, actions)),
+            initial=jnp.full((states,), 1 / states, dtype),
+            discount=jnp.asarray(discount, dtype),
+        )
+    )
+
+
+def perturbed(key: jax.Array, mdp: MDP, concentration: Any) -> MDP:
+    """An MDP near a given one: every row of `P` and the start are drawn from `Dirichlet(concentration row)`.
+
+    What was impossible stays impossible; rewards and discount stay as they are.
+
+    Args:
+        key: random key.
+        mdp: the centre; no batch axis.
+        concentration: [] > 0: a probability p moves by about `sqrt(p (1 - p) / (concentration + 1))`.
+    """
+    key_transition, key_initial = random.split(key)
+    return mdp._replace(
+        transition=perturbed_rows(key_transition, mdp.transition, concentration),
+        initial=perturbed_rows(key_initial, mdp.initial, concentration),
+    )
+
+
+def perturbed_rows(key: jax.Array, rows: jax.Array, concentration: Any) -> jax.Array:
+    """Distributions [..., S] drawn from `Dirichlet(concentration row)`: mean `row`, zeros where it has zeros."""
+    possible = rows > 0
+    alpha = jnp.where(possible, concentration * rows, 1)
+    # As logarithms: gamma variates of small shape underflow, and a row must not lose all its weight.
+    drawn = jax.random.loggamma(key, alpha, rows.shape, rows.dtype)
+    return jax.nn.softmax(jnp.where(possible, drawn, -jnp.inf), axis=-1)
+
+
+def dark_room(
+    key: jax.Array,
+    *,
+    side: int,
+    slip: Any = 0.0,
+    extent: Any = None,
+    identity: Any = None,
+    discount: Any = 1.0,
+    dtype: Any = None,
+) -> MDP:
+    """A side x side room with a hidden goal and unlabelled controls.
+
+    The goal cell pays 1 for every step that starts in it. Which of the four actions moves which way is one of `ORDERS`.
+    Both are the room's identity, uniform unless it is given. With chance `slip` the move goes in a uniformly random
+    direction; a wall keeps the walker in place. The start is uniform. Demonstrations must be read for the goal *and*
+    the controls.
+
+    Args:
+        key: random key of the identity.
         side: cells along a wall; S = side^2, A = 4.
         slip: [] in [0, 1], chance of a random move.
         extent: [] cells along a wall that are in use, 1..side; all when left out.
+        identity: [] int32 in 0..`identities(side)` - 1, see `room_identity`.
         discount: [] in [0, 1].
         dtype: float type.
 
@@ -122,17 +190,15 @@ def dark_room(
     probability("slip", slip)
     if extent is not None:
         number_in("extent", extent, 1, side)
-    key_goal, key_controls = random.split(key)
     dtype = float_type(dtype)
     states, actions = side * side, len(MOVES)
     cell = np.stack(np.divmod(np.arange(states), side), axis=-1)
     wide = jnp.asarray(side if extent is None else extent, jnp.int32)
     target = jnp.clip(cell[:, None] + np.asarray(MOVES), 0, wide - 1) @ np.asarray([side, 1])
     moves = jax.nn.one_hot(target, states, dtype=dtype)
-    controls = jax.random.permutation(key_controls, actions)
+    goal, controls = room_identity(key, side, wide, identity)
     random_move = jnp.mean(moves, axis=1, keepdims=True)
-    row, column = jnp.divmod(jax.random.randint(key_goal, (), 0, wide * wide), wide)
-    reward = jax.nn.one_hot(row * side + column, states, dtype=dtype)
+    reward = jax.nn.one_hot(goal, states, dtype=dtype)
     used = jnp.all(cell < wide, axis=-1).astype(dtype)
     return checked(
         MDP(
@@ -142,6 +208,30 @@ def dark_room(
             discount=jnp.asarray(probability("discount", discount), dtype),
         )
     )
+
+
+def identities(side: int) -> int:
+    """How many rooms there are of a side, but for continuous numbers: goal cells times orders of the controls."""
+    return side * side * len(ORDERS)
+
+
+def room_identity(key: jax.Array, side: int, extent: Any, identity: Any = None) -> tuple[jax.Array, jax.Array]:
+    """The goal cell [] and the order of the controls [4] of a room; uniform where no identity is given.
+
+    Identity `24 g + o` is the goal in the g-th of the `extent^2` cells in use (counted anew after the last), with the
+    controls of `ORDERS[o]`.
+
+    Args:
+        key: random key.
+        side: cells along a wall.
+        extent: [] cells along a wall that are in use.
+        identity: [] int32.
+    """
+    count = extent * extent
+    number = jax.random.randint(key, (), 0, count * len(ORDERS)) if identity is None else jnp.asarray(identity)
+    place, order = jnp.divmod(number.astype(jnp.int32), len(ORDERS))
+    row, column = jnp.divmod(place % count, extent)
+    return row * side + column, jnp.asarray(ORDERS, jnp.int32)[order]
 
 
 def frozen_lake(*, slip: Any = 2 / 3, discount: Any = 1.0, dtype: Any = None) -> MDP:

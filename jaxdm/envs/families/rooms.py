@@ -19,9 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm import random
 from jaxdm.envs.apomdp import APOMDP, make, members
-from jaxdm.envs.families.mdp import MOVES
+from jaxdm.envs.families.mdp import MOVES, room_identity
 from jaxdm.envs.pomdp import POMDP
 from jaxdm.validation import integer, is_concrete, number_in, real_array, require
 
@@ -45,18 +44,23 @@ def hidden_mode_room(
     mode_prior: Any,
     attitude: Any = 1.0,
     extent: Any = None,
+    identity: Any = None,
     dtype: Any = None,
 ) -> Room:
-    """A random goal and a random order of controls; everything but the size is data.
+    """A random goal and a random order of controls, unless the identity is given; everything but the size is data.
+
+    A room whose controls are reversed is the same room with its modes exchanged: a split of identities that is to keep
+    alike rooms together must not part identities 2 k and 2 k + 1 (see `jaxdm.envs.families.mdp.ORDERS`).
 
     Args:
-        key: random key of the goal and the order of controls.
+        key: random key of the identity.
         side: cells along a wall, at least 3.
         slip: [M] in [0, 1], chance of a random move; above 0 where there are several models, so that none is ruled out.
         cue_accuracy: [M] in [1/2, 1], chance that the cue equals the mode; below 1 likewise.
         mode_prior: [M] in [0, 1], chance of mode 0.
         attitude: alpha, [] in [0, 1].
         extent: [] cells along a wall that are in use, 3..side; all when left out.
+        identity: [] int32 in 0..`jaxdm.envs.families.mdp.identities(side)` - 1: goal and order of the controls.
         dtype: float type; jax's default when left out.
 
     Returns:
@@ -76,15 +80,13 @@ def hidden_mode_room(
             require(name, (found >= low) & (found <= 1), found, f"numbers in [{low:g}, 1]")
         chances.append(jnp.atleast_1d(found))
     slip, cue_accuracy, mode_prior = chances
-    key_goal, key_controls = random.split(key)
     wide = side if extent is None else extent
     cell = np.stack(np.divmod(np.arange(side * side), side), axis=-1)
     target = jnp.mod(cell[:, None] + np.asarray(MOVES), wide) @ np.asarray([side, 1])
-    controls = jnp.argsort(random.uniform(key_controls, (len(MOVES),)))
+    place, controls = room_identity(key, side, wide, identity)
     target = jnp.stack([target[:, controls], target[:, controls ^ 1]]).astype(jnp.int32)  # MOVES are in opposite pairs
     used = jnp.all(jnp.asarray(cell) < wide, axis=-1)
-    row, column = jnp.divmod(jax.random.randint(key_goal, (), 0, wide * wide), wide)
-    goal = jnp.arange(side * side) == row * side + column
+    goal = jnp.arange(side * side) == place
     world = make(_members(target, used, goal, slip, cue_accuracy, mode_prior), attitude)
     return Room(world=world, target=target, slip=slip, cue_accuracy=cue_accuracy, mode_prior=mode_prior)
 
