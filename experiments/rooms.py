@@ -20,7 +20,7 @@ import numpy as np
 
 from jaxdm.envs import apomdp, families
 from jaxdm.envs.families.mdp import identities
-from jaxdm.oracles.apomdp import history_tree
+from jaxdm.oracles.history_backup import weigh
 from jaxdm.sft import tasks
 from jaxdm.sft.data import Kind, Setting
 from jaxdm.sft.tasks import Family, Task
@@ -133,4 +133,5 @@ def recursive_value(task: Task) -> jax.Array:
     """The value of the alpha-maxmin recursion before the first observation, []; no batch axis."""
     world = task.world
     mass = jnp.einsum("ms,mso->mo", world.initial, world.initial_observation)
-    return history_tree.root_value(world, mass, jnp.max(task.q[0], axis=-1)[jnp.asarray(task.graph.root)])
+    value = mass @ jnp.max(task.q[0], axis=-1)[jnp.asarray(task.graph.root)]
+    return weigh(value, jnp.ones_like(value, bool), world.attitude)

@@ -1,8 +1,8 @@
-"""What supervised fine-tuning gains: gaps against demonstrations and along axes, imitation, what is learnt, training.
+"""What supervised fine-tuning gains: gaps, gains and axes, few labels, imitation, what is learnt, training.
 
-One result a setting; its metrics are arrays with named axes, as `experiments.sft` stores them: `gap` (agent,
-demonstrations, seed), `accuracy` (with step) and `accuracy_by_visit` (with visit); `axis_<name>` (agent, <name>,
-seed); `imitation` (trained_on, shown, seed); `probe` (network, seed); `curve_<stage>` (seed, step).
+The result of `experiments.sft` holds all settings: metrics are arrays with named axes, `gap` (setting, agent,
+demonstrations, seed), `accuracy` (with step) and `accuracy_by_visit` (with visit); `axis_<name>` (agent, <name>, seed);
+`imitation` (trained_on, shown, seed); `probe` (network, seed); `curve <setting> <stage>` (seed, step).
 """
 
 from collections.abc import Sequence
@@ -13,46 +13,68 @@ from figures import style
 from figures.style import Drawn
 from jaxdm.analysis.storage import Result
 
-AXIS, CURVE = "axis_", "curve_"
+AXIS, CURVE = "axis_", "curve "
 
 
 SETTINGS = {"mdp": "MDP", "pomdp": "POMDP", "apomdp": "ambiguous POMDP"}
 
 
 LABELS = {
-    "horizon": "horizon",
-    "slip": "slip",
+    "horizon_episodes": "horizon, equal episodes shown",
+    "horizon_steps": "horizon, equal steps shown",
     "cue_accuracy": "cue accuracy q",
-    "models": "models",
+    "models": "models, for a pessimist",
     "attitude": "attitude $\\alpha$",
-    "extent": "side",
-    "pool": "tasks",
+    "slip": "slip",
+    "tasks": "training tasks",
 }
 """Axes in the order of their panels."""
 
 
+RETRAINED = {"labels": "labelled sequences N", "steps": "gradient steps"}
+"""Axes along which a pretrained network and one with random weights are trained."""
+
+
 def draw(shown: Sequence[Result]) -> list[Drawn]:
-    """The figures of the run of each setting that is shown."""
-    newest = {str(result.config.get("setting", "mdp")): result for result in shown}
-    stored = [newest[name] for name in SETTINGS if name in newest]
-    if not stored:
+    """The figures of the newest run that is shown."""
+    having = [result for result in shown if "gap" in result.metrics]
+    if not having:
         return []
+    whole = having[-1]
+    stored = by_setting(whole)
     drawn = [gap(stored)]
-    for name, figure in (
-        ("axis_horizon", along_axes),
-        ("imitation", imitation),
-        ("accuracy", learnt),
-        ("curve_sft", curves),
-    ):
-        having = [result for result in stored if name in result.metrics]
-        if having:
-            drawn.append(figure(having))
+    axes = [name for name in LABELS if AXIS + name in whole.metrics]
+    compared = [name for name in axes if whole.metrics[AXIS + name].sizes["agent"] > 1]
+    if compared:
+        drawn.append(gains(whole, compared))
+    if axes:
+        drawn.append(along_axes(whole, axes))
+    if any(AXIS + name in whole.metrics for name in RETRAINED):
+        drawn.append(labels(whole))
+    if "imitation" in whole.metrics:
+        drawn.append(imitation(whole))
+    if "accuracy" in whole.metrics:
+        drawn.append(learnt(stored))
+    if any(name.startswith(CURVE) for name in whole.metrics):
+        drawn.append(curves(whole))
     return drawn
+
+
+def by_setting(result: Result) -> list[Result]:
+    """A result for each setting of a study, whose metrics have no such axis any more."""
+    parts = []
+    for name in result.metrics["gap"]["setting"].values.tolist():
+        metrics = {
+            key: value.sel(setting=name) if "setting" in value.dims and name in value["setting"] else value
+            for key, value in result.metrics.items()
+        }
+        parts.append(result._replace(config=result.config | {"setting": name}, metrics=metrics))
+    return sorted(parts, key=lambda part: list(SETTINGS).index(part.config["setting"]))
 
 
 def title(result: Result) -> str:
     """The name of a result's setting."""
-    return SETTINGS[str(result.config.get("setting", "mdp"))]
+    return SETTINGS[str(result.config["setting"])]
 
 
 def gap(stored: list[Result]) -> Drawn:
@@ -86,56 +108,107 @@ def gap(stored: list[Result]) -> Drawn:
     return Drawn(name="sft_gap", figure=figure, caption=caption)
 
 
-def along_axes(stored: list[Result]) -> Drawn:
-    """Gaps along every axis: a row a setting, a column an axis that it has."""
-    columns = [name for name in LABELS if any(AXIS + name in result.metrics for result in stored)]
-    figure, grid = style.grid(len(stored), len(columns), width=style.PAGE, height=0.7 + 1.5 * len(stored))
-    most = 1
-    for row, result in zip(grid, stored, strict=True):
-        for axes, name in zip(row, columns, strict=True):
-            if AXIS + name not in result.metrics:
-                axes.remove()
-                continue
-            gaps = result.metrics[AXIS + name]
-            methods = gaps["agent"].values.tolist()
-            most = max(most, len(methods))
-            for order, method in enumerate(methods):
-                style.line(
-                    axes, gaps[name].values, gaps.sel(agent=method).transpose(name, "seed").values, method, order
-                )
-            if name == "pool":
-                axes.set_xscale("log")
-            else:
-                axes.set_xticks(gaps[name].values)
-            axes.set(xlabel=LABELS[name], ylim=(0, 1.05))
-            axes.tick_params(labelleft=axes is row[0])
-        row[0].set_ylabel(f"{title(result)}\noptimality gap")
-    style.legend_above(figure, grid[0][0], columns=most)
+def _panels(count: int, columns: int = 4) -> tuple:
+    """A figure and as many panels as there are things to draw: none is empty."""
+    rows = -(-count // columns)
+    figure, grid = style.grid(rows, min(count, columns), width=style.PAGE, height=0.7 + 1.7 * rows)
+    panels = [axes for row in grid for axes in row]
+    for axes in panels[count:]:
+        axes.remove()
+    return figure, panels[:count]
+
+
+def gains(result: Result, names: Sequence[str]) -> Drawn:
+    """ICL-only's gap less SFT's, seed by seed, along every axis: the claim itself."""
+    figure, panels = _panels(len(names))
+    for axes, name in zip(panels, names, strict=True):
+        gaps = result.metrics[AXIS + name]
+        along = str(gaps.dims[1])
+        gain = (gaps.sel(agent="ICL-only") - gaps.sel(agent="SFT")).transpose(along, "seed").values
+        where = gaps[along].values
+        style.line(axes, where, gain, "ICL-only less SFT", 0)
+        for seed in gain.T:
+            axes.plot(where, seed, ".", color="black", alpha=0.3, markersize=3)
+        axes.axhline(0, color="black", linewidth=0.6)
+        _ticks(axes, along, where)
+        axes.set(xlabel=LABELS[name])
+    panels[0].set_ylabel("gap of ICL-only $-$ gap of SFT")
     caption = (
-        "Optimality gap along every axis, with the demonstrations of training: steps of an episode, chance of a random "
-        "move, chance that the cue equals the hidden mode, number of models and attitude under ambiguity, cells along "
-        "a wall, tasks to train on. One network serves all points of an axis, but along training tasks, where it is "
-        "trained briefly for each point. Look at the distance between ICL-only and SFT: where it grows, fine-tuning "
-        "gains more. Bands are 95 % intervals over seeds."
+        "What fine-tuning gains over the pretrained network alone, shown the same demonstrations: the difference of "
+        "their optimality gaps, seed by seed. Look at the slope: the paper says that gains are larger for longer "
+        "horizons, worse observations and more models. Every seed is a point; bands are 95 % intervals of the mean."
+    )
+    return Drawn(name="sft_gain", figure=figure, caption=caption)
+
+
+def along_axes(result: Result, names: Sequence[str]) -> Drawn:
+    """Gaps along every axis, a panel each."""
+    figure, panels = _panels(len(names))
+    order: dict[str, int] = {}
+    for axes, name in zip(panels, names, strict=True):
+        gaps = result.metrics[AXIS + name]
+        along = str(gaps.dims[1])
+        for agent in gaps["agent"].values.tolist():
+            values = gaps.sel(agent=agent).transpose(along, "seed").values
+            style.line(axes, gaps[along].values, values, agent, order.setdefault(agent, len(order)))
+        _ticks(axes, along, gaps[along].values)
+        axes.set(xlabel=LABELS[name], ylim=(0, 1.1))
+    panels[0].set_ylabel("optimality gap")
+    most = max(range(len(names)), key=lambda n: result.metrics[AXIS + names[n]].sizes["agent"])
+    style.legend_above(figure, panels[most], columns=4)
+    caption = (
+        "Optimality gap along every axis, on held-out identities, with the demonstrations of training. Along the "
+        "horizon and the number of training tasks a network is fine-tuned for each point, elsewhere one network "
+        "serves all points, within the range that it was trained on (but for the last slip). The Bayes posterior "
+        "knows the family, and is what could be had. Bands are 95 % intervals over seeds."
     )
     return Drawn(name="sft_axes", figure=figure, caption=caption)
 
 
-def imitation(stored: list[Result]) -> Drawn:
-    """Which expert each network plays like, a matrix a setting."""
-    figure, panels = style.panels(len(stored), width=style.PAGE, height=2.7)
-    for axes, result in zip(panels, stored, strict=True):
-        overlap = result.metrics["imitation"].mean("seed").transpose("trained_on", "shown")
-        experts = overlap["trained_on"].values.tolist()
-        axes.imshow(overlap.values, vmin=0, vmax=1, cmap="Blues")
-        for (row, column), value in np.ndenumerate(overlap.values):
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if value > 0.6 else "black")
-        ticks = range(len(experts))
-        axes.set_xticks(ticks, experts, rotation=40, ha="right")
-        axes.set_yticks(ticks, experts if axes is panels[0] else [""] * len(experts))
-        axes.grid(visible=False)
-        axes.set(xlabel="shown, and compared with", title=title(result))
-    panels[0].set_ylabel("trained on")
+def labels(result: Result) -> Drawn:
+    """What labels and gradient steps do for a pretrained network and for one with random weights."""
+    names = [name for name in RETRAINED if AXIS + name in result.metrics]
+    figure, panels = style.panels(len(names), width=style.PAGE, height=2.6)
+    for axes, name in zip(panels, names, strict=True):
+        gaps = result.metrics[AXIS + name]
+        for order, agent in enumerate(gaps["agent"].values.tolist()):
+            values = gaps.sel(agent=agent).transpose(name, "seed").values
+            style.line(axes, gaps[name].values, values, agent, order)
+            for seed in values.T:
+                axes.plot(gaps[name].values, seed, ".", color=style.PALETTE[order], alpha=0.5, markersize=3)
+        axes.set_xscale("log")
+        axes.set(xlabel=RETRAINED[name], ylim=(0, 1.1))
+    panels[0].set_ylabel("optimality gap")
+    style.legend_above(figure, panels[0], columns=2)
+    caption = (
+        "Fine-tuning of the pretrained network beside training from scratch, on the same stored sequences: against "
+        "the number N of them, and against gradient steps. Look at the left: where labels are few, pretraining has "
+        "to pay. Every seed is a point; bands are 95 % intervals."
+    )
+    return Drawn(name="sft_labels", figure=figure, caption=caption)
+
+
+def _ticks(axes: style.Axes, along: str, where: np.ndarray) -> None:
+    """The points of an axis, or a logarithmic one."""
+    if along == "tasks":
+        axes.set_xscale("log")
+    else:
+        axes.set_xticks(where)
+
+
+def imitation(result: Result) -> Drawn:
+    """Which expert each network plays like."""
+    figure, (axes,) = style.panels(1, width=style.COLUMN, height=2.9)
+    overlap = result.metrics["imitation"].mean("seed").transpose("trained_on", "shown")
+    experts = overlap["trained_on"].values.tolist()
+    axes.imshow(overlap.values, vmin=0, vmax=1, cmap="Blues")
+    for (row, column), value in np.ndenumerate(overlap.values):
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if value > 0.6 else "black")
+    ticks = range(len(experts))
+    axes.set_xticks(ticks, experts, rotation=40, ha="right")
+    axes.set_yticks(ticks, experts)
+    axes.grid(visible=False)
+    axes.set(xlabel="shown, and compared with", ylabel="trained on")
     caption = (
         "Overlap of each network's policy with each expert's, in that expert's episodes of held-out tasks: 1 is the "
         "same distribution of actions. Look at the diagonal: it is largest in its column where an expert is imitated "
@@ -148,7 +221,7 @@ def learnt(stored: list[Result]) -> Drawn:
     """Agreement with the oracle by step above; below, where demonstrations have been and where not."""
     figure, grid = style.grid(2, len(stored), width=style.PAGE, height=4.2)
     for column, result in enumerate(stored):
-        supports = result.config["config"]["supports"]
+        supports = result.config["supports"]
         by_step = result.metrics["accuracy"].sel(demonstrations=supports)
         by_visit = result.metrics["accuracy_by_visit"].sel(demonstrations=supports)
         methods = by_step["agent"].values.tolist()
@@ -171,34 +244,30 @@ def learnt(stored: list[Result]) -> Drawn:
     caption = (
         "Share of decisions that are optimal, by step (above) and by whether any demonstration had been at that "
         "observation (below); there the vote must guess, so that what exceeds it is no copying. Bars and bands are "
-        f"95 % intervals.{probes(stored)}"
+        f"95 % intervals.{probes(stored[0])}"
     )
     return Drawn(name="sft_learnt", figure=figure, caption=caption)
 
 
-def probes(stored: list[Result]) -> str:
-    """A sentence about the belief probe of every setting that has one; nothing without."""
-    lines = []
-    for result in stored:
-        if "probe" in result.metrics:
-            explained = result.metrics["probe"].mean("seed")
-            names = explained["network"].values.tolist()
-            values = ", ".join(f"{name} {float(explained.sel(network=name)):.2f}" for name in names)
-            lines.append(f"{title(result)}: {values}")
-    start = " Held-out R^2 of a linear probe of the last layer for the belief that the cue is right: "
-    return start + "; ".join(lines) + "." if lines else ""
+def probes(result: Result) -> str:
+    """A sentence about the belief probe; nothing without."""
+    if "probe" not in result.metrics:
+        return ""
+    explained = result.metrics["probe"].mean("seed")
+    names = explained["network"].values.tolist()
+    values = ", ".join(f"{name} {float(explained.sel(network=name)):.2f}" for name in names)
+    return f" Held-out R^2 of a linear probe of the last layer for the belief that the cue is right: {values}."
 
 
-def curves(stored: list[Result]) -> Drawn:
-    """Training loss of every stage, a row a setting, with seed intervals."""
-    stages = [name.removeprefix(CURVE) for name in stored[0].metrics if name.startswith(CURVE)]
-    figure, grid = style.grid(len(stored), len(stages), width=style.PAGE, height=0.4 + 1.4 * len(stored))
-    for row, result in zip(grid, stored, strict=True):
-        for axes, stage in zip(row, stages, strict=True):
-            loss = result.metrics[CURVE + stage].transpose("step", "seed")
-            style.line(axes, loss["step"].values, loss.values, stage, 0, marked=False)
-            axes.set(xlabel="training step", title=stage)
-        row[0].set_ylabel(f"{title(result)}\ntraining loss")
+def curves(result: Result) -> Drawn:
+    """Training loss of every stage, a panel each."""
+    stages = [name.removeprefix(CURVE) for name in result.metrics if name.startswith(CURVE)]
+    figure, panels = _panels(len(stages))
+    for axes, stage in zip(panels, stages, strict=True):
+        loss = result.metrics[CURVE + stage].transpose("step", "seed")
+        style.line(axes, loss["step"].values, loss.values, stage, 0, marked=False)
+        axes.set(xlabel="training step", title=stage)
+    panels[0].set_ylabel("training loss")
     caption = (
         f"Training loss of {style.listed(stages)}. Look at whether each curve has flattened: one that still falls says "
         "that its network was stopped early. Bands are 95 % intervals over seeds."

@@ -30,7 +30,7 @@ from jaxdm.sft.tasks import (
     solve_tree,
     split_identities,
 )
-from jaxdm.sft.worlds import around
+from jaxdm.sft.worlds import around, setting
 
 __all__ = [
     "Expert",
@@ -57,6 +57,7 @@ __all__ = [
     "prediction_loss",
     "read",
     "sample",
+    "setting",
     "soft_oracle",
     "solve_apomdp",
     "solve_mdp",

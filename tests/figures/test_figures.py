@@ -43,31 +43,37 @@ def store_curves(root, id, **metrics):
     storage.write_result(root, "theory", {"id": id}, metrics, f"python -m theory {id}")
 
 
-def synthetic_sft(root, seeds=4, setting="pomdp", axes=()):
+def synthetic_sft(root, seeds=4, settings=("pomdp",), axes=()):
     rng = np.random.default_rng(0)
     demonstrations, methods = np.array([0, 1, 2, 4, 8, 16]), np.array(["sft", "icl only", "majority vote", "random"])
     fall = 1 / (1 + np.array([0.9, 0.4, 0.2, 0.0])[:, None] * demonstrations)
     gap = fall[..., None] + 0.03 * rng.normal(size=(4, 6, seeds))
     steps = np.arange(0, 2000, 100)
     loss = 1.4 * np.exp(-steps / 600) + 0.2 + 0.03 * rng.normal(size=(seeds, 20))
-    compared = {"agent": methods, "demonstrations": demonstrations, "seed": range(seeds)}
-    metrics = {"gap": named(gap, **compared), "gap_of_value": named(gap / 2, **compared)}
+    compared = {"setting": settings, "agent": methods, "demonstrations": demonstrations, "seed": range(seeds)}
+    metrics = {
+        "gap": named(np.stack([gap] * len(settings)), **compared),
+        "gap_of_value": named(np.stack([gap / 2] * len(settings)), **compared),
+    }
     for stage, curve in (("pretrain", loss), ("sft", loss / 2)):
-        metrics[f"curve_{stage}"] = named(curve, seed=range(seeds), step=steps)
+        metrics[f"curve {stage}"] = named(curve, seed=range(seeds), step=steps)
     for axis in axes:
-        followed = ["SFT"] if axis == "pool" else ["SFT", "ICL-only", "demonstration vote"]
+        followed = ["SFT"] if axis == "tasks" else ["SFT", "ICL-only", "demonstration vote"]
         gaps = rng.uniform(size=(len(followed), 3, seeds))
-        metrics[f"axis_{axis}"] = named(gaps, agent=followed, **{axis: [1, 2, 4]}, seed=range(seeds))
+        along = "horizon" if axis.startswith("horizon") else axis
+        metrics[f"axis_{axis}"] = named(gaps, agent=followed, **{along: [1, 2, 4]}, seed=range(seeds))
     if axes:
         visits = ["never demonstrated", "demonstrated"]
-        metrics["accuracy"] = named(rng.uniform(size=(4, 6, seeds, 5)), **compared, step=range(1, 6))
-        metrics["accuracy_by_visit"] = named(rng.uniform(size=(4, 6, seeds, 2)), **compared, visit=visits)
+        metrics["accuracy"] = named(rng.uniform(size=(len(settings), 4, 6, seeds, 5)), **compared, step=range(1, 6))
+        metrics["accuracy_by_visit"] = named(
+            rng.uniform(size=(len(settings), 4, 6, seeds, 2)), **compared, visit=visits
+        )
         overlap = np.repeat(np.array([[0.9, 0.2], [0.1, 0.8]])[..., None], seeds, axis=-1)
         experts = ["oracle", "adversarial"]
         metrics["imitation"] = named(overlap, trained_on=experts, shown=experts, seed=range(seeds))
         explained = [[0.9] * seeds, [0.1] * seeds]
         metrics["probe"] = named(explained, network=["SFT", "untrained"], seed=range(seeds))
-    config = {"setting": setting, "config": {"supports": 2}}
+    config = {"supports": 2, "settings": list(settings)}
     return storage.write_result(root, "sft", config, metrics, COMMAND)
 
 
@@ -318,7 +324,7 @@ def test_of_two_results_with_the_same_claim_the_newer_one_counts(tmp_path):
 
 def test_sft_figure_shows_what_is_stored(tmp_path):
     synthetic_sft(tmp_path)
-    stored = storage.read_results(tmp_path, "sft")[0].metrics["gap"]
+    stored = storage.read_results(tmp_path, "sft")[0].metrics["gap"].isel(setting=0)
     drawn = {item.name: item for item in sft.draw(storage.read_results(tmp_path, "sft"))}
     (panel,) = drawn["sft_gap"].figure.axes
     assert panel.get_title() == "POMDP"
@@ -404,14 +410,17 @@ def by_id(root):
 
 
 def test_settings_stand_side_by_side_and_axes_where_they_apply(tmp_path):
-    for setting, axis in (("apomdp", "models"), ("mdp", "pool")):
-        synthetic_sft(tmp_path, setting=setting, axes=("horizon", axis))
+    synthetic_sft(tmp_path, settings=("apomdp", "mdp"), axes=("models", "horizon_steps", "tasks", "labels"))
     items = {item.name: item for item in sft.draw(storage.read_results(tmp_path, "sft"))}
     drawn = {name: item.figure for name, item in items.items()}
     assert [axes.get_title() for axes in drawn["sft_gap"].axes] == ["MDP", "ambiguous POMDP"]
     labels = [axes.get_xlabel() for axes in drawn["sft_axes"].axes]
-    assert labels == ["horizon", "tasks", "horizon", "models"]
-    assert [len(axes.lines) for axes in drawn["sft_axes"].axes] == [3, 1, 3, 3]
+    assert labels == ["horizon, equal steps shown", "models, for a pessimist", "training tasks"]  # and no empty panel
+    assert [len(axes.lines) for axes in drawn["sft_axes"].axes] == [3, 3, 1]
+    stored = storage.read_results(tmp_path, "sft")[0].metrics["axis_models"]
+    gain = (stored.sel(agent="ICL-only") - stored.sel(agent="SFT")).mean("seed")
+    np.testing.assert_allclose(drawn["sft_gain"].axes[1].lines[0].get_ydata(), gain)
+    assert [axes.get_xlabel() for axes in drawn["sft_labels"].axes] == ["labelled sequences N"]
     texts = [text.get_text() for text in drawn["sft_imitation"].axes[0].texts]
     assert texts == ["0.90", "0.20", "0.10", "0.80"]
     below = drawn["sft_learnt"].axes[2]
@@ -420,7 +429,7 @@ def test_settings_stand_side_by_side_and_axes_where_they_apply(tmp_path):
 
 
 def test_a_single_seed_has_no_band_and_every_panel_with_means_says_so(tmp_path):
-    synthetic_sft(tmp_path, seeds=1, axes=("horizon", "slip"))
+    synthetic_sft(tmp_path, seeds=1, axes=("horizon_steps", "slip"))
     drawn = {item.name: item for item in sft.draw(storage.read_results(tmp_path, "sft"))}
     for name in ("sft_gap", "sft_axes", "sft_learnt", "sft_curves"):
         for axes in drawn[name].figure.axes:

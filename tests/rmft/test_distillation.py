@@ -397,10 +397,10 @@ def test_solved_worlds_are_played_after_demonstrations_and_learnt_on_own_decisio
     spaces = tokens.Spaces(observations=4, actions=4)
     setting = data.Setting(mdp.env(3), spaces, 3, lambda world, model: world, 0.0, 1.0)
 
-    def solve(key, about):
+    def solve(key, identity, about):
         return tasks.solve_mdp(families.mdp.dark_room(key, side=2), 3)
 
-    pool = tasks.sample(jax.random.key(0), solve, (), 6)
+    pool = tasks.sample(jax.random.key(0), tasks.Family(draw=solve), (), 6)
     game = oracle_game.task_game(setting, 1)
     net = linear(game.features, game.outputs)
     config = dataclasses.replace(SMALL, scenarios=2)

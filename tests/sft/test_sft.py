@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from jaxdm.envs import apomdp, families, mdp, pomdp
+from jaxdm.learners import episodic
 from jaxdm.models.transformer import TransformerConfig, network
 from jaxdm.oracles import graph_policy
+from jaxdm.oracles.apomdp import information_states
 from jaxdm.oracles.mdp.evaluation import finite_policy_evaluation
 from jaxdm.oracles.pomdp import exact
 from jaxdm.rollout import epsilon_soft, rollouts
-from jaxdm.sft import data, evaluation, experts, losses, tasks
+from jaxdm.sft import data, evaluation, experts, losses, offline, posterior, pretraining, tasks, worlds
 from jaxdm.sft.data import Setting
+from jaxdm.sft.tasks import Family
 from jaxdm.tokens import Spaces
 from tests.references import mdp as reference
 from tests.references.apomdp import Ambiguous
@@ -29,10 +32,10 @@ ROUGH = {"horizon": HORIZON, "visit_exploration": 0.5, "behaviour_scale": 3.0}
 MDP = Setting(env=mdp.env(HORIZON), spaces=Spaces(observations=4, actions=4), member=lambda world, m: world, **ROUGH)
 
 
-HIDDEN = MDP._replace(env=pomdp.env(HORIZON), spaces=Spaces(observations=18, actions=4))
+HIDDEN = MDP._replace(env=apomdp.env(HORIZON), spaces=Spaces(observations=18, actions=4))
 
 
-DOUBTFUL = HIDDEN._replace(env=apomdp.env(HORIZON), member=lambda world, m: world._replace(nature=jax.nn.one_hot(m, 2)))
+DOUBTFUL = HIDDEN._replace(member=lambda world, m: world._replace(nature=jax.nn.one_hot(m, 2)))
 
 
 SETTINGS = {"mdp": MDP, "pomdp": HIDDEN, "apomdp": DOUBTFUL}
@@ -50,17 +53,17 @@ SPACES = MDP.spaces
 UNKNOWN: Any = "words"
 
 
-def draw_mdp(key, slip):
+def draw_mdp(key, identity, slip):
     return tasks.solve_mdp(families.mdp.dark_room(key, side=2, slip=slip), HORIZON)
 
 
-def draw_pomdp(key, slip):
+def draw_pomdp(key, identity, slip):
     return tasks.solve_room(
         families.rooms.hidden_mode_room(key, side=3, slip=slip, cue_accuracy=0.7, mode_prior=0.6), HORIZON
     )
 
 
-def draw_apomdp(key, slip):
+def draw_apomdp(key, identity, slip):
     slips, cue_accuracy = jnp.stack([slip, 0.4]), jnp.asarray([0.8, 0.6])
     return tasks.solve_room(
         families.rooms.hidden_mode_room(
@@ -75,7 +78,7 @@ DRAWS = {"mdp": draw_mdp, "pomdp": draw_pomdp, "apomdp": draw_apomdp}
 
 @cache
 def pool(kind: str = "mdp") -> tasks.Task:
-    return tasks.sample(jax.random.key(0), DRAWS[kind], 0.1, 12)
+    return tasks.sample(jax.random.key(0), Family(draw=DRAWS[kind]), 0.1, 12)
 
 
 def one(index: int, kind: str = "mdp") -> tasks.Task:
@@ -84,8 +87,8 @@ def one(index: int, kind: str = "mdp") -> tasks.Task:
 
 @cache
 def item(kind: str) -> data.Prompt:
-    make = data.expert_prompt if kind == "oracle" else data.behaviour_prompt
-    return jax.jit(lambda key, task: make(key, MDP, task, 2))(jax.random.key(1), one(0))
+    make = data.expert_sequence if kind == "oracle" else data.behaviour_sequence
+    return jax.jit(lambda key, task: data.as_prompt(make(key, MDP, task, 2), SPACES))(jax.random.key(1), one(0))
 
 
 def slow_q(kind: str, world: Any, actions: np.ndarray, observations: np.ndarray) -> np.ndarray:
@@ -94,9 +97,6 @@ def slow_q(kind: str, world: Any, actions: np.ndarray, observations: np.ndarray)
     if kind == "mdp":
         transition, reward = (np.asarray(x, np.float64) for x in (world.transition, world.reward))
         return reference.backward_induction(transition, reward, float(world.discount), left)[1][0, observations[-1]]
-    if kind == "pomdp":
-        many = jax.tree.map(lambda x: x[None], world)
-        world = apomdp.make(many, 1.0)
     slow = Ambiguous(world)
     beliefs = slow.first(int(observations[0]))
     for action, observation in zip(actions, observations[1:], strict=True):
@@ -171,7 +171,7 @@ def test_behaviour_is_one_policy_and_uses_no_oracle():
     """Pretraining items do not change when the oracle's tables are destroyed."""
     task = one(0)
     blank = {"q": jnp.full_like(task.q, jnp.nan), "expert": jax.tree.map(jnp.zeros_like, task.expert)}
-    make = jax.jit(lambda key, task: data.behaviour_prompt(key, MDP, task, 2))
+    make = jax.jit(lambda key, task: data.as_prompt(data.behaviour_sequence(key, MDP, task, 2), SPACES))
     again = make(jax.random.key(1), task._replace(**blank))
     assert jax.tree.all(jax.tree.map(lambda x, y: bool(jnp.all(x == y)), again, item("behaviour")))
 
@@ -230,13 +230,13 @@ def test_oracle_and_random_play_are_the_ends_of_the_scale(kind):
         return trials, evaluation.gap(trials.loss, pool)
 
     best, gap = play(jax.random.key(6), pool(kind), 0.0)
-    np.testing.assert_allclose(best.loss, pool(kind).model_value - pool(kind).oracle_value, atol=1e-5)
+    np.testing.assert_allclose(best.loss.mean(axis=1), pool(kind).model_value - pool(kind).oracle_value, atol=1e-5)
     np.testing.assert_allclose(best.accuracy, 1)
     np.testing.assert_allclose(gap.of_random, 0, atol=1e-5)
     worst, _ = play(jax.random.key(6), pool(kind), 1.0)
     room = np.asarray(pool(kind).model_value - pool(kind).random_value).mean(axis=0)
     # 2400 episodes in each model, whose losses, the control's included, have a spread below the horizon
-    np.testing.assert_allclose(worst.loss.mean(axis=0), room, atol=5 * HORIZON / np.sqrt(12 * episodes))
+    np.testing.assert_allclose(worst.loss.mean(axis=(0, 1)), room, atol=5 * HORIZON / np.sqrt(12 * episodes))
     np.testing.assert_allclose(worst.visit_share.sum(axis=-1), 1, rtol=1e-6)
 
 
@@ -245,7 +245,7 @@ def test_the_gap_is_zero_where_all_actions_are_equal(reward):
     world = mdp.make(np.full((3, 2, 3), 1 / 3), np.full((3, 2), reward))
     task = jax.tree.map(lambda x: x[None], tasks.solve_mdp(world, HORIZON))
     for rounding in (0.0, 1e-8, -1e-8):
-        assert tuple(evaluation.gap(jnp.full((1, 1), rounding), task)) == (0, 0)
+        assert tuple(evaluation.gap(jnp.full((1, 2, 1), rounding), task)) == (0, 0)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
@@ -257,7 +257,7 @@ def test_the_gap_weighs_the_worst_model_by_alpha_and_the_best_by_the_rest(alpha)
         oracle_value=jnp.asarray([[8.0, 5.0]]),
         random_value=jnp.asarray([[2.0, 1.0]]),
     )
-    found = evaluation.gap(jnp.asarray([[3.0, 4.0]]), task)  # values met: 6 and 4
+    found = evaluation.gap(jnp.asarray([[[3.0, 4.0]] * 2]), task)  # values met: 6 and 4, in both halves
     best, met, worst = (alpha * low + (1 - alpha) * high for low, high in ((5, 8), (4, 6), (1, 2)))
     assert float(found.of_random[()]) == pytest.approx((best - met) / (best - worst))
     assert float(found.of_value[()]) == pytest.approx((best - met) / best)
@@ -265,7 +265,7 @@ def test_the_gap_weighs_the_worst_model_by_alpha_and_the_best_by_the_rest(alpha)
 
 def test_decision_pretraining_shows_behaviour_and_is_labelled_by_the_expert():
     task, other = one(0), one(0)._replace(expert=experts.adversarial(one(0)))
-    make = jax.jit(lambda key, task: data.dpt_prompt(key, MDP, task, 2))
+    make = jax.jit(lambda key, task: data.as_prompt(data.dpt_sequence(key, MDP, task, 2), SPACES))
     item, asked = make(jax.random.key(1), task), make(jax.random.key(1), other)
     np.testing.assert_array_equal(
         item.tokens[: 2 * HORIZON], asked.tokens[: 2 * HORIZON]
@@ -278,8 +278,8 @@ def test_decision_pretraining_shows_behaviour_and_is_labelled_by_the_expert():
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_one_gradient_step_uses_every_parameter(kind):
     stages: tuple[tuple[Any, Any], ...] = (
-        (data.expert_prompt, "actions"),
-        (data.behaviour_prompt, "all"),
+        (data.expert_sequence, "actions"),
+        (data.behaviour_sequence, "all"),
     )
     for make, targets in stages if kind == "mdp" else stages[:1]:
         loss = losses.batch_loss(NETS[kind], SETTINGS[kind], make, supports=1, batch=3, targets=targets)
@@ -293,9 +293,9 @@ def test_one_gradient_step_uses_every_parameter(kind):
     [
         (lambda: experts.soft_oracle(1.5), "exploration: 1.5; expected"),
         (lambda: experts.myopic(0), "steps: 0; expected at least 1"),
-        (lambda: tasks.sample(jax.random.key(0), draw_mdp, 0.1, 0), "count: 0; expected at least 1"),
+        (lambda: tasks.sample(jax.random.key(0), Family(draw=draw_mdp), 0.1, 0), "count: 0; expected at least 1"),
         (
-            lambda: losses.batch_loss(NETS["mdp"], MDP, data.expert_prompt, supports=-1, batch=2, targets="actions"),
+            lambda: losses.batch_loss(NETS["mdp"], MDP, data.expert_sequence, supports=-1, batch=2, targets="actions"),
             "supports: -1",
         ),
         (
@@ -323,3 +323,257 @@ def test_any_pomdp_is_a_task(double):
     node = jax.vmap(lambda e: graph_policy.nodes_along(task.graph, e))(episodes)
     lost = jax.vmap(lambda n, e: tasks.loss_along(task.q, task.world.discount, n, e))(node, episodes)
     assert float(jnp.max(lost)) <= 2 * 5 * slack
+
+
+def test_uniform_play_scores_one_at_every_attitude_and_an_exchanged_attitude_is_noticed():
+    """The double estimator on few episodes: uniform play is worth the same in every model of a torus, so 1 in mean."""
+    setting, play = SETTINGS["apomdp"], 120
+
+    @jax.jit
+    def scores(keys, pool, exploration, attitude):
+        judged = pool._replace(attitude=jnp.full_like(pool.attitude, attitude))
+
+        def of_task(key, task):
+            def inform(task, shown):
+                return experts.as_graph_policy(task, task.expert, exploration)
+
+            def show(key):
+                return data.demonstrations(key, setting, task, 1)
+
+            return evaluation.trial(key, setting, task, graph_policy.graph_agent(), inform, show=show, episodes=4)
+
+        def of_run(key):
+            trials = jax.vmap(of_task)(jax.random.split(key, 12), pool)
+            return evaluation.gap(trials.loss, judged).of_random
+
+        return jax.lax.map(of_run, keys)
+
+    keys = jax.random.split(jax.random.key(8), play)
+    for attitude in (0.0, 0.5, 1.0):
+        found = np.asarray(scores(keys, pool("apomdp"), 1.0, attitude), np.float64)
+        assert abs(found.mean() - 1) <= 5 * found.std(ddof=1) / np.sqrt(play), attitude
+    # a policy that is worth more in one model than in the other: the exact criterion, and the one with 1 - alpha
+    task = pool("apomdp")
+    policy = jax.vmap(lambda t: tasks.play_probabilities(t.expert._replace(exploration=jnp.float32(0.3))))(task)
+    value = np.asarray(jax.vmap(information_states.evaluate)(task.world, task.graph, policy))
+
+    def exact(attitude):
+        best, worst = (
+            evaluation.criterion(task.oracle_value, attitude),
+            evaluation.criterion(task.random_value, attitude),
+        )
+        return float(jnp.sum(best - evaluation.criterion(jnp.asarray(value), attitude)) / jnp.sum(best - worst))
+
+    found = np.asarray(scores(keys, task, 0.3, 1.0), np.float64)
+    error = found.std(ddof=1) / np.sqrt(play)
+    assert abs(found.mean() - exact(1.0)) <= 5 * error
+    assert abs(found.mean() - exact(0.0)) > 5 * error
+
+
+def test_means_of_halves_are_what_the_double_estimator_says():
+    """By hand: the half that chooses the model does not say what it is worth."""
+    task = jax.tree.map(lambda x: x[:1], pool("apomdp"))._replace(
+        model_value=jnp.zeros((1, 2)),
+        oracle_value=jnp.asarray([[4.0, 4.0]]),
+        random_value=jnp.zeros((1, 2)),
+        attitude=jnp.asarray([1.0]),
+    )
+    loss = -jnp.asarray([[[1.0, 3.0], [2.5, 2.0]]])  # values by half: the first takes model 0, the second model 1
+    assert float(evaluation.gap(loss, task).of_random) == pytest.approx((4 - (2.5 + 3.0) / 2) / 4)
+
+
+def room_task(key, identity, slip):
+    room = families.rooms.hidden_mode_room(key, side=3, slip=slip, cue_accuracy=0.7, mode_prior=0.6, identity=identity)
+    return tasks.solve_room(room, HORIZON)._replace(identity=identity)
+
+
+FAMILY = Family(draw=room_task, identities=216, tied=2)
+
+
+def discrete(pool: tasks.Task) -> set[tuple]:
+    """What a task shows of its goal and controls, whichever of its modes is called 0: read off the kernels."""
+    found = set()
+    for reward, transition in zip(np.asarray(pool.world.reward), np.asarray(pool.world.transition)[:, 0], strict=True):
+        leads = tuple(int(x) // 4 for x in transition[0].argmax(axis=-1))
+        turned = tuple(int(x) // 4 for x in transition[2].argmax(axis=-1))
+        found.add((int(reward[:, 0].argmax()) // 4, *sorted([leads, turned])))
+    return found
+
+
+def test_held_out_identities_are_not_trained_on_and_without_the_split_they_would_be():
+    known, new = tasks.split_identities(jax.random.key(0), FAMILY, 0.75)
+    assert len(known) == 162
+    assert sorted([*known, *new]) == list(range(216))
+    pools = [tasks.sample(jax.random.key(n), FAMILY, 0.1, 120, ids) for n, ids in ((1, known), (2, new), (3, None))]
+    trained, held_out, unsplit = (discrete(each) for each in pools)
+    assert not trained & held_out
+    assert set(np.asarray(pools[1].identity)) <= set(new)
+    assert trained & unsplit
+
+
+def test_an_identity_is_a_goal_and_an_order_of_controls():
+    pool = tasks.solve_each(jax.random.key(0), FAMILY, 0.1, np.arange(216, dtype=np.int32))
+    assert len(discrete(pool)) == 108
+    goals = np.asarray(pool.world.reward)[:, :, 0].argmax(axis=-1) // 4
+    np.testing.assert_array_equal(goals, np.arange(216) // 24)
+
+
+@pytest.fixture(scope="module")
+def stored():
+    return offline.gather(jax.random.key(3), MDP, pool(), data.expert_sequence, 2, 5)
+
+
+@pytest.mark.parametrize("ending", ["npz", "jsonl"])
+def test_sequences_are_read_as_they_were_written(stored, tmp_path, ending):
+    again = offline.read(offline.write(tmp_path / f"data.{ending}", stored), SPACES)
+    for name, value in stored._asdict().items():
+        np.testing.assert_allclose(getattr(again, name), value, rtol=1e-6, err_msg=name)
+
+
+def test_episodes_of_a_file_may_differ_in_length_and_lack_labels(tmp_path):
+    path = tmp_path / "data.jsonl"
+    path.write_text(
+        '{"episodes": [{"observations": [0, 1], "actions": [2], "rewards": [0.5]}, {"observations": [3, 2, 1], '
+        '"actions": [0, 1], "rewards": [0, 1], "labels": [[0.5, 0.5, 0, 0], 3]}]}\n'
+        '{"episodes": [{"observations": [0, 1], "actions": [2], "rewards": [0.5], "labels": [null]}]}\n'
+    )
+    found = offline.read(path, SPACES)
+    np.testing.assert_array_equal(found.mask, [[False, True, True], [False] * 3])
+    np.testing.assert_array_equal(found.start[0], [True, True, False])
+    np.testing.assert_array_equal(found.next_observation[0], [1, 2, 1])
+    np.testing.assert_allclose(found.label[0, 1:], [[0.5, 0.5, 0, 0], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 2: no sequence"),
+        ('{"episodes": []}', "line 2: expected an object with"),
+        ('{"episodes": [{"actions": [0], "rewards": [1]}]}', "line 2: episode: no 'observations'"),
+        ('{"episodes": [{"observations": [0, 4], "actions": [0], "rewards": [1]}]}', "line 2: observations: 4"),
+        ('{"episodes": [{"observations": [0], "actions": [0], "rewards": [1]}]}', "line 2: episode: 1 observations"),
+        (
+            '{"episodes": [{"observations": [0, 1], "actions": [0], "rewards": [1], "labels": [[1, 1, 0, 0]]}]}',
+            "line 2: labels",
+        ),
+    ],
+)
+def test_a_malformed_line_is_refused_with_its_number(tmp_path, line, message):
+    path = tmp_path / "data.jsonl"
+    path.write_text('{"episodes": [{"observations": [0, 1], "actions": [2], "rewards": [0.5]}]}\n' + line + "\n")
+    with pytest.raises(ValueError, match=message):
+        offline.read(path, SPACES)
+
+
+def test_only_the_first_sequences_are_trained_on(stored):
+    """Whatever lies behind the count changes neither the loss nor its gradient."""
+    loss = losses.stored_loss(NETS["mdp"], SPACES, batch=6, targets="actions")
+    spoilt = jax.tree.map(lambda x: np.where(np.arange(5).reshape(-1, *[1] * (x.ndim - 1)) < 2, x, 0), stored)
+    params = NETS["mdp"].init(jax.random.key(0))
+    value = jax.jit(loss)
+    for sequences in (stored, spoilt):
+        kept = float(value(params, jax.random.key(1), offline.store(sequences, 2)))
+        assert kept == float(value(params, jax.random.key(1), offline.store(stored, 2)))
+    assert float(value(params, jax.random.key(1), offline.store(spoilt))) != float(
+        value(params, jax.random.key(1), offline.store(stored))
+    )
+
+
+def test_a_tree_says_what_the_merged_histories_say(double):
+    """Tiger: values on the whole tree, of the oracle and of uniform play, beside those on merged histories."""
+    tiger = families.pomdp.tiger()
+    world = apomdp.make(jax.tree.map(lambda x: x[None], tiger), 1.0)
+    tree = jax.jit(tasks.solve_tree, static_argnums=1)(world, 3)
+    merged = tasks.solve_pomdp(tiger, 3)
+    for name in ("model_value", "oracle_value", "random_value"):
+        np.testing.assert_allclose(getattr(tree, name), getattr(merged, name), rtol=1e-5, err_msg=name)
+    episodes = rollouts(
+        jax.random.key(0),
+        apomdp.env(3),
+        world,
+        graph_policy.graph_agent(),
+        experts.as_graph_policy(tree, tree.expert),
+        3,
+        50,
+    )
+    node = jax.vmap(lambda e: graph_policy.nodes_along(tree.graph, e))(episodes)
+    lost = jax.vmap(lambda n, e: tasks.loss_along(tree.q, world.discount, n, e))(node, episodes)
+    assert float(jnp.max(jnp.abs(lost))) <= 1e-6
+
+
+def test_neighbours_of_a_world_keep_its_zeros_and_its_mean(double):
+    centre = worlds.prepared(families.pomdp.tiger())
+    keys = jax.random.split(jax.random.key(0), 2000)
+    drawn = jax.jit(jax.vmap(lambda key: worlds.perturbed(key, centre, 20.0)))(keys)
+    np.testing.assert_allclose(np.asarray(drawn.observation).sum(axis=-1), 1, rtol=1e-12)
+    assert np.all((np.asarray(drawn.transition) > 0) <= (np.asarray(centre.transition) > 0)[None])
+    heard = np.asarray(drawn.observation)[:, 0, 0, 0, 0]
+    assert abs(heard.mean() - 0.85) <= 5 * heard.std() / np.sqrt(2000)
+    assert heard.var() == pytest.approx(0.85 * 0.15 / 21, rel=0.2)  # Dirichlet; five errors of a variance of 2000
+    assert float(jnp.max(jnp.abs(centre.reward))) == 1
+
+
+def test_a_tree_that_does_not_fit_is_refused_with_numbers():
+    with pytest.raises(ValueError, match=r"horizon: 12 with A = 3, O = 2 makes .* histories, for each of 1000 tasks"):
+        worlds.around(families.pomdp.tiger(), 12, 1000)
+
+
+def test_the_posterior_is_bayes_rule_and_its_play_closes_the_gap():
+    """Against plain loops over particles; and the more it is shown, the less it loses."""
+    particles = jax.jit(jax.vmap(posterior.particle))(pool("pomdp"))
+    task = one(3, "pomdp")
+    shown = data.demonstrations(jax.random.key(4), HIDDEN, task, 3)
+    found = jax.jit(posterior.learn)(posterior.before(particles), shown, jnp.int32(2)).log_weight
+    expected = np.zeros(12)
+    for i in range(12):
+        world, expert = jax.tree.map(np.asarray, (one(i, "pomdp").world, one(i, "pomdp").expert))
+        for k in range(2):
+            node = np.asarray(graph_policy.nodes_along(one(i, "pomdp").graph, jax.tree.map(lambda x, k=k: x[k], shown)))
+            first = int(shown.observation[k, 0])
+            chance = world.initial[0] * world.initial_observation[0, :, first]
+            for t in range(HORIZON):
+                action, after = int(shown.action[k, t]), int(shown.next_observation[k, t])
+                told = 0.95 * (expert.policy[t, node[t]] == action) + 0.05 / 4
+                pays = np.isclose(world.reward[:, action], float(shown.reward[k, t]))
+                next_chance = (chance * pays) @ world.transition[0, :, action] * world.observation[0, action, :, after]
+                share = next_chance.sum() / chance.sum()
+                expected[i] += np.log(max(share, posterior.RULED_OUT)) + np.log(told)
+                moved = chance @ world.transition[0, :, action] * world.observation[0, action, :, after]
+                chance = moved if moved.sum() > 0 else np.full_like(chance, np.nan)
+                if np.isnan(chance).any():
+                    break
+            expected[i] += np.log(max((world.initial[0] * world.initial_observation[0, :, first]).sum(), 1e-6))
+    possible = np.isfinite(expected) & (expected > expected[3] - 12)
+    np.testing.assert_allclose(found[possible], expected[possible], rtol=1e-4)
+    assert int(np.argmax(found)) == 3
+
+
+def test_learners_improve_and_experts_of_pretraining_are_mixed():
+    """A learner's later episodes earn more than its first, in worlds whose random play is far from optimal."""
+
+    @jax.jit
+    def earned(keys):
+        def one(key):
+            key_world, key_learner, key_play = jax.random.split(key, 3)
+            world = families.mdp.deterministic(key_world, states=4, actions=4)
+            learner = episodic.draw_learner(key_learner)
+            return episodic.history(key_play, mdp.env(8), world, learner, SPACES, 8, 6).reward.sum(axis=-1)
+
+        return jax.vmap(one)(keys)
+
+    reward = np.asarray(earned(jax.random.split(jax.random.key(0), 200)))
+    gain = reward[:, -1] - reward[:, 0]
+    assert gain.mean() > 5 * gain.std() / np.sqrt(len(gain))
+
+
+def test_pretraining_needs_no_labels():
+    """Sequences of tasks whose values and labels are destroyed are the same."""
+    make = jax.jit(lambda key, task: pretraining.task_sequence(key, MDP, task, 2))
+    task = one(0)
+    blank = task._replace(q=jnp.full_like(task.q, jnp.nan), optimal=~task.optimal)
+    again, sequence = make(jax.random.key(1), blank), make(jax.random.key(1), task)
+    assert jax.tree.all(jax.tree.map(lambda x, y: bool(jnp.all(x == y)), again, sequence))
+    np.testing.assert_array_equal(np.asarray(sequence.label).argmax(-1), sequence.action)
+    other = pretraining.any_sequence(jax.random.key(2), SPACES, HORIZON, 2)
+    assert other.action.shape == (2 * HORIZON,)
+    assert bool(jnp.all((other.observation >= 0) & (other.observation < 4)))
