@@ -118,7 +118,7 @@ def cost_of_ambiguity(
     """
     ranges = training_ranges("apomdp", side)._replace(attitude=(1.0, 1.0))
     everyone = np.arange(count, dtype=np.int32) % identities(side)
-    values = []
+    values, chance = [], np.zeros(count)
     for distinct in models:
         fixed = ranges._replace(models=(distinct,) * len(ranges.models))
         solved = tasks.solve_each(key, family("apomdp", side, horizon), fixed, everyone)

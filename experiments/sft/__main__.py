@@ -29,9 +29,8 @@ from experiments.sft import axes, claims, imitation, methods, probe, stages
 from experiments.sft.config import PRESETS, AxisPoints, SFTConfig
 from experiments.sft.methods import Judge, make_methods, of_seed
 from experiments.sft.primary import PRIMARY
-from experiments.sft.stages import Sequences, Stages
+from experiments.sft.stages import Sequences, Stages, Trained, loss_curve, runner, still_falling
 from experiments.sft.tasks import Domain, held_out, particles, room_domain
-from experiments.sft.training import Trained, loss_curve, runner, still_falling
 from experiments.sft.worlds import study_world
 from experiments.streams import Use, stream
 from jaxdm.analysis import storage
@@ -139,12 +138,7 @@ def main(config: SFTConfig, command: str) -> Path:
         runner=runner(config.seeds, config.workers, config.results, config),
         network=network(config.network, spaces.features, spaces.outputs),
         spaces=spaces,
-        seed=config.seed,
-        supports=config.supports,
-        batch=config.batch,
-        targets=config.targets,
-        fresh=config.fresh,
-        file=config.data,
+        **{name: getattr(config, name) for name in stages.COPIED},
     )
 
     def domain(kind: Kind, horizon: int) -> Domain:
@@ -158,7 +152,7 @@ def main(config: SFTConfig, command: str) -> Path:
             workers=config.workers,
         )
 
-    def judged_on(where: Domain, **options: Any) -> list[Any]:
+    def held_out_of(where: Domain, **options: Any) -> list[Any]:
         return held_out(where, config.seed, config.seeds, config.test_tasks, config.workers, **options)
 
     cost, error = rooms.cost_of_ambiguity(
@@ -167,7 +161,9 @@ def main(config: SFTConfig, command: str) -> Path:
     metrics: dict[str, xr.DataArray] = {
         "value_by_models": named(np.stack([cost, error]), statistic=["mean", "error"], models=config.axes.models)
     }
-    domains = {(kind, config.horizon): domain(kind, config.horizon) for kind in config.settings}
+    domains: dict[tuple[Kind, int], Domain] = {
+        (kind, config.horizon): domain(kind, config.horizon) for kind in config.settings
+    }
     domains |= {
         (config.axis_setting, horizon): domain(config.axis_setting, horizon)
         for horizon in (*config.axes.horizon, config.horizon)
@@ -185,19 +181,21 @@ def main(config: SFTConfig, command: str) -> Path:
 
     def setting(kind: Kind) -> Found:
         where = domains[kind, config.horizon]
-        labelled = stages.gathered(shared, kind, where, "SFT", config.supports, config.items)
-        trained = train_methods(shared, config, kind, where, labelled, untrained, base.params)
+        labelled = stages.gathered(
+            shared, f"{kind} SFT", where.setting, where.pool, "SFT", config.supports, config.items
+        )
+        trained = train_methods(shared, kind, where, labelled, untrained, base.params)
         weights = {name: each.params for name, each in trained.items()} | {"ICL-only": base.params}
         known = particles(where, stream(config.seed, Use.SFT_PARTICLES, kind), config.particles)
-        new = judge(where, max(config.demonstrations), judged_on(where))
+        new = judge(where, max(config.demonstrations), held_out_of(where))
         found = methods.evaluate_methods(new, weights, known, config.demonstrations, config.supports)
-        seen = new._replace(held_out=judged_on(where, seen=True))
+        seen = new._replace(held_out=held_out_of(where, seen=True))
         followed = [name for name in found["gap"].agent.values if name not in methods.SHOWN]
         gaps = methods.gaps(seen, weights, followed, config.supports, known)
         found["gap_seen"] = named(gaps, agent=followed, seed=range(config.seeds))
 
         def along(ranges: rooms.TaskRanges) -> np.ndarray:
-            there = new._replace(held_out=judged_on(where, ranges=ranges))
+            there = new._replace(held_out=held_out_of(where, ranges=ranges))
             return methods.gaps(there, weights, axes.FOLLOWED, config.supports, known)
 
         found |= axes.sweep(axes.task_axes(config.axes, kind, where.ranges), along)
@@ -208,10 +206,14 @@ def main(config: SFTConfig, command: str) -> Path:
     curves |= {f"{kind} {name}": each for kind, there in found.items() for name, each in there.curves.items()}
     if config.axis_setting in found:
         here = found[config.axis_setting]
-        new = judge(here.domain, max(config.demonstrations), judged_on(here.domain))
-        metrics |= retrained(shared, config, here, new, untrained, base.params)
-        metrics |= horizons(shared, config, domains, judge, judged_on, base.params)
-        metrics |= imitated(shared, config, here, new.held_out, base.params)
+        new = judge(here.domain, max(config.demonstrations), held_out_of(here.domain))
+        metrics |= retrained(shared, config.axes, here, new, untrained, base.params)
+        items = min(config.items, max(config.axes.labels))
+        by_horizon = {steps: each for (kind, steps), each in domains.items() if kind == config.axis_setting}
+        metrics |= horizons(
+            shared, config.axes.horizon, config.horizon, items, by_horizon, judge, held_out_of, base.params
+        )
+        metrics |= imitated(shared, items, here, new.held_out, base.params)
         if config.axis_setting != "mdp":
             probed = {"SFT": here.weights["SFT"], "ICL-only": base.params, "untrained": untrained}
             key = stream(config.seed, Use.SFT_PROBE)
@@ -243,7 +245,6 @@ def pretraining_sources(
 
 def train_methods(
     shared: Stages,
-    config: SFTConfig,
     kind: Kind,
     where: Domain,
     labelled: Sequences,
@@ -251,31 +252,31 @@ def train_methods(
     base: Tree,
 ) -> dict[str, Trained]:
     """SFT, the same from random weights, and its rivals, all for the same number of steps."""
-    sizes: Any = {"rate": config.rate, "steps": config.sft_steps}
-    slow: Any = sizes | {"rate": config.scratch_rate}
-    if config.data is not None:
-        labelled = stages.read_file(config.data, shared.spaces)
-    if config.fresh:
-        sft = stages.tune_on_fresh(shared, f"{kind} SFT", base, where, "SFT", **sizes)
-        scratch = stages.tune_on_fresh(shared, f"{kind} scratch", untrained, where, "SFT", **slow)
+    sizes: Any = {"rate": shared.rate, "steps": shared.sft_steps}
+    slow: Any = sizes | {"rate": shared.scratch_rate}
+    if shared.data is not None:
+        labelled = stages.read_file(shared.data, shared.spaces)
+    if shared.fresh:
+        sft = stages.tune_on_fresh(shared, f"{kind} SFT", base, where.setting, where.pool, "SFT", **sizes)
+        scratch = stages.tune_on_fresh(shared, f"{kind} scratch", untrained, where.setting, where.pool, "SFT", **slow)
     else:
         sft = stages.tune(shared, f"{kind} SFT", base, labelled, **sizes)
         scratch = stages.tune(shared, f"{kind} scratch", untrained, labelled, **slow)
     trained = {"SFT": sft, "SFT from scratch": scratch}
     for name in methods.SHOWN:
-        told = stages.gathered(shared, f"{kind} {name}", where, name, config.supports, config.items)
+        told = stages.gathered(shared, f"{kind} {name}", where.setting, where.pool, name, shared.supports, shared.items)
         trained[name] = stages.tune(shared, f"{kind} {name}", base, told, **sizes)
     return trained
 
 
 def retrained(
-    shared: Stages, config: SFTConfig, here: Found, new: Judge, untrained: Tree, base: Tree
+    shared: Stages, points: AxisPoints, here: Found, new: Judge, untrained: Tree, base: Tree
 ) -> dict[str, xr.DataArray]:
     """Along labelled sequences and gradient steps, pretrained and from scratch; along the number of training tasks."""
-    starts = {"SFT": (base, config.rate), "SFT from scratch": (untrained, config.scratch_rate)}
+    starts = {"SFT": (base, shared.rate), "SFT from scratch": (untrained, shared.scratch_rate)}
 
     def gap(name: str, params: Tree) -> np.ndarray:
-        return methods.evaluate(new, name, of_seed(params), config.supports).gap
+        return np.asarray(methods.evaluate(new, name, of_seed(params), shared.supports).gap)
 
     def both(axis: str, point: int, steps: int, count: int) -> np.ndarray:
         rows = []
@@ -285,70 +286,68 @@ def retrained(
             rows.append(gap(name, tuned.params))
         return np.stack(rows)
 
-    labels = axes.within(config.axes.labels, config.items)
-    enough = [min(config.axis_steps, max(1, stages.LABELS_PER_STEP * count)) for count in labels]
+    labels = axes.within(points.labels, shared.items)
+    enough = [min(shared.axis_steps, max(1, stages.LABELS_PER_STEP * count)) for count in labels]
     by_labels = [both("labels", n, steps, n) for n, steps in zip(labels, enough, strict=True)]
-    by_steps = [both("steps", steps, steps, config.items) for steps in config.axes.steps]
+    by_steps = [both("steps", steps, steps, shared.items) for steps in points.steps]
     pool, by_tasks = here.domain.pool, []
-    few = axes.within(config.axes.tasks, config.train_tasks)
+    few = axes.within(points.tasks, here.domain.pool.bound.shape[0])
     for count in few:
-        where = here.domain._replace(pool=axes.first_tasks(pool, count))
-        items = min(config.items, max(labels))
-        told = stages.gathered(shared, f"tasks {count}", where, "SFT", config.supports, items)
-        sizes: Any = {"rate": config.rate, "steps": config.axis_steps}
+        few_tasks, items = axes.first_tasks(pool, count), min(shared.items, max(labels))
+        setting = here.domain.setting
+        told = stages.gathered(shared, f"tasks {count}", setting, few_tasks, "SFT", shared.supports, items)
+        sizes: Any = {"rate": shared.rate, "steps": shared.axis_steps}
         by_tasks.append(gap("SFT", stages.tune(shared, f"tasks {count}", base, told, **sizes).params)[None])
     return {
         "axis_labels": axes.along("labels", labels, list(starts), by_labels),
-        "axis_steps": axes.along("steps", config.axes.steps, list(starts), by_steps),
+        "axis_steps": axes.along("steps", points.steps, list(starts), by_steps),
         "axis_tasks": axes.along("tasks", few, ["SFT"], by_tasks),
     }
 
 
 def horizons(
     shared: Stages,
-    config: SFTConfig,
-    domains: Mapping[tuple[Kind, int], Domain],
+    steps: Sequence[int],
+    trained_horizon: int,
+    items: int,
+    domains: Mapping[int, Domain],
     judge: Callable[..., Judge],
-    judged_on: Callable[..., list[Any]],
+    held_out_of: Callable[..., list[Any]],
     base: Tree,
 ) -> dict[str, xr.DataArray]:
     """Along the horizon, with a network fine-tuned for each, at equal numbers of episodes shown and of steps shown."""
     names = ("SFT", "ICL-only", "demonstration vote")
     found, done = {}, {}
-    for equal, shown in axes.shown_episodes(config.axes.horizon, config.horizon, config.supports).items():
-        for horizon, episodes in zip(config.axes.horizon, shown, strict=True):
+    for equal, shown in axes.shown_episodes(steps, trained_horizon, shared.supports).items():
+        for horizon, episodes in zip(steps, shown, strict=True):
             if (horizon, episodes) in done:
                 continue
-            where = domains[config.axis_setting, horizon]
+            where = domains[horizon]
             name = f"horizon {horizon} shown {episodes}"
-            count = min(config.items, max(config.axes.labels))
-            told = stages.gathered(shared, name, where, "SFT", episodes, count)
-            tuned = stages.tune(shared, name, base, told, rate=config.rate, steps=config.axis_steps)
-            there = judge(where, max(episodes, 1), judged_on(where))
+            told = stages.gathered(shared, name, where.setting, where.pool, "SFT", episodes, items)
+            tuned = stages.tune(shared, name, base, told, rate=shared.rate, steps=shared.axis_steps)
+            there = judge(where, max(episodes, 1), held_out_of(where))
             done[horizon, episodes] = methods.gaps(there, {"SFT": tuned.params, "ICL-only": base}, names, episodes)
-        gaps = [done[at] for at in zip(config.axes.horizon, shown, strict=True)]
-        found[f"axis_horizon_{equal}"] = axes.along("horizon", config.axes.horizon, names, gaps)
+        gaps = [done[at] for at in zip(steps, shown, strict=True)]
+        found[f"axis_horizon_{equal}"] = axes.along("horizon", steps, names, gaps)
     return found
 
 
-def imitated(
-    shared: Stages, config: SFTConfig, here: Found, held: Sequence[Any], base: Tree
-) -> dict[str, xr.DataArray]:
+def imitated(shared: Stages, items: int, here: Found, held: Sequence[Any], base: Tree) -> dict[str, xr.DataArray]:
     """Networks fine-tuned on each expert, and whose policy they cover."""
 
-    def tune(domain_pool: Any, name: str) -> Tree:
-        where = here.domain._replace(pool=domain_pool)
-        count = min(config.items, max(config.axes.labels))
-        told = stages.gathered(shared, f"expert {name}", where, "SFT", config.supports, count)
-        sizes: Any = {"rate": config.rate, "steps": config.imitation_steps}
+    def tune(taught: Any, name: str) -> Tree:
+        setting = here.domain.setting
+        told = stages.gathered(shared, f"expert {name}", setting, taught, "SFT", shared.supports, items)
+        sizes: Any = {"rate": shared.rate, "steps": shared.imitation_steps}
         return stages.tune(shared, f"expert {name}", base, told, **sizes).params
 
-    key = stream(config.seed, Use.SFT_IMITATION)
+    key = stream(shared.seed, Use.SFT_IMITATION)
     pool, setting = here.domain.pool, here.domain.setting
-    return imitation.overlaps(shared.network, setting, pool, held, key, config.supports, tune)
+    return imitation.overlaps(shared.network, setting, pool, held, key, shared.supports, tune)
 
 
-def joined(found: Mapping[Kind, Mapping[str, xr.DataArray]]) -> dict[str, xr.DataArray]:
+def joined(found: Mapping[str, Mapping[str, xr.DataArray]]) -> dict[str, xr.DataArray]:
     """The metrics of all settings: what all of them have, with a first axis `setting`; the others as they are."""
     metrics: dict[str, xr.DataArray] = {}
     for name in dict.fromkeys(name for each in found.values() for name in each):

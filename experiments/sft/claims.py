@@ -68,11 +68,13 @@ def of_setting(name: str, metrics: Metrics, supports: int) -> list[Claim]:
         ),
         uses_context(name, metrics, supports),
     ]
-    for rival in ("DPT", "algorithm distillation", "SFT from scratch"):
-        if rival in gap:
-            falling = metrics[f"falling {name} {rival}"].values.mean()
-            statement = f"SFT's gap is smaller than that of {rival} ({context}; its loss still falls by {falling:.1%})"
-            rows.append(smaller(rival.replace(" ", "-"), statement, OURS, gap["SFT"], gap[rival]))
+    for baseline in ("DPT", "algorithm distillation", "SFT from scratch"):
+        if baseline in gap:
+            falling = metrics[f"falling {name} {baseline}"].values.mean()
+            statement = (
+                f"SFT's gap is smaller than that of {baseline} ({context}; its loss still falls by {falling:.1%})"
+            )
+            rows.append(smaller(baseline.replace(" ", "-"), statement, OURS, gap["SFT"], gap[baseline]))
     return [row._replace(id=f"{name.upper()}-{row.id}") for row in rows]
 
 

@@ -1,26 +1,113 @@
 """What is trained in the fine-tuning study, and on which data: pretraining, and everything that starts from it.
 
+The seeds of a stage are trained side by side, each with its own data and checkpoints.
+
 Dimensions: `G` training seeds, `N` stored sequences.
 """
 
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.sft.tasks import Domain
-from experiments.sft.training import Runner, Trained, train
+from experiments import cli
+from experiments.progress import bar
 from experiments.streams import Use, stream
+from jaxdm import trainer
+from jaxdm.analysis import storage
 from jaxdm.sft import data, losses, offline, pretraining
 from jaxdm.sft.data import Item, Sequence, Setting
 from jaxdm.sft.losses import Targets
 from jaxdm.sft.tasks import Task
 from jaxdm.tokens import Spaces
 from jaxdm.types import Network, Tree
+
+Loss = Callable[[Tree, jax.Array, Tree], jax.Array]
+
+
+class Runner(NamedTuple):
+    """What all training of a study shares."""
+
+    seeds: int  # G
+    workers: int  # seeds at once
+    folder: Path  # of checkpoints
+    identity: Any  # the study's configuration; checkpoints of another one are refused
+
+
+class Trained(NamedTuple):
+    """The outcome of a stage."""
+
+    params: Tree  # leading axis [G]
+    losses: np.ndarray  # [G, steps]
+    seconds: float  # of all seeds together, as if one after the other
+
+
+def runner(seeds: int, workers: int, results: Path, identity: Any) -> Runner:
+    """Checkpoints go to `results/checkpoints/sft/<hash of identity>/<stage>/<seed>`."""
+    folder = results / "checkpoints" / "sft" / storage.config_hash(identity)
+    return Runner(seeds=seeds, workers=workers, folder=folder, identity=identity)
+
+
+def train(
+    runner: Runner,
+    name: str,
+    loss: Loss,
+    params: Tree,
+    keys: jax.Array,
+    data: Callable[[int], Tree],
+    *,
+    rate: float,
+    steps: int,
+) -> Trained:
+    """One training stage for all seeds; a seed that is done is read from its checkpoint.
+
+    Args:
+        runner: see there.
+        name: of the stage.
+        loss: what is minimised.
+        params: weights at the start, leading axis [G].
+        keys: [G].
+        data: `seed index -> what the loss draws from`; called by one seed at a time when its turn comes.
+        rate: peak learning rate.
+        steps: gradient steps.
+    """
+    # How fast and how long is data in the optimiser's state: one program for all stages with the same loss and shapes.
+    maker = trainer.make(loss, trainer.adamw(rate, steps))._replace(run=_program(loss).run)
+    every = next(size for size in range(min(steps, 50), 0, -1) if steps % size == 0)  # for most the same: one program
+    done, lock = np.zeros(runner.seeds, int), Lock()
+    with bar(f"sft {name}, {runner.seeds} seeds", steps * runner.seeds) as show:
+
+        def one(seed: int) -> trainer.Fit:
+            def progress(at: int, value: float) -> None:
+                with lock:
+                    done[seed] = at
+                    show(int(done.sum()), value)
+
+            own = slice(seed, seed + 1)
+            state = jax.vmap(maker.init)(keys[own], jax.tree.map(lambda x: x[own], params))
+            return trainer.fit(
+                maker,
+                state,
+                data(seed),
+                steps,
+                every=every,
+                folder=runner.folder / name.replace(" ", "_") / str(seed),
+                identity=[runner.identity, name, seed],
+                progress=progress,
+            )
+
+        fits = cli.at_once(one, range(runner.seeds), runner.workers)
+    return Trained(
+        params=jax.tree.map(lambda *rows: jnp.concatenate(rows), *(fit.state.params for fit in fits)),
+        losses=np.concatenate([fit.losses for fit in fits]),
+        seconds=sum(fit.seconds for fit in fits),
+    )
+
 
 ITEMS: dict[str, Item] = {
     "SFT": data.expert_sequence,
@@ -45,7 +132,17 @@ class Stages(NamedTuple):
     batch: int
     targets: Targets
     fresh: bool  # whether labelled sequences are drawn anew in every step
-    file: str | None  # of labelled sequences, instead of gathered ones
+    data: str | None  # a file of labelled sequences, instead of gathered ones
+    items: int  # N, labelled sequences
+    rate: float  # of what starts from the pretrained network
+    scratch_rate: float  # of what starts from random weights
+    sft_steps: int  # gradient steps, of the methods that are compared
+    axis_steps: int  # of the networks along the axes
+    imitation_steps: int  # of those that learn from other experts
+
+
+COPIED = tuple(name for name in Stages._fields if name not in ("runner", "network", "spaces"))
+"""Fields that have the same name in the configuration."""
 
 
 class Source(NamedTuple):
@@ -53,7 +150,7 @@ class Source(NamedTuple):
 
     draw: Callable[[jax.Array, Any], Sequence]
     data: Any
-    count: int
+    size: int  # sequences of each seed
 
 
 Sequences = Callable[[int], Sequence]
@@ -72,13 +169,13 @@ def initial_weights(stages: Stages) -> Tree:
 
 def other_families(spaces: Spaces, horizon: int, tokens: int, count: int) -> Source:
     """Sequences of many families, see `jaxdm.sft.pretraining.any_sequence`."""
-    return Source(draw=_any_sequences(spaces, horizon, tokens // horizon), data=(), count=count)
+    return Source(draw=_any_sequences(spaces, horizon, tokens // horizon), data=(), size=count)
 
 
 def own_family(setting: Setting, pool: Task, tokens: int, count: int) -> Source:
     """Unlabelled sequences of training tasks, see `jaxdm.sft.pretraining.task_sequence`."""
     item = pretraining.task_sequence
-    return Source(draw=offline.items(setting, item, tokens // setting.horizon - 1), data=pool, count=count)
+    return Source(draw=offline.items(setting, item, tokens // setting.horizon - 1), data=pool, size=count)
 
 
 @functools.cache
@@ -92,9 +189,9 @@ def pretrain(stages: Stages, params: Tree, sources: list[Source], *, rate: float
     def gathered(seed: int) -> offline.Stored:
         streams = [stream(stages.seed, Use.SFT_PRETRAINING_DATA, seed, n) for n in range(len(sources))]
         parts = [
-            offline.in_chunks(key, source.draw, source.data, source.count)
+            offline.in_chunks(key, source.draw, source.data, source.size)
             for key, source in zip(streams, sources, strict=True)
-            if source.count
+            if source.size
         ]
         return offline.store(jax.tree.map(lambda *part: jnp.asarray(np.concatenate(part)), *parts))
 
@@ -103,13 +200,16 @@ def pretrain(stages: Stages, params: Tree, sources: list[Source], *, rate: float
     return train(stages.runner, "pretraining", loss, params, order, gathered, rate=rate, steps=steps)
 
 
-def gathered(stages: Stages, name: str, domain: Domain, method: str, supports: int, count: int) -> Sequences:
+def gathered(
+    stages: Stages, name: str, setting: Setting, pool: Task, method: str, supports: int, count: int
+) -> Sequences:
     """A fixed set of sequences for each training seed: gathered once, stored beside the checkpoints, and read back.
 
     Args:
         stages: see there.
         name: of the data; data of other names are other draws.
-        domain: whose pool they come from.
+        setting: kind of world.
+        pool: tasks that they come from, leading axis [tasks].
         method: one of `ITEMS`.
         supports: K, context episodes.
         count: N.
@@ -120,7 +220,7 @@ def gathered(stages: Stages, name: str, domain: Domain, method: str, supports: i
         path = stages.runner.folder / "data" / f"{name.replace(' ', '_')}_{seed}.npz"
         if not path.exists():
             key = stream(stages.seed, Use.SFT_DATA, name, seed)
-            found = offline.gather(key, domain.setting, domain.pool, ITEMS[method], supports, count)
+            found = offline.gather(key, setting, pool, ITEMS[method], supports, count)
             offline.write(path, found)
         return jax.tree.map(jnp.asarray, offline.read(path, stages.spaces))
 
@@ -158,12 +258,12 @@ def tune(
 
 
 def tune_on_fresh(
-    stages: Stages, name: str, params: Tree, domain: Domain, method: str, *, rate: float, steps: int
+    stages: Stages, name: str, params: Tree, setting: Setting, pool: Task, method: str, *, rate: float, steps: int
 ) -> Trained:
     """Imitation on sequences that are drawn anew, with their labels, in every step."""
     order = keys(stages.seed, stages.runner.seeds, Use.SFT_TRAINING, "fine-tuning")
-    loss = _fresh_loss(stages.network, domain.setting, ITEMS[method], stages.supports, stages.batch, stages.targets)
-    return train(stages.runner, name, loss, params, order, lambda seed: domain.pool, rate=rate, steps=steps)
+    loss = _fresh_loss(stages.network, setting, ITEMS[method], stages.supports, stages.batch, stages.targets)
+    return train(stages.runner, name, loss, params, order, lambda seed: pool, rate=rate, steps=steps)
 
 
 @functools.cache
@@ -175,3 +275,29 @@ def _stored_loss(network: Network, spaces: Spaces, batch: int, targets: Targets)
 @functools.cache
 def _fresh_loss(network: Network, setting: Setting, item: Item, supports: int, batch: int, targets: Targets) -> Any:
     return losses.batch_loss(network, setting, item, supports=supports, batch=batch, targets=targets)
+
+
+@functools.cache
+def _program(loss: Loss) -> trainer.Trainer:
+    return trainer.make(loss, trainer.adamw(1e-3, 1))
+
+
+def loss_curve(losses: np.ndarray, points: int = 50) -> tuple[np.ndarray, np.ndarray]:
+    """Training losses [seeds, steps] averaged over windows of nearly equal length.
+
+    Returns:
+        The last step of each window [points], and means [seeds, points].
+    """
+    windows = np.array_split(np.arange(losses.shape[1]), min(points, losses.shape[1]))
+    last = np.array([window[-1] + 1 for window in windows])
+    return last, np.stack([losses[:, window].mean(axis=1) for window in windows], axis=1)
+
+
+def still_falling(losses: np.ndarray) -> np.ndarray:
+    """By which share the loss fell over the last fifth of the steps, [seeds]: 0 is flat.
+
+    The means of the two halves of that fifth, for losses are noisy; the learning rate has come down by then.
+    """
+    tail = losses[:, -max(2, losses.shape[1] // 5) :]
+    first, second = np.array_split(tail, 2, axis=1)
+    return 1 - second.mean(axis=1) / first.mean(axis=1)

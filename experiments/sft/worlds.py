@@ -16,9 +16,8 @@ import numpy as np
 from experiments.sft import methods, stages
 from experiments.sft.config import SFTConfig
 from experiments.sft.methods import Judge, make_methods
-from experiments.sft.stages import Stages
+from experiments.sft.stages import Stages, loss_curve, runner
 from experiments.sft.tasks import Domain, held_out, particles, without_models
-from experiments.sft.training import loss_curve, runner
 from experiments.streams import Use, stream
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import Claim, ordered, smaller, write_claims
@@ -74,12 +73,7 @@ def study_world(config: SFTConfig, command: str) -> Path:
         runner=runner(config.seeds, config.workers, config.results, config),
         network=network(config.network, setting.spaces.features, setting.spaces.outputs),
         spaces=setting.spaces,
-        seed=config.seed,
-        supports=config.supports,
-        batch=config.batch,
-        targets=config.targets,
-        fresh=config.fresh,
-        file=config.data,
+        **{name: getattr(config, name) for name in stages.COPIED},
     )
     tokens = (config.supports + 1) * config.world_horizon
     own = round(config.room_share * config.pretrain_items)
@@ -91,7 +85,7 @@ def study_world(config: SFTConfig, command: str) -> Path:
     base = stages.pretrain(
         shared, stages.initial_weights(shared), sources, rate=config.pretrain_rate, steps=config.pretrain_steps
     )
-    labelled = stages.gathered(shared, "world", where, "SFT", config.supports, config.items)
+    labelled = stages.gathered(shared, "world", setting, where.pool, "SFT", config.supports, config.items)
     sft = stages.tune(shared, "world SFT", base.params, labelled, **sizes)
     judge = Judge(
         methods=make_methods(setting, shared.network, max(config.demonstrations), config.episodes),

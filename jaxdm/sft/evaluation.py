@@ -138,10 +138,10 @@ def gap(loss: jax.Array, task: Task) -> Gap:
     value = task.model_value[:, None] - loss
     other = value[:, ::-1]
 
-    def judged(chosen: jax.Array) -> jax.Array:
+    def valued(chosen: jax.Array) -> jax.Array:
         return jnp.mean(jnp.take_along_axis(other, chosen[..., None], axis=-1)[..., 0], axis=-1)
 
-    worst, luckiest = judged(jnp.argmin(value, axis=-1)), judged(jnp.argmax(value, axis=-1))
+    worst, luckiest = valued(jnp.argmin(value, axis=-1)), valued(jnp.argmax(value, axis=-1))
     lost = jnp.sum(best - task.attitude * worst - (1 - task.attitude) * luckiest)
     most = jnp.sum(best - criterion(task.random_value, task.attitude))
     rounding = ROUNDINGS * jnp.finfo(best.dtype).eps * jnp.sum(jnp.abs(best))

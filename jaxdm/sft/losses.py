@@ -144,7 +144,7 @@ def stored_loss(
         raise InvalidInput(f"batch: {batch}; expected at least 1")
 
     def loss(params: Tree, key: jax.Array, stored: Stored) -> jax.Array:
-        chosen = jax.random.randint(key, (batch,), 0, stored.count)
+        chosen = jax.random.randint(key, (batch,), 0, stored.used)
         drawn = jax.tree.map(lambda x: x[chosen], stored.sequences)
         return sequence_loss(network, spaces, params, drawn, targets)
 

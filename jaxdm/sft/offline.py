@@ -34,10 +34,10 @@ CHUNK = 500
 
 
 class Stored(NamedTuple):
-    """Sequences to train on, of which the first `count` are used: data, so that fewer need no new program."""
+    """Sequences to train on, of which only the first are used; how many is data, so that fewer need no new program."""
 
     sequences: Sequence  # leading axes [S, N]
-    count: jax.Array  # [] int32
+    used: jax.Array  # [] int32, how many
 
 
 def store(sequences: Sequence, count: int | None = None) -> Stored:
@@ -50,7 +50,7 @@ def store(sequences: Sequence, count: int | None = None) -> Stored:
     count = whole if count is None else count
     if not 1 <= count <= whole:
         raise InvalidInput(f"count: {count}; expected 1 to {whole}, the sequences that there are")
-    return Stored(sequences=sequences, count=jnp.int32(count))
+    return Stored(sequences=sequences, used=jnp.int32(count))
 
 
 def gather(key: jax.Array, setting: Setting, pool: Task, item: Item, supports: int, count: int) -> Sequence:
@@ -245,15 +245,16 @@ def _from_episode(episode: Any, spaces: Spaces) -> Sequence:
     if len(labels) != steps:
         raise InvalidInput(f"labels: {len(labels)}; expected one for each of the {steps} actions")
     known = np.asarray([label is not None for label in labels])
-    return Sequence(
-        observation=observations[:-1],
-        action=actions,
-        reward=rewards,
-        next_observation=observations[1:],
-        start=np.arange(steps) == 0,
-        label=np.stack([_from_label(label, spaces.actions) for label in labels]),
-        mask=known,
-    )
+    fields: dict[str, Any] = {
+        "observation": observations[:-1],
+        "action": actions,
+        "reward": rewards,
+        "next_observation": observations[1:],
+        "start": np.arange(steps) == 0,
+        "label": np.stack([_from_label(label, spaces.actions) for label in labels]),
+        "mask": known,
+    }
+    return Sequence(**fields)
 
 
 def _from_label(label: Any, actions: int) -> np.ndarray:

@@ -68,7 +68,7 @@ class PosteriorMemory(NamedTuple):
     time: jax.Array  # [] int32
 
 
-class _Reached(NamedTuple):
+class _Place(NamedTuple):
     """`PosteriorMemory` of one particle."""
 
     joint: jax.Array  # [M]
@@ -163,8 +163,8 @@ def posterior_agent() -> Agent:
         return action, memory._replace(joint=joint, node=node)
 
     def observe(memory: PosteriorMemory, transition: Transition, params: Beliefs) -> PosteriorMemory:
-        def one(particle: Particle, joint: jax.Array, node: jax.Array) -> _Reached:
-            reached = _Reached(joint=joint, node=node)
+        def one(particle: Particle, joint: jax.Array, node: jax.Array) -> _Place:
+            reached = _Place(joint=joint, node=node)
             return _step(particle, reached, transition.action, transition.reward, transition.next_observation)
 
         moved = jax.vmap(one)(params.particles, memory.joint, memory.node)
@@ -173,13 +173,13 @@ def posterior_agent() -> Agent:
     return Agent(init=init, act=act, observe=observe)
 
 
-def _start(one: Particle, log_weight: jax.Array, observation: jax.Array) -> _Reached:
+def _start(one: Particle, log_weight: jax.Array, observation: jax.Array) -> _Place:
     """A particle after the first observation."""
     seen = jnp.log(jnp.maximum(one.nature * one.first[:, observation], RULED_OUT))
-    return _Reached(joint=log_weight + seen, node=jnp.asarray(one.graph.root)[observation])
+    return _Place(joint=log_weight + seen, node=jnp.asarray(one.graph.root)[observation])
 
 
-def _step(one: Particle, reached: _Reached, action: jax.Array, reward: jax.Array, after: jax.Array) -> _Reached:
+def _step(one: Particle, reached: _Place, action: jax.Array, reward: jax.Array, after: jax.Array) -> _Place:
     """A particle after one more step; sums and not products of matrices, which fuse with the look-ups."""
     belief = jnp.asarray(one.graph.belief)[:, reached.node]
     states = belief.shape[-1]
@@ -188,4 +188,4 @@ def _step(one: Particle, reached: _Reached, action: jax.Array, reward: jax.Array
     fits = jnp.abs(paid - reward) <= 1e-4 * (1 + jnp.abs(reward))
     chance = jnp.sum(belief * one.following[:, support, action, after] * fits[None], axis=-1)
     joint = reached.joint + jnp.log(jnp.maximum(chance, RULED_OUT))
-    return _Reached(joint=joint, node=successor(one.graph, reached.node, action, after))
+    return _Place(joint=joint, node=successor(one.graph, reached.node, action, after))

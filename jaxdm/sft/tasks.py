@@ -12,7 +12,7 @@ Tasks are planned in float64 and handed to the simulators in float32.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ from jaxdm.rollout import epsilon_soft
 from jaxdm.types import Episode, Tree
 from jaxdm.validation import InvalidInput
 
-NOBODY = np.int32(-1)
+NOBODY: Any = np.int32(-1)
 """The identity of a task that has none."""
 
 
@@ -229,7 +229,8 @@ def solve_tree(apomdp: APOMDP, horizon: int, memory: float = history_tree.MEMORY
     models = apomdp.nature.shape[0]
     alone = [plan] if models == 1 else [history_tree.plan(_alone(apomdp, m), horizon, memory) for m in range(models)]
     model_q = jnp.stack([each.q for each in alone])
-    expert = expert_policy(plan.ties[None], plan.q[None])
+    q, optimal = jnp.asarray(plan.q)[None], jnp.asarray(plan.ties)[None]
+    expert = expert_policy(optimal, q)
 
     def value(probabilities: jax.Array) -> jax.Array:
         return tree_value(apomdp, horizon, probabilities)
@@ -240,8 +241,8 @@ def solve_tree(apomdp: APOMDP, horizon: int, memory: float = history_tree.MEMORY
     return Task(
         world=apomdp,
         graph=plan.graph,
-        q=plan.q[None],
-        optimal=plan.ties[None],
+        q=q,
+        optimal=optimal,
         model_q=model_q[:, None],
         model_value=jnp.diagonal(jax.vmap(greedy_value)(model_q)),
         oracle_value=value(play_probabilities(expert)[0].astype(plan.q.dtype)),

@@ -16,8 +16,8 @@ from experiments.sft.config import PRESETS
 from experiments.sft.imitation import EXPERTS
 from experiments.sft.methods import BASELINES, NETWORKS, POSTERIOR
 from experiments.sft.primary import PRIMARY
+from experiments.sft.stages import loss_curve, still_falling
 from experiments.sft.tasks import held_out, room_domain
-from experiments.sft.training import loss_curve, still_falling
 from experiments.streams import Use, stream
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import read_claims
