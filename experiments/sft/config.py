@@ -81,7 +81,7 @@ class SFTConfig:
     """Held-out tasks of each training seed."""
     particles: int = 4
     """Draws of the continuous numbers for each identity, in the enumeration behind the Bayes reference."""
-    episodes: int = 8
+    episodes: int = 16
     """Query episodes per held-out task, in each model; even."""
     seeds: int = 8
     """Training seeds, the unit of every interval."""

@@ -123,7 +123,8 @@ def gap(loss: jax.Array, task: Task) -> Gap:
     Sums, not a mean of ratios: a task in which even random play is nearly optimal would decide the mean. The least of
     noisy means is too small, and the largest too large; so one half of the episodes says which model is worst and
     which best, and the other half what it is worth, both ways (a double estimator): unbiased where all models are
-    worth the same, and biased by less than the noise of a half where they are not.
+    worth the same, and where they are not, biased towards their mean by less than the noise of a half: take many
+    episodes.
 
     Args:
         loss: [P, 2, M] estimates of `V*_m - V^pi_m`, by halves of the episodes.

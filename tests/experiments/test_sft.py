@@ -31,8 +31,7 @@ COMMAND = "python -m experiments.sft toy --settings pomdp"
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    folder = sft_study.main(dataclasses.replace(TOY, results=tmp_path_factory.mktemp("results")), COMMAND)
-    return storage.read_results(folder.parent, "sft")[0].path
+    return sft_study.main(dataclasses.replace(TOY, results=tmp_path_factory.mktemp("results")), COMMAND)
 
 
 def test_the_study_stores_gaps_of_all_methods(stored):
