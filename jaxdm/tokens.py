@@ -74,8 +74,13 @@ def encode(episodes: Episode, spaces: Spaces) -> jax.Array:
         [K T, F].
     """
     start = jnp.broadcast_to(jnp.arange(episodes.reward.shape[1]) == 0, episodes.reward.shape)
-    flat = (x.reshape(-1) for x in (episodes.observation, episodes.action, episodes.reward, start))
-    return encode_steps(*flat, spaces)
+    return encode_steps(
+        episodes.observation.reshape(-1),
+        episodes.action.reshape(-1),
+        episodes.reward.reshape(-1),
+        start.reshape(-1),
+        spaces,
+    )
 
 
 def encode_steps(
@@ -90,8 +95,9 @@ def encode_steps(
         start: [N] bool, whether an episode starts here.
         spaces: sizes.
     """
-    last = (jnp.roll(x, 1) for x in (observation, action, reward))
-    return jax.vmap(token, in_axes=(0, 0, 0, 0, 0, None))(observation, *last, start, spaces)
+    last_observation, last_action, last_reward = jnp.roll(observation, 1), jnp.roll(action, 1), jnp.roll(reward, 1)
+    encode_one = jax.vmap(token, in_axes=(0, 0, 0, 0, 0, None))
+    return encode_one(observation, last_observation, last_action, last_reward, start, spaces)
 
 
 TOKEN_SCALE = 4.0

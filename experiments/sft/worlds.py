@@ -14,15 +14,16 @@ import jax
 import numpy as np
 
 from experiments.sft import methods, stages
-from experiments.sft.config import SFTConfig
+from experiments.sft.config import PRESETS, SFTConfig
 from experiments.sft.methods import Judge, make_methods
 from experiments.sft.stages import Stages, loss_curve, runner
 from experiments.sft.tasks import Domain, held_out, particles, without_models
 from experiments.streams import Use, stream
 from jaxdm.analysis import storage
-from jaxdm.analysis.claims import Claim, ordered, smaller, write_claims
+from jaxdm.analysis.claims import Claim, ordered, ranked, smaller, write_claims
 from jaxdm.analysis.storage import named
 from jaxdm.envs import cassandra, families
+from jaxdm.envs.sparse_mdp import SparseMDP
 from jaxdm.models.transformer import network
 from jaxdm.sft import tasks, worlds
 from jaxdm.sft.worlds import World
@@ -52,9 +53,11 @@ def load(name: str) -> World:
         known = ", ".join(NAMED)
         raise InvalidInput(f"world: {name!r}; expected {known}, or the path of a .POMDP or .MDP file")
     try:
-        return cassandra.read(path).problem
+        problem = cassandra.read(path).problem
     except ValueError as error:
         raise InvalidInput(f"world: {error}") from error
+    assert not isinstance(problem, SparseMDP), "read as a dense one"
+    return problem
 
 
 def study_world(config: SFTConfig, command: str) -> Path:
@@ -85,8 +88,12 @@ def study_world(config: SFTConfig, command: str) -> Path:
     base = stages.pretrain(
         shared, stages.initial_weights(shared), sources, rate=config.pretrain_rate, steps=config.pretrain_steps
     )
-    labelled = stages.gathered(shared, "world", setting, where.pool, "SFT", config.supports, config.items)
-    sft = stages.tune(shared, "world SFT", base.params, labelled, **sizes)
+    if config.fresh:
+        sft = stages.tune_on_fresh(shared, "world SFT", base.params, setting, where.pool, "SFT", **sizes)
+    else:
+        labelled = stages.gathered(shared, "world", setting, where.pool, "SFT", config.supports, config.items)
+        told = labelled if config.data is None else stages.read_file(config.data, setting.spaces)
+        sft = stages.tune(shared, "world SFT", base.params, told, **sizes)
     judge = Judge(
         methods=make_methods(setting, shared.network, max(config.demonstrations), config.episodes),
         held_out=held_out(where, config.seed, config.seeds, config.test_tasks, config.workers),
@@ -104,7 +111,8 @@ def study_world(config: SFTConfig, command: str) -> Path:
         metrics[f"curve {name}"] = named(curve, seed=range(config.seeds), step=step)
         metrics[f"seconds {name}"] = named(each.seconds)
     path = storage.write_result(config.results, "sft_world", config, metrics, command)
-    write_claims(path, claims(config.world, metrics, config.supports), command)
+    rows = claims(config.world, metrics, config.supports)
+    write_claims(path, ranked(rows, (), preview=config.seeds < PRESETS["full"].seeds), command)
     return path
 
 

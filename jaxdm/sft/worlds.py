@@ -13,6 +13,7 @@ of the same sizes share.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +47,7 @@ def prepared(world: World) -> MDP | APOMDP:
     return world._replace(reward=world.reward / jnp.where(size > 0, size, 1))
 
 
-def perturbed(key: jax.Array, world: MDP | APOMDP, concentration: jax.Array) -> MDP | APOMDP:
+def perturbed(key: jax.Array, world: MDP | APOMDP, concentration: Any) -> MDP | APOMDP:
     """A world near a given one, see this module's docstring."""
     if isinstance(world, MDP):
         return perturbed_mdp(key, world, concentration)

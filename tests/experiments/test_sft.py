@@ -70,6 +70,7 @@ def test_random_streams_of_all_uses_are_apart():
 
 def test_every_seed_is_judged_on_its_own_tasks_of_identities_that_were_not_trained_on():
     domain = room_domain("pomdp", TOY.side, TOY.horizon, (0.3, 3.0), TOY.seed, TOY.train_share, TOY.train_tasks)
+    assert domain.known is not None
     new = held_out(domain, TOY.seed, 2, TOY.test_tasks, 1)
     seen = held_out(domain, TOY.seed, 2, TOY.test_tasks, 1, seen=True)
     trained, *others = ({int(x) for x in task.identity} for task in (domain.pool, *new, *seen))

@@ -419,7 +419,7 @@ def test_settings_stand_side_by_side_and_axes_where_they_apply(tmp_path):
     assert [len(axes.lines) for axes in drawn["sft_axes"].axes] == [3, 3, 1]
     stored = storage.read_results(tmp_path, "sft")[0].metrics["axis_models"]
     gain = (stored.sel(agent="ICL-only") - stored.sel(agent="SFT")).mean("seed")
-    np.testing.assert_allclose(drawn["sft_gain"].axes[1].lines[0].get_ydata(), gain)
+    np.testing.assert_allclose(np.asarray(drawn["sft_gain"].axes[1].lines[0].get_ydata()), gain)
     assert [axes.get_xlabel() for axes in drawn["sft_labels"].axes] == ["labelled sequences N"]
     texts = [text.get_text() for text in drawn["sft_imitation"].axes[0].texts]
     assert texts == ["0.90", "0.20", "0.10", "0.80"]
