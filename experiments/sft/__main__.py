@@ -45,7 +45,7 @@ AMBIGUOUS_ROOMS = 216
 """Rooms over which the cost of ambiguity is measured: each identity of side 3 once."""
 
 
-class Found(NamedTuple):
+class Measured(NamedTuple):
     """What a setting leaves: metrics by name, training curves by stage, and what later stages start from."""
 
     metrics: dict[str, xr.DataArray]
@@ -179,7 +179,7 @@ def main(config: SFTConfig, command: str) -> Path:
     )
     curves = {"pretraining": base}
 
-    def setting(kind: Kind) -> Found:
+    def setting(kind: Kind) -> Measured:
         where = domains[kind, config.horizon]
         labelled = stages.gathered(
             shared, f"{kind} SFT", where.setting, where.pool, "SFT", config.supports, config.items
@@ -199,7 +199,7 @@ def main(config: SFTConfig, command: str) -> Path:
             return methods.gaps(there, weights, axes.FOLLOWED, config.supports, known)
 
         found |= axes.sweep(axes.task_axes(config.axes, kind, where.ranges), along)
-        return Found(metrics=found, curves=trained, domain=where, labelled=labelled, weights=weights)
+        return Measured(metrics=found, curves=trained, domain=where, labelled=labelled, weights=weights)
 
     found = {kind: setting(kind) for kind in config.settings}
     metrics |= joined({kind: each.metrics for kind, each in found.items()})
@@ -270,7 +270,7 @@ def train_methods(
 
 
 def retrained(
-    shared: Stages, points: AxisPoints, here: Found, new: Judge, untrained: Tree, base: Tree
+    shared: Stages, points: AxisPoints, here: Measured, new: Judge, untrained: Tree, base: Tree
 ) -> dict[str, xr.DataArray]:
     """Along labelled sequences and gradient steps, pretrained and from scratch; along the number of training tasks."""
     starts = {"SFT": (base, shared.rate), "SFT from scratch": (untrained, shared.scratch_rate)}
@@ -333,7 +333,7 @@ def horizons(
     return found
 
 
-def imitated(shared: Stages, items: int, here: Found, held: Sequence[Any], base: Tree) -> dict[str, xr.DataArray]:
+def imitated(shared: Stages, items: int, here: Measured, held: Sequence[Any], base: Tree) -> dict[str, xr.DataArray]:
     """Networks fine-tuned on each expert, and whose policy they cover."""
 
     def tune(taught: Any, name: str) -> Tree:
