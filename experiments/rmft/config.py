@@ -11,10 +11,10 @@ BANDIT = Distillation(
 )
 
 
-REINFORCE = dataclasses.replace(BANDIT, keep=8, credit="to go", rate=3e-3, decay=0.0)
+REINFORCE = dataclasses.replace(BANDIT, keep=8, credit="to go", rate=1e-3, decay=0.0)
 
 
-PPO = dataclasses.replace(REINFORCE, clip=0.2)
+PPO = dataclasses.replace(REINFORCE, clip=0.2, rate=3e-3)
 
 
 BANDIT_NETWORK = TransformerConfig(width=32, layers=1, heads=1, position="none", mlp_ratio=2)
@@ -85,7 +85,7 @@ class RMFTConfig:
     """Their peak learning rate."""
     tuned: bool = False
     """Whether RMFT, REINFORCE and PPO are each tuned, on seeds of their own, over as many candidates."""
-    rates: tuple[float, ...] = (3e-3, 1e-2)
+    rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
     """Learning rates of the candidates."""
     keeps: tuple[int, ...] = (3, 5)
     """k of RMFT's candidates, for each rate."""
@@ -211,7 +211,7 @@ PRESETS = {
         seeds=8,
         bandit=dataclasses.replace(BANDIT, rounds=240),
         reinforce=FULL_GRADIENT,
-        ppo=dataclasses.replace(FULL_GRADIENT, clip=0.2),
+        ppo=dataclasses.replace(PPO, rounds=240),
         pretraining_steps=1000,
         tuned=True,
         drift=dataclasses.replace(DRIFT, rounds=160),
