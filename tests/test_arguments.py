@@ -522,6 +522,11 @@ TABLE: list[tuple[Callable, dict[str, Any], dict[str, list]]] = [
             "confidence": [95, NAN],
         },
     ),
+    (
+        statistics.linear_part,
+        {"times": [1, 2, 3, 4], "values": [1, 2, 3, 4]},
+        {"times": [[1, 1, 2, 2], [0, 1, 2, 3], [1, 2, 3, INF]], "values": [[1, 2, 3, NAN], "abcd"], "sublinear": WORDS},
+    ),
     (exploration.suffix_failure, {"actions": [0, 1], "best": 0, "start": 1}, {"start": [2, -1, 0.5, "a", None]}),
     (
         exploration.min_fraction,

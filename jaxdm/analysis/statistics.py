@@ -147,14 +147,16 @@ def linear_part(times: Any, values: Any, sublinear: Literal["log", "sqrt"] = "lo
         [...].
 
     Raises:
-        ValueError: shapes that do not fit, too few times, or numbers that are not finite.
+        ValueError: shapes that do not fit, too few times, numbers that are not finite, or another `sublinear`.
 
     Reference: Nie et al., EVOLvE: Evaluating and optimizing LLMs for exploration, 2024, section 6: `a log(T)^c + b T`.
     """
     times, values = numbers("times", times), numbers("values", values)
     if times.ndim != 1 or values.shape[-1:] != times.shape:
         raise ValueError(f"values: shape {values.shape} beside times {times.shape}; expected [..., T] beside [T]")
-    if len(times) < 4 or len(np.unique(times)) < 3 or not np.all(times > 0):
+    if sublinear not in ("log", "sqrt"):
+        raise ValueError(f"sublinear: {sublinear!r}; expected 'log' or 'sqrt'")
+    if len(times) < 4 or len(np.unique(times)) < 3 or not np.all((times > 0) & np.isfinite(times)):
         raise ValueError(f"times: {len(times)} of them; expected at least four positive ones, three different")
     if not np.all(np.isfinite(values)):
         raise ValueError(f"values: {np.sum(~np.isfinite(values))} are not finite; expected finite numbers")
