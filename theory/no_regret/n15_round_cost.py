@@ -112,7 +112,7 @@ def parts(key: jax.Array, count: int) -> NoiseParts:
 
     def spread(ranked: distillation.Ranked, weight: jax.Array) -> jax.Array:
         """From ranks to scenarios and rollouts."""
-        return jnp.zeros(regret.size).at[ranked.rollout].set(weight * ranked.weight).reshape(regret.shape)
+        return jnp.zeros(regret.size).at[ranked.rollout].set(weight * ranked.weight[:, 0]).reshape(regret.shape)
 
     rank = jnp.arange(regret.size) // count
     # The library standardises by the deviation of all scenarios; given its losses, a scenario's own is known.
