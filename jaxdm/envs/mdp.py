@@ -9,6 +9,7 @@ chance is worth -inf, and the simulator pays -inf for it. The transitions of an 
 the same, of no meaning.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -166,7 +167,7 @@ def checked(mdp: MDP) -> MDP:
     return mdp
 
 
-def reset(key: jax.Array, params: MDP) -> tuple[jax.Array, MDPState]:
+def reset(key: jax.Array, params: Any) -> tuple[jax.Array, MDPState]:
     """Draw the first state from `rho`; the observation is the state's index."""
     index = sample_index(inverse_cdf(params.initial), random.uniform(key, (), params.initial.dtype))
     return index, MDPState(state=index, time=jnp.int32(0))
@@ -186,13 +187,29 @@ def env(horizon: int | None = None) -> Env:
     Raises:
         ValueError: horizon < 1.
     """
+    return simulator(horizon, _successor)
+
+
+def _successor(noise: jax.Array, state: jax.Array, action: jax.Array, params: MDP) -> jax.Array:
+    # All thresholds, not this row's alone: they do not change within an episode, so XLA moves them out of the loop.
+    return sample_index(inverse_cdf(params.transition)[state, action], noise)
+
+
+def simulator(horizon: int | None, successor: Callable[[jax.Array, jax.Array, jax.Array, Any], jax.Array]) -> Env:
+    """The simulator of a record that has MDP's `initial` and `reward`, as `env` describes it.
+
+    Args:
+        horizon: as in `env`.
+        successor: `(noise, state, action, params) -> next state`, all but the params without axes.
+
+    Raises:
+        ValueError: horizon < 1.
+    """
     if horizon is not None:
         horizon = positive_integer("horizon", horizon)
 
-    def step(noise: jax.Array, state: MDPState, action: jax.Array, params: MDP) -> tuple:
-        # All thresholds, not this row's alone: they do not change within an episode, so XLA moves them out of the loop.
-        thresholds = inverse_cdf(params.transition)[state.state, action]
-        index = sample_index(thresholds, noise)
+    def step(noise: jax.Array, state: MDPState, action: jax.Array, params: Any) -> tuple:
+        index = successor(noise, state.state, action, params)
         time = state.time + 1
         truncated = jnp.bool_(False) if horizon is None else time >= horizon
         reward = params.reward[state.state, action]

@@ -11,22 +11,19 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 
-from jaxdm.envs.mdp import MDP, MDPState, check_reward, reset
+from jaxdm.envs.mdp import MDP, check_reward, simulator
 from jaxdm.envs.mdp import make as make_dense
 from jaxdm.random import inverse_cdf, sample_index
-from jaxdm.rollout import uniform_noise
-from jaxdm.types import Env, Predrawn
+from jaxdm.types import Env
 from jaxdm.validation import (
     check_distribution,
     check_shape,
     distributions,
     integer_array,
     is_concrete,
-    positive_integer,
     real_array,
     record,
     require,
@@ -262,17 +259,9 @@ def env(horizon: int | None = None) -> Env:
     Raises:
         ValueError: horizon < 1.
     """
-    if horizon is not None:
-        horizon = positive_integer("horizon", horizon)
+    return simulator(horizon, _successor)
 
-    def step(noise: jax.Array, state: MDPState, action: jax.Array, params: SparseMDP) -> tuple:
-        row = params.probability[state.state, action]
-        chosen = sample_index(inverse_cdf(row), noise)
-        index = params.successor[state.state, action, chosen]
-        time = state.time + 1
-        truncated = jnp.bool_(False) if horizon is None else time >= horizon
-        reward = params.reward[state.state, action]
-        return index, MDPState(state=index, time=time), reward, jnp.bool_(False), truncated, {}
 
-    predrawn = Predrawn(draw=uniform_noise, apply=step)
-    return Env(reset=reset, step=predrawn.keyed, predrawn=predrawn)
+def _successor(noise: jax.Array, state: jax.Array, action: jax.Array, params: SparseMDP) -> jax.Array:
+    chosen = sample_index(inverse_cdf(params.probability[state, action]), noise)
+    return params.successor[state, action, chosen]
