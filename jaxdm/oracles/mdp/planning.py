@@ -347,10 +347,10 @@ def _discounted_plan(mdp: MDP, value: jax.Array, q: jax.Array, iterations: jax.A
     best = jnp.max(q, axis=0)
     rounding = _rounding(mdp, q, value, factor)
     change = jnp.abs(best - value)
-    behind = discounted_bound(jnp.max(change + value_error(q, rounding, 0)), factor)
+    of_state = change + value_error(q, rounding, 0)
+    behind = discounted_bound(jnp.max(of_state), factor)
     error = rounding + factor * behind
     error = jnp.where(available(mdp).T, jnp.where(jnp.isnan(error), jnp.inf, error), 0)
-    of_state = change + value_error(q, rounding, 0)
     uneven = UNEVEN * jnp.min(of_state) < jnp.max(of_state)
     error = apply_if(uneven, _by_states, error, mdp, value, q, behind)
     own = unit_of(mdp) * size_of(mdp.reward.T, q)
@@ -360,9 +360,25 @@ def _discounted_plan(mdp: MDP, value: jax.Array, q: jax.Array, iterations: jax.A
     policy, ties = apply_if(
         unclear, _by_differences, decided, mdp, value, behind, jnp.max(own, axis=0, where=q == best[None], initial=0)
     )
+    return discounted_plan(q, policy, ties, error, change, iterations)
+
+
+def discounted_plan(
+    q: jax.Array, policy: jax.Array, ties: jax.Array, error: jax.Array, change: jax.Array, iterations: jax.Array | int
+) -> Plan:
+    """The record of what was found with the states as the last axis.
+
+    Args:
+        q: [A, S].
+        policy: [S].
+        ties: [A, S].
+        error: [A, S].
+        change: [S] `|T v - v|`, of the vector v whose backup is `q`.
+        iterations: backups or rounds.
+    """
     of_value = value_error(q, error, 0)
     return Plan(
-        value=best,
+        value=jnp.max(q, axis=0),
         q=q.T,
         policy=policy,
         ties=ties.T,

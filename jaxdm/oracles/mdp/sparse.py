@@ -22,8 +22,8 @@ from jax.scipy.sparse.linalg import bicgstab
 
 from jaxdm.envs.sparse_mdp import SparseMDP, validate
 from jaxdm.numerics import cast_floats
-from jaxdm.oracles.mdp.bellman import certificate, discounted_bound, greedy, value_error
-from jaxdm.oracles.mdp.planning import Plan
+from jaxdm.oracles.mdp.bellman import discounted_bound, greedy, value_error
+from jaxdm.oracles.mdp.planning import Plan, discounted_plan
 from jaxdm.validation import check_shape, integer, is_concrete, positive_integer
 from jaxdm.validation import tolerance as checked_tolerance
 
@@ -222,23 +222,13 @@ def _plan(mdp: SparseMDP, rows: Rows, value: jax.Array, q: jax.Array, unit: floa
     tiny = float(jnp.finfo(q.dtype).tiny) / float(jnp.finfo(q.dtype).eps)
     rounding = jnp.where(open_, (_unit(mdp) + 3 * unit) * (size + 2 * tiny), 0)
     rounding = jnp.where(jnp.isnan(rounding), jnp.inf, rounding)
-    best = jnp.max(q, axis=0)
-    change = jnp.abs(best - value)
+    change = jnp.abs(jnp.max(q, axis=0) - value)
     factor = _contraction(mdp, unit)
     behind = discounted_bound(jnp.max(change + value_error(q, rounding, 0)), factor)  # how far `value` is from optimal
     error = jnp.where(open_, rounding + factor * behind, 0)
     error = jnp.where(jnp.isnan(error), jnp.inf, error)
     policy, ties = greedy(q, rounding, error, 0)
-    of_value = value_error(q, error, 0)
-    return Plan(
-        value=best,
-        q=q.T,
-        policy=policy,
-        ties=ties.T,
-        error=error.T,
-        value_error=of_value,
-        certificate=certificate(jnp.max(change), jnp.max(of_value), iterations),
-    )
+    return discounted_plan(q, policy, ties, error, change, iterations)
 
 
 def _by_action(mdp: SparseMDP) -> Rows:
