@@ -103,9 +103,25 @@ def means_at(bandit: Bandit, time: jax.Array) -> jax.Array:
 
 def may_play(bandit: Bandit, action: jax.Array) -> jax.Array:
     """Whether `action` [...] is an available arm, [...] bool."""
-    shape = (*action.shape, bandit.available.shape[0])
+    return is_available(bandit.available, action)
+
+
+def is_available(available: jax.Array, action: jax.Array) -> jax.Array:
+    """Whether `action` [...] is one of the arms that `available` [K] allows, [...] bool; -1 is none."""
+    shape = (*action.shape, available.shape[0])
     chosen = jax.lax.broadcasted_iota(jnp.int32, shape, action.ndim) == action[..., None]
-    return jnp.any(chosen & jnp.broadcast_to(bandit.available, shape), axis=-1)
+    return jnp.any(chosen & jnp.broadcast_to(available, shape), axis=-1)
+
+
+def any_available(uniform: jax.Array, available: jax.Array) -> jax.Array:
+    """The available arm that a uniform number [] picks, each as likely, [] int; arm 0 where none is available.
+
+    Args:
+        uniform: [] in [0, 1).
+        available: [K] bool.
+    """
+    order = jnp.cumsum(available) - 1
+    return jnp.argmax(available & (order == jnp.floor(uniform * jnp.sum(available))))
 
 
 def best_available(score: jax.Array, available: jax.Array) -> jax.Array:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm import validation
-from jaxdm.envs.bandit import best_available
+from jaxdm.envs.bandit import any_available, best_available
 from jaxdm.random import uniform
 from jaxdm.types import Agent, Predrawn, Transition
 from jaxdm.validation import positive_integer
@@ -204,8 +204,7 @@ def epsilon_greedy(arms: int) -> Agent:
     ) -> tuple:
         rate = jnp.clip(params.scale / (jnp.sum(memory.plays) + 1), params.floor, 1)
         mean = jnp.where(memory.plays > 0, memory.total / jnp.maximum(memory.plays, 1), jnp.inf)
-        order = jnp.cumsum(observation) - 1
-        anyone = jnp.argmax(observation & (order == jnp.floor(noise.arm * jnp.sum(observation))))
+        anyone = any_available(noise.arm, observation)
         best = best_available(mean, observation)
         return jnp.where((noise.explore < rate) & (best >= 0), anyone, best).astype(jnp.int32), memory
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm import random, validation
-from jaxdm.envs.bandit import best_available
+from jaxdm.envs.bandit import any_available, best_available, is_available
 from jaxdm.learners.bandit import ArmStatistics, Scalar, add_play, empty_statistics, float_type
 from jaxdm.types import Agent, Predrawn, Transition
 
@@ -151,11 +151,10 @@ def _player(arms: int, habits: Callable[[jax.Array, Any], Habits]) -> Agent:
         best = best_available(value + memory.preference, observation)
         settles = (memory.time >= own.commitment) & (memory.committed < 0)
         committed = jnp.where(settles, best, memory.committed)
-        order = jnp.cumsum(observation) - 1
-        anyone = jnp.argmax(observation & (order == jnp.floor(noise.arm * jnp.sum(observation))))
-        repeats = (noise.stick < own.stickiness) & _playable(memory.last, observation)
+        anyone = any_available(noise.arm, observation)
+        repeats = (noise.stick < own.stickiness) & is_available(observation, memory.last)
         free = jnp.where(noise.explore < own.exploration, anyone, jnp.where(repeats, memory.last, best))
-        action = jnp.where(_playable(committed, observation), committed, free)
+        action = jnp.where(is_available(observation, committed), committed, free)
         action = jnp.where(best < 0, best, action).astype(jnp.int32)  # where no arm can be played, or a value is NaN
         return action, memory._replace(committed=committed)
 
@@ -171,8 +170,3 @@ def _player(arms: int, habits: Callable[[jax.Array, Any], Habits]) -> Agent:
 
     predrawn = Predrawn(draw=draw, apply=act)
     return Agent(init=init, act=predrawn.keyed, observe=observe, predrawn=predrawn)
-
-
-def _playable(arm: jax.Array, available: jax.Array) -> jax.Array:
-    """Whether it is an arm at all, and available."""
-    return (arm >= 0) & available[jnp.maximum(arm, 0)]
