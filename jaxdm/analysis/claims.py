@@ -123,41 +123,23 @@ def below(id: str, statement: str, source: str, values: Any, target: float) -> C
         target: largest acceptable number.
     """
     interval = mean_interval(values)
-    return Claim(
-        id=id,
-        statement=statement,
-        source=source,
-        measured=float(interval.estimate),
-        low=float(interval.low),
-        high=float(interval.high),
-        target=f"<= {target:g}",
-        verdict=_verdict(holds=interval.high <= target, differs=interval.low > target),
-        p_value=mean_test(values, target),
-    )
+    verdict = _verdict(holds=interval.high <= target, differs=interval.low > target)
+    row = _of_interval(id, statement, source, interval, f"<= {target:g}", verdict)
+    return row._replace(p_value=mean_test(values, target))
 
 
 def above(id: str, statement: str, source: str, values: Any, target: float) -> Claim:
     """As `below`, for the whole interval at or above the target."""
-    interval = mean_interval(values)
-    verdict = _verdict(holds=interval.low >= target, differs=interval.high < target)
-    return below(id, statement, source, values, target)._replace(target=f">= {target:g}", verdict=verdict)
+    row = below(id, statement, source, values, target)
+    verdict = _verdict(holds=row.low >= target, differs=row.high < target)
+    return row._replace(target=f">= {target:g}", verdict=verdict)
 
 
 def within(id: str, statement: str, source: str, interval: Interval, least: float, most: float) -> Claim:
     """Holds when the whole interval, e.g. of a fitted exponent, lies in [least, most]; differs when it lies outside."""
-    return Claim(
-        id=id,
-        statement=statement,
-        source=source,
-        measured=float(interval.estimate),
-        low=float(interval.low),
-        high=float(interval.high),
-        target=f"in [{least:g}, {most:g}]",
-        verdict=_verdict(
-            holds=least <= interval.low and interval.high <= most,
-            differs=interval.high < least or interval.low > most,
-        ),
-    )
+    inside = least <= interval.low and interval.high <= most
+    verdict = _verdict(holds=inside, differs=interval.high < least or interval.low > most)
+    return _of_interval(id, statement, source, interval, f"in [{least:g}, {most:g}]", verdict)
 
 
 def ordered(id: str, statement: str, source: str, groups: Mapping[str, Any]) -> Claim:
@@ -266,6 +248,19 @@ def _verdict(*, holds: Any, differs: Any) -> str:
     if holds:
         return HOLDS
     return DIFFERS if differs else INCONCLUSIVE
+
+
+def _of_interval(id: str, statement: str, source: str, interval: Interval, target: str, verdict: str) -> Claim:
+    return Claim(
+        id=id,
+        statement=statement,
+        source=source,
+        measured=float(interval.estimate),
+        low=float(interval.low),
+        high=float(interval.high),
+        target=target,
+        verdict=verdict,
+    )
 
 
 def _positive(claim: Claim, target: str) -> Claim:
