@@ -37,8 +37,12 @@ def batched_map(function: Callable[[Any], Any], inputs: Any, size: int) -> Any:
     if jax.default_backend() != "cpu":
         return jax.vmap(function)(inputs)
     count = jax.tree.leaves(inputs)[0].shape[0]
-    size = next(piece for piece in range(min(size, count), 0, -1) if count % piece == 0)
-    return jax.lax.map(function, inputs, batch_size=size)
+    return jax.lax.map(function, inputs, batch_size=largest_divisor(count, size))
+
+
+def largest_divisor(number: int, at_most: int) -> int:
+    """The largest divisor of a number >= 1 that is at most so much: pieces of this size are equal, and one program."""
+    return next(piece for piece in range(min(at_most, number), 0, -1) if number % piece == 0)
 
 
 def apply_if(needed: jax.Array, function: Callable[..., Any], value: Any, *operands: Any) -> Any:

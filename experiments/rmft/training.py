@@ -13,6 +13,7 @@ from experiments.streams import Use, stream
 from jaxdm import trainer
 from jaxdm.analysis import storage
 from jaxdm.learners import imperfect
+from jaxdm.numerics import largest_divisor
 from jaxdm.rmft import baselines, distillation
 from jaxdm.rmft.distillation import Distillation
 from jaxdm.rmft.games import Game
@@ -125,7 +126,7 @@ def train(
 def _fit(
     shared: Setup, stage: str, maker: trainer.Trainer, state: trainer.TrainState, data: Tree, steps: int
 ) -> trainer.Fit:
-    every = next(size for size in range(max(1, steps // 4), 0, -1) if steps % size == 0)
+    every = largest_divisor(steps, max(1, steps // 4))
     identity = [shared.identity, stage]
     with bar(f"rmft {stage}, {state.step.shape[0]} runs", steps) as progress:
         return trainer.fit(

@@ -20,6 +20,7 @@ from experiments.progress import bar
 from experiments.streams import Use, stream
 from jaxdm import trainer
 from jaxdm.analysis import storage
+from jaxdm.numerics import largest_divisor
 from jaxdm.sft import data, losses, offline, pretraining
 from jaxdm.sft.data import Item, Sequence, Setting
 from jaxdm.sft.losses import Targets
@@ -78,7 +79,7 @@ def train(
     """
     # How fast and how long is data in the optimiser's state: one program for all stages with the same loss and shapes.
     maker = trainer.make(loss, trainer.adamw(rate, steps))._replace(run=_program(loss).run)
-    every = next(size for size in range(min(steps, 50), 0, -1) if steps % size == 0)  # for most the same: one program
+    every = largest_divisor(steps, 50)  # for most the same: one program
     done, lock = np.zeros(runner.seeds, int), Lock()
     with bar(f"sft {name}, {runner.seeds} seeds", steps * runner.seeds) as show:
 

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.analysis.storage import write_text
+from jaxdm.analysis.storage import whole, write_text
 from jaxdm.sft.data import Item, Sequence, Setting
 from jaxdm.sft.tasks import Task
 from jaxdm.tokens import Spaces
@@ -122,14 +122,12 @@ def write(path: Path, sequences: Sequence) -> Path:
     path = Path(path)
     if path.suffix not in _FORMATS:
         raise InvalidInput(f"path: {path}; expected a name that ends in {' or '.join(_FORMATS)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".jsonl":
         rows = (jax.tree.map(lambda x, n=n: np.asarray(x)[n], sequences) for n in range(sequences.action.shape[0]))
         return write_text(path, "".join(json.dumps(_as_line(row)) + "\n" for row in rows))
-    staging = path.with_name(f".{path.name}.part")
-    with open(staging, "wb") as file:
+    with whole(path, "wb") as file:
         np.savez_compressed(file, allow_pickle=False, **sequences._asdict())
-    return staging.replace(path)
+    return path
 
 
 def read(path: Path, spaces: Spaces) -> Sequence:

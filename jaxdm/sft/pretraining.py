@@ -101,11 +101,9 @@ def any_sequence(key: jax.Array, spaces: Spaces, horizon: int, count: int) -> Se
     world = any_world(key_world, spaces)
     behaviour = draw_behaviour(key_behaviour, spaces, horizon)
     best = backward_induction(pomdp.mdp_of(world), horizon).policy
-    expert = epsilon_soft(best, spaces.actions)
 
     def play(key: jax.Array, exploration: jax.Array, table: jax.Array, informed: jax.Array) -> Episode:
-        soft = (1 - exploration) * expert + exploration / spaces.actions
-        probabilities = jnp.where(informed, soft, table)
+        probabilities = jnp.where(informed, epsilon_soft(best, spaces.actions, exploration), table)
         return rollout(key, pomdp.env(horizon), world, markov_agent(horizon), probabilities, horizon)
 
     return _sequence(key_play, behaviour, play, spaces, horizon, count)
