@@ -48,10 +48,6 @@ from jaxdm.types import Agent, Network, Predrawn, Tree
 BASE, RMFT, RANDOM, FROM_RANDOM = "base", "RMFT", "random weights", "RMFT from random weights"
 
 
-PAIRS = {RMFT: BASE, FROM_RANDOM: RANDOM}
-"""What each fine-tuned network began as."""
-
-
 TUNING_SEED, TUNING_SEEDS = 100, 2
 """Hyperparameters are chosen on other seeds than those that results are of."""
 

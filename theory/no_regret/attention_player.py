@@ -104,12 +104,6 @@ def effective_gain(weights: Tree) -> jax.Array:
     return (weights["k"] @ u) * weights["V"] + jnp.outer(weights["v"], u @ weights["K"])
 
 
-def scalar_gain(weights: Tree) -> jax.Array:
-    """`tr A_eff / d`, []."""
-    gain = effective_gain(weights)
-    return jnp.trace(gain) / gain.shape[0]
-
-
 def ball_game(draw: Callable[..., jax.Array], dimension: int, length: int, projected: bool = False) -> Game:
     """The library's game of online learning on the unit ball, whose labels are the noisy outputs of the network.
 

@@ -121,30 +121,3 @@ def relative_error(pomdp: POMDP, work: Any) -> float:
     states, observations = pomdp.initial_observation.shape[-2:]
     stored, computed = float(jnp.finfo(pomdp.reward.dtype).eps), float(jnp.finfo(work).eps)
     return 4 * stored + (4 * states + observations + 16) * computed
-
-
-def horizon_errors(
-    reward: Any, factor: Any, kappa: Any, horizon: int, distance: Any = 0.0
-) -> tuple[list[Any], list[Any]]:
-    """The recursion of this module's docstring.
-
-    Args:
-        reward: `|r|`, the largest modulus.
-        factor: gamma times the largest row sum of P Z, at least gamma.
-        kappa: from `relative_error`.
-        horizon: H.
-        distance: d.
-
-    Returns:
-        `kappa w` and `e` for each step, first step first; two lists of length H.
-    """
-    size: Any = 0.0
-    error: Any = 0.0
-    rounding, errors = [], []
-    for _ in range(horizon):
-        inherited = factor * (error + distance * size)
-        size = reward + factor * size
-        error = kappa * size + inherited
-        rounding.append(kappa * size)
-        errors.append(error)
-    return rounding[::-1], errors[::-1]
