@@ -384,8 +384,8 @@ FAULTS = (
     Fault(
         "jaxdm/sft/evaluation.py",
         "alpha and 1 - alpha are swapped in the gap of an APOMDP",
-        "task.attitude * value.min(axis=-1) + (1 - task.attitude) * value.max(axis=-1)",
-        "(1 - task.attitude) * value.min(axis=-1) + task.attitude * value.max(axis=-1)",
+        "best - task.attitude * worst - (1 - task.attitude) * luckiest",
+        "best - (1 - task.attitude) * worst - task.attitude * luckiest",
         ("tests/sft/test_sft.py -k gap",),
     ),
     Fault(
