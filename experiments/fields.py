@@ -5,9 +5,9 @@ check(config, seeds=at_least(2), rate=positive_number, horizons=each(at_least(1)
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
+from jaxdm.analysis import storage
 from jaxdm.models import transformer
 from jaxdm.models.transformer import TransformerConfig
 from jaxdm.rmft import distillation
@@ -79,10 +79,10 @@ def switch(name: str, value: Any) -> None:
 
 def folder(name: str, value: Any) -> None:
     """A folder, or a place where one can be made."""
-    path = Path(value)
-    taken = next((part for part in (path, *path.parents) if part.exists()), Path())
-    if not taken.is_dir():
-        raise InvalidInput(f"{name}: {taken} is a file; expected a folder")
+    try:
+        storage.check_folder(value)
+    except ValueError as error:
+        raise InvalidInput(f"{name}: {error}") from error
 
 
 def shape(name: str, value: TransformerConfig) -> None:

@@ -1,8 +1,8 @@
 """Draw all figures and the report from stored results: `python -m figures [--results DIR] [--preset NAME]`.
 
 Writes `figures/*.pdf`, `figures/*.png`, `claims.json` and `report.html` in the results folder. The exit code is 1
-when a figure could not be drawn; it is 2, and nothing is written, when there is no such folder or preset, or when a
-stored file is damaged or of another format.
+when a figure could not be drawn; it is 2, and nothing is written, when there is no such folder or preset, when nothing
+is stored there, or when a stored file is damaged or of another format.
 """
 
 import dataclasses

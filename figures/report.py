@@ -237,9 +237,18 @@ def write_report(results: Path, preset: str | None = None) -> list[Missing]:
         What the report says is missing.
 
     Raises:
-        ValueError: no such folder or preset, or a stored result, claim or table that is damaged.
+        ValueError: no such folder or preset, nothing stored, or a stored result, claim or table that is damaged or of
+            another format; nothing has been written then.
     """
-    shown = chosen(stored_results(results), preset)
+    stored = stored_results(results)
+    try:
+        storage.check_folder(results)
+    except ValueError as error:
+        raise ValueError(f"results: {error}") from error
+    if not stored and not any(results.glob("theory/*.json")) and not (results / "speed.json").exists():
+        wanted = "those of a study, such as `python -m experiments.rmft quick`, or of `make reproduce`"
+        raise ValueError(f"results: nothing is stored in {results}; expected {wanted}")
+    shown = chosen(stored, preset)
     speed, mutations = collect_speed(results), collect_mutations(results)
     claims = void(collect_claims(results, shown), mutations)
     with matplotlib.rc_context(style.SETTINGS):

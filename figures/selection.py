@@ -14,8 +14,12 @@ def stored_results(results: Path) -> list[Result]:
         ValueError: there is no such folder, or a result is damaged or of another format.
     """
     if not results.is_dir():
-        raise ValueError(f"results: there is no folder {results}; expected one that an experiment wrote to")
-    experiments = sorted({path.parent.parent.name for path in results.glob("*/*/*.npz")})
+        wrong = f"{results} is a file" if results.exists() else f"there is no folder {results}"
+        raise ValueError(f"results: {wrong}; expected one that an experiment wrote to")
+    try:
+        experiments = sorted({path.parent.parent.name for path in results.glob("*/*/*.npz")})
+    except OSError as error:
+        raise ValueError(f"results: {results} cannot be read ({error}); expected a folder of results") from error
     return [result for name in experiments for result in storage.read_results(results, name)]
 
 
@@ -30,7 +34,7 @@ def chosen(stored: Sequence[Result], preset: str | None = None) -> list[Result]:
         preset: one of `storage.PRESETS`; theorems, which have none, are shown with each.
 
     Raises:
-        ValueError: no such preset.
+        ValueError: no such preset, or no run of it.
     """
     if preset is not None and preset not in PRESETS:
         raise ValueError(f"preset: {preset!r}; expected one of {', '.join(PRESETS)}")
@@ -40,7 +44,11 @@ def chosen(stored: Sequence[Result], preset: str | None = None) -> list[Result]:
         whole = [result for result in studies if not result.run.changed and result.run.preset != "toy"]
         studies = whole or studies
     else:
+        there = {str(result.run.preset) for result in studies}
         studies = [result for result in studies if result.run.preset == preset]
+        if not studies:
+            stored_presets = ", ".join(sorted(there)) or "none, for no study is stored"
+            raise ValueError(f"preset: no run of {preset!r} is stored; expected one of {stored_presets}")
     shown: dict[tuple[str, str], Result] = {}
     for result in [*studies, *theorems]:
         other = shown.setdefault(subject(result), result)

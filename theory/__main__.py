@@ -1,4 +1,7 @@
-"""Run the theorem checks: `python -m theory [ID ...] [--samples N] [--seed N]`; exit code 1 when anything fails."""
+"""Run the theorem checks: `python -m theory [ID ...] [--samples N] [--seed N]`.
+
+The exit code is 1 when anything fails; it is 2, and nothing is checked or written, when a value is refused.
+"""
 
 import dataclasses
 import shlex
@@ -11,7 +14,9 @@ import jax
 import tyro
 from rich.console import Console
 
+from jaxdm.analysis import storage
 from jaxdm.analysis.claims import HOLDS
+from jaxdm.validation import InvalidInput, integer
 from theory import harness
 from theory.catalogue import CLAIMS
 
@@ -28,6 +33,21 @@ class TheoryConfig:
     """Seed of the random instances."""
     results: Path = Path("results")
     """Where results go."""
+
+
+def validate(config: TheoryConfig) -> None:
+    """Check every field, before any work.
+
+    Raises:
+        InvalidInput: names the first one that is refused.
+    """
+    for id in config.ids or tuple(CLAIMS):
+        _options(id, config)
+    integer("seed", config.seed, 0)
+    try:
+        storage.check_folder(config.results)
+    except ValueError as error:
+        raise InvalidInput(f"results: {error}") from error
 
 
 def command(id: str, config: TheoryConfig) -> str:
@@ -54,20 +74,23 @@ def run(id: str, config: TheoryConfig, wrong: int | None = None) -> harness.Chec
     """Check one claim and its wrong versions, or the first so many of them.
 
     Raises:
-        ValueError: no such claim, no samples, or samples for a claim that draws none.
+        InvalidInput: no such claim, no samples, or samples for a claim that draws none.
     """
     options, key = _options(id, config), jax.random.key(config.seed)
     return harness.check_claim(id, CLAIMS[id], key, command=command(id, config), wrong=wrong, **options)
 
 
 def main(config: TheoryConfig) -> int:
-    """Check the claims, print a line each, store them, and return the exit code."""
+    """Check the claims, print a line each, store them, and return the exit code.
+
+    Raises:
+        InvalidInput: as `validate`.
+    """
+    validate(config)
     console, good = Console(soft_wrap=True, highlight=False), True
     ids = config.ids or tuple(CLAIMS)
     key = jax.random.key(config.seed)
     changed = "-".join(f"{name}-{value}" for name, value in changes(config).items())
-    for id in ids:
-        _options(id, config)
     for id in ids:
         start = time.perf_counter()
         checked = run(id, config)
@@ -79,7 +102,7 @@ def main(config: TheoryConfig) -> int:
 
 def _options(id: str, config: TheoryConfig) -> dict[str, int]:
     if id not in CLAIMS:
-        raise ValueError(f"ids: {id!r} is no claim; expected some of {', '.join(CLAIMS)}")
+        raise InvalidInput(f"ids: {id!r} is no claim; expected some of {', '.join(CLAIMS)}")
     return harness.options(id, CLAIMS[id], config.samples)
 
 
@@ -100,5 +123,6 @@ def _line(checked: harness.Checked, seconds: float) -> str:
 if __name__ == "__main__":
     try:
         sys.exit(main(tyro.cli(TheoryConfig, description=__doc__)))
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    except InvalidInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -21,6 +21,7 @@ import jax
 
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import HOLDS, VOID, Claim, write_rows
+from jaxdm.validation import InvalidInput
 
 
 class Mutation(NamedTuple):
@@ -69,14 +70,14 @@ def options(id: str, module: ModuleType, samples: float | None) -> dict[str, int
     """Keyword arguments of a module's `check` for the number of samples that was asked for, if any.
 
     Raises:
-        ValueError: no samples, or samples for a claim that draws none.
+        InvalidInput: no samples, or samples for a claim that draws none.
     """
     if samples is None:
         return {}
     if not samples >= 1:
-        raise ValueError(f"samples: {samples}; expected at least 1")
+        raise InvalidInput(f"samples: {samples}; expected at least 1")
     if "samples" not in inspect.signature(module.check).parameters:
-        raise ValueError(f"samples: {samples:g}; expected none, for {id} draws no samples")
+        raise InvalidInput(f"samples: {samples:g}; expected none, for {id} draws no samples")
     return {"samples": int(samples)}
 
 

@@ -87,5 +87,6 @@ if __name__ == "__main__":
     try:
         validate(chosen)
     except InvalidInput as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     print(main(chosen))

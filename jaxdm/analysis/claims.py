@@ -320,10 +320,15 @@ def read_claims(path: Path) -> list[Claim]:
         raise ValueError(f"path: {path} cannot be read as JSON ({error}); expected claims") from error
     if isinstance(stored, dict) and stored.keys() == {"result", "claims"}:
         stored = stored["claims"] if stored["result"] == result_token(Path(path).parent) else []
-    return [_as_claim(row) for row in (stored if isinstance(stored, list) else [stored])]
+    try:
+        return [_as_claim(row) for row in (stored if isinstance(stored, list) else [stored])]
+    except ValueError as error:
+        raise ValueError(f"path: {path} holds no claims of this version ({error}); run its command again") from error
 
 
 def _as_claim(row: Any) -> Claim:
+    if not isinstance(row, dict):
+        raise ValueError(f"claim: {row!r}; expected a record")
     missing = [name for name in Claim._fields if name not in row]
     if missing:
         raise ValueError(f"claim: {row.get('id')!r} has no {missing[0]!r}; expected {', '.join(Claim._fields)}")

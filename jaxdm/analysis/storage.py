@@ -263,6 +263,23 @@ def read_result(path: Path) -> Result:
     raise ValueError(f"path: {path} has format {run['format']}; expected {FORMAT}: run its experiment again")
 
 
+def check_folder(path: Path) -> None:
+    """Refuse a path under which nothing can be stored, before any work.
+
+    Raises:
+        ValueError: the path, or what it would lie in, is a file, or may not be written.
+    """
+    path = Path(path)
+    try:
+        there = next((part for part in (path, *path.parents) if part.exists()), Path())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{str(path)[:80]!r} is no path ({error}); expected a folder") from error
+    if not there.is_dir():
+        raise ValueError(f"{there} is a file; expected a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"{there} may not be written; expected a folder of yours")
+
+
 def read_results(root: Path, experiment: str) -> list[Result]:
     """All results of an experiment, oldest first; folders in which none has been stored yet are passed over.
 

@@ -2,6 +2,7 @@
 
 import html.parser
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -195,26 +196,58 @@ def test_nothing_is_missing_from_full_results_but_other_experiments(written):
     assert not {"Theorems", "Claims table", "Speed table", "Figure sft"} & {item.what for item in missing}
 
 
-def test_an_empty_folder_gives_a_report_that_says_what_to_run(tmp_path, capsys):
+def refused(folder, *arguments):
+    """What the command says of a folder that it refuses, which stays as it was."""
+    command = [sys.executable, "-m", "figures", "--results", str(folder), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    return done.stderr.rstrip("\n")
+
+
+def test_a_folder_that_is_not_there_is_refused_in_one_line_with_exit_code_2(tmp_path):
+    absent = tmp_path / "absent"
+    line = f"error: results: there is no folder {absent}; expected one that an experiment wrote to"
+    assert refused(absent) == line
+    assert list(tmp_path.iterdir()) == []
+
+
+def old_result(root):
+    """A result as format 2 stored it."""
+    (root / "sft" / "0123").mkdir(parents=True)
+    np.savez(root / "sft" / "0123" / "metrics.npz", gap=np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("prepare", "preset", "message"),
+    [
+        (lambda root: None, None, "results: nothing is stored in "),
+        (lambda root: (root / "theory").mkdir(), None, "results: nothing is stored in "),
+        (lambda root: storage.write_text(root / "notes.txt", "mine"), None, "results: nothing is stored in "),
+        (full_results, "fast", "preset: 'fast'; expected one of toy, quick, full, paper"),
+        (full_results, "toy", "preset: no run of 'toy' is stored; expected one of None"),
+        (old_result, None, "has format 2 or older; expected 3: run its experiment again"),
+    ],
+)
+def test_empty_results_other_presets_and_other_versions_are_refused_and_nothing_is_written(
+    tmp_path, prepare, preset, message
+):
+    prepare(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        report.write_report(tmp_path, preset)
+    assert sorted(tmp_path.rglob("*")) == before
+    storage.write_text(tmp_path / "a file", "")
+    with pytest.raises(ValueError, match=r"results: .*a file is a file; expected one that an experiment wrote to"):
+        report.write_report(tmp_path / "a file")
+
+
+def test_what_has_not_been_run_is_named_with_its_command(tmp_path, capsys):
+    write_rows(tmp_path / "theory" / "L2.json", [claim("L2")])
     assert runner.main(runner.FiguresConfig(results=tmp_path)) == 0
     page = Page((tmp_path / "report.html").read_text())
-    for command in ("python -m theory", "make reproduce", "python -m experiments.speed", "python -m experiments.sft"):
+    for command in ("python -m experiments.speed", "python -m experiments.sft"):
         assert command in page.cells
     assert "python -m experiments.sft" in capsys.readouterr().out
-    assert json.loads((tmp_path / "claims.json").read_text()) == []
-
-
-def test_a_folder_or_a_preset_that_is_not_there_is_refused_and_nothing_written(tmp_path):
-    arguments = [sys.executable, "-m", "figures", "--results", str(tmp_path / "absent")]
-    done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 2
-    assert done.stderr == (
-        f"error: results: there is no folder {tmp_path / 'absent'}; expected one that an experiment wrote to\n"
-    )
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ValueError, match="preset: 'fast'; expected one of toy, quick, full, paper"):
-        report.write_report(tmp_path, "fast")
-    assert list(tmp_path.iterdir()) == []
 
 
 def run_of(root, command, seed, verdict="holds"):
@@ -468,6 +501,7 @@ def test_figures_stand_alone(tmp_path):
         "try: runpy.run_module('figures', run_name='__main__')\n"
         "finally: assert not {'jax', 'flax', 'optax'} & set(sys.modules), 'jax was imported'"
     )
+    write_rows(tmp_path / "theory" / "L2.json", [claim("L2")])
     arguments = [sys.executable, "-c", script, str(tmp_path)]
     done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr

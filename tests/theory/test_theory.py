@@ -18,6 +18,7 @@ import tyro
 
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import FAILS, HOLDS, VOID, at_most, covers, exactly, near, read_claims
+from jaxdm.validation import InvalidInput
 from theory import __main__ as runner
 from theory import draws, harness
 from theory.catalogue import CLAIMS
@@ -254,15 +255,27 @@ def test_a_run_with_other_samples_or_another_seed_is_stored_beside_the_whole_one
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["L0"], "error: ids: 'L0' is no claim; expected some of L1"), (["L1", "--samples", "0"], "error: samples: 0")],
+    [
+        (["L0"], "ids: 'L0' is no claim; expected some of L1"),
+        (["L1", "--samples", "0"], "samples: 0"),
+        (["L1", "--seed", "-1"], "seed: -1; expected an integer, at least 0"),
+        (["L1", "--results", __file__], f"results: {__file__} is a file; expected a folder"),
+    ],
 )
-def test_a_bad_command_gets_one_clean_line_and_a_nonzero_exit(tmp_path, arguments, message):
-    done = subprocess.run(
-        [*COMMAND, *arguments, "--results", str(tmp_path)], capture_output=True, text=True, cwd=ROOT, check=False
-    )
-    assert done.returncode not in (0, None)
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_bad_value_is_refused_before_anything_runs(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    config = tyro.cli(runner.TheoryConfig, args=arguments)
+    with pytest.raises(InvalidInput, match=re.escape(message)):
+        runner.main(config)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_command_gets_one_clean_line_and_exit_code_2(tmp_path):
+    arguments = [*COMMAND, "L0", "--results", str(tmp_path / "new")]
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ids: 'L0' is no claim; expected some of L1")
+    assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
