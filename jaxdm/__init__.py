@@ -73,6 +73,7 @@ Networks
     models.transformer      the decoder, full or bare, behind the `Network` boundary
     models.constructions    hand-set weights that compute a named algorithm
     models.agents           networks that act, one cached step a decision
+    sweep                   one function at many points, spread over devices and processes, within their memory
     trainer                 fused training steps; exact resume
 
 Paper 1

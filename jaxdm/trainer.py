@@ -1,7 +1,8 @@
 """Training: a pure, fused loop of gradient steps, and a host loop around it that can be killed and resumed bit for bit.
 
 Every step's randomness is `fold_in(key, step)`, so a run depends on its key alone and not on where it was interrupted.
-Callers put seeds on a leading axis: `jax.vmap(trainer.init)(keys, params)`.
+Callers put seeds, or the points of a sweep, on a leading axis: `jax.vmap(trainer.init)(keys, params)`. It is spread
+over all devices of all processes, of which the first writes; a checkpoint goes on with any other number of them.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,9 +21,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import orbax.checkpoint as ocp
+from jax.sharding import Mesh
 
-from jaxdm import random
-from jaxdm.analysis.storage import as_plain, own_name, sweep, write_json
+from jaxdm import random, sweep
+from jaxdm.analysis import storage
+from jaxdm.analysis.storage import as_plain, own_name, write_json
 from jaxdm.types import Tree
 from jaxdm.validation import InvalidInput, RefusedFile, check_sizes, nonnegative_number, positive_number, probability
 
@@ -222,6 +225,8 @@ def fit(
     spacing: float = 10.0,
     identity: Any = None,
     progress: Callable[[int, float], None] = lambda done, loss: None,
+    own_data: bool = False,
+    devices: Sequence[Any] | None = None,
 ) -> Fit:
     """Run a batch of seeds to `steps`, a compiled chunk at a time, resuming from `folder` where a run was cut off.
 
@@ -229,23 +234,28 @@ def fit(
     It is of this run only if everything that decides it is the same: what the caller says it is, the
     first state (weights, optimiser with its schedule, keys), the data, all their shapes and types, and the program of a
     step, down to its constants, so that a checkpoint of changed code is not read. More steps of the same run go on;
-    how they are divided into chunks is not part of it.
+    how they are divided into chunks, and seeds among devices and processes, is not part of it.
 
     On SIGINT or SIGTERM a run with a folder finishes its chunk and writes a checkpoint, see `ending_on_signals`.
+
+    Where `jax.distributed` runs in several processes, all of them make the same call; each trains its share of the
+    seeds, the first writes, and all get the whole result.
 
     Args:
         trainer: from `make`.
         state: leading axis [seeds], at step 0.
-        data: what the loss draws from, shared by all seeds.
+        data: what the loss draws from, shared by all seeds, or of each its own.
         steps: gradient steps, >= 1.
         every: steps of a chunk, >= 1.
         folder: where the checkpoint lies; none is kept when left out.
         spacing: seconds, at least, from one checkpoint to the next; one is written after a chunk, and after the last.
         identity: what the run is (configuration), JSON-like or dataclasses; required where there is a folder.
         progress: called after each chunk with the steps done and the mean loss of the chunk.
+        own_data: whether the data have a leading axis [seeds] too.
+        devices: that seeds are spread over; all of all processes when left out.
 
     Returns:
-        Fit.
+        Fit, on the first device of this process.
 
     Raises:
         ValueError: a size below one, no identity, or a checkpoint in `folder` that is damaged, belongs to another run
@@ -256,30 +266,63 @@ def fit(
     check_sizes(steps=steps, every=every)
     if not spacing >= 0:
         raise InvalidInput(f"spacing: {spacing}; expected seconds, at least 0")
-    run = _compiled(trainer.run)
-    losses, seconds = np.zeros((state.step.shape[0], 0), np.float32), 0.0
+    seeds = state.step.shape[0]
+    mesh = sweep.device_mesh(seeds, devices)
+    run = _compiled(trainer.run, mesh, own_data)
+    losses, seconds = np.zeros((seeds, 0), np.float32), 0.0
     state = _copy(state)  # the chunks consume their argument, which is the caller's
-    checkpoint = None if folder is None else _Checkpoint(folder, run, state, data, identity)
-    if checkpoint is not None and (restored := checkpoint.restore(state, steps)) is not None:
-        state, losses, seconds = restored
+    checkpoint = None
+    if folder is not None:
+        alone = _compiled(trainer.run, sweep.device_mesh(1, jax.local_devices()), own_data)
+        checkpoint = _Checkpoint(folder, alone, state, data, identity)
+        if (restored := checkpoint.restore(state, steps)) is not None:
+            state, losses, seconds = restored
+    state = sweep.spread(state, mesh)
+    data = sweep.spread(data, mesh) if own_data else sweep.replicated(data, mesh)
     with contextlib.nullcontext() if checkpoint is None else _running():
         saved = time.perf_counter()
         while (done := losses.shape[1]) < steps:
             start = time.perf_counter()
             state, chunk = run(state, data, min(every, steps - done))
-            losses = np.concatenate([losses, np.asarray(chunk)], axis=1)
+            chunk = np.asarray(sweep.gathered(chunk, seeds, mesh))
+            losses = np.concatenate([losses, chunk], axis=1)
             seconds += time.perf_counter() - start
-            reached = Fit(state=state, losses=losses, seconds=seconds)
-            due = time.perf_counter() - saved >= spacing or losses.shape[1] == steps
+            due = sweep.agreed(time.perf_counter() - saved >= spacing or losses.shape[1] == steps)
             if checkpoint is not None and due:
-                checkpoint.save(reached)
+                checkpoint.save(Fit(state=sweep.gathered(state, seeds, mesh), losses=losses, seconds=seconds))
                 saved = time.perf_counter()
             progress(losses.shape[1], float(chunk.mean()))
-            if checkpoint is not None and _SIGNALS.asked is not None:
+            if checkpoint is not None and (asked := sweep.agreed(_SIGNALS.asked or 0)):
                 if not due:
-                    checkpoint.save(reached)
+                    checkpoint.save(Fit(state=sweep.gathered(state, seeds, mesh), losses=losses, seconds=seconds))
+                _SIGNALS.asked = asked  # of another process, perhaps
                 raise _SIGNALS.interrupted()
-    return Fit(state=state, losses=losses, seconds=seconds)
+    return Fit(state=sweep.gathered(state, seeds, mesh), losses=losses, seconds=seconds)
+
+
+def footprint(
+    trainer: Trainer,
+    state: TrainState,
+    data: Tree,
+    steps: int,
+    *,
+    own_data: bool = False,
+    devices: Sequence[Any] | None = None,
+) -> int:
+    """Bytes that a chunk of `fit` takes on each device: its program is compiled, which `fit` then need not do.
+
+    Args:
+        trainer: as in `fit`.
+        state: likewise; shapes suffice.
+        data: likewise.
+        steps: of the chunk.
+        own_data: as in `fit`.
+        devices: likewise.
+    """
+    seeds = jax.tree.leaves(state)[0].shape[0]
+    mesh = sweep.device_mesh(seeds, devices)
+    points, shared = sweep.shapes(state, mesh), sweep.shapes(data, mesh, shared=not own_data)
+    return sweep.footprint(_compiled(trainer.run, mesh, own_data).lower(points, shared, steps).compile())
 
 
 @jax.jit
@@ -293,15 +336,13 @@ def _copy(tree: Tree) -> Tree:
 
 
 @functools.lru_cache
-def _compiled(one: Callable[[TrainState, Tree, int], tuple[TrainState, jax.Array]]) -> Any:
-    """One compilation for all runs of trainers that share their loop.
-
-    Seeds are vmapped, but on CPU mapped one after the other: there, batched products of small matrices are slower.
-    """
-    over_seeds = jax.lax.map if jax.default_backend() == "cpu" else lambda run, state: jax.vmap(run)(state)
+def _compiled(one: Callable[[TrainState, Tree, int], tuple[TrainState, jax.Array]], mesh: Mesh, own_data: bool) -> Any:
+    """One compilation for all runs of trainers that share their loop."""
 
     def run(state: TrainState, data: Tree, steps: int) -> tuple[TrainState, jax.Array]:
-        return over_seeds(lambda seed: one(seed, data, steps), state)
+        if own_data:
+            return sweep.over_points(lambda seed, _: one(seed[0], seed[1], steps), mesh)((state, data), ())
+        return sweep.over_points(lambda seed, data: one(seed, data, steps), mesh)(state, data)
 
     return jax.jit(run, static_argnums=2, donate_argnums=0)
 
@@ -324,7 +365,7 @@ class _Checkpoint:
             raise InvalidInput("identity: None; expected what the run is, such as its configuration, beside a folder")
         self.folder = Path(folder).absolute()
         self.path = self.folder / CHECKPOINT
-        self.orbax = ocp.Checkpointer(ocp.StandardCheckpointHandler())
+        self.orbax = ocp.Checkpointer(ocp.StandardCheckpointHandler(), **_alone())
         # As it would be read again: tuples are lists, and the order of names is lost.
         self.identity = json.loads(json.dumps(as_plain({"identity": identity}), sort_keys=True))["identity"]
         leaves = jax.tree.leaves_with_path(state)
@@ -356,12 +397,14 @@ class _Checkpoint:
             "jax": jax.__version__,
             "device": jax.devices()[0].device_kind,
         }
+        if jax.process_index() > 0:
+            return
         try:
             self.orbax.save(self.folder / name, args=ocp.args.StandardSave(_stored(reached)))
         except Exception as error:  # orbax has many names for a full disk
             raise OSError(f"folder: {self.folder} takes no checkpoint ({error}); the last one is untouched") from error
         write_json(self.path, run | {"checksum": _checksum(self.folder / name)})
-        sweep(self.folder, ARRAYS, current=name)
+        storage.sweep(self.folder, ARRAYS, current=name)
 
     def restore(self, like: TrainState, steps: int) -> Fit | None:
         """What was saved, if anything.
@@ -420,9 +463,22 @@ class _Checkpoint:
                 raise RefusedFile(f"{where}, whose {name} differs{by}; expected the same {name}, or another folder")
 
 
+def _alone() -> dict[str, Any]:
+    """Options of a checkpointer that waits for no other process."""
+    here = jax.process_index()
+    if jax.process_count() == 1:
+        return {}
+    options = ocp.options.MultiprocessingOptions(
+        primary_host=here, active_processes={here}, barrier_sync_key_prefix=f"process {here}"
+    )
+    return {"multiprocessing_options": options}
+
+
 def _stored(reached: Fit) -> dict[str, Tree]:
     """A `Fit` as orbax takes it: keys as their data."""
     state = jax.tree.map(_key_data, reached.state)
+    if jax.process_count() > 1:  # arrays of one process alone are not orbax's
+        state = jax.tree.map(np.asarray, state)
     return {"state": state, "losses": reached.losses, "seconds": np.float64(reached.seconds)}
 
 

@@ -186,7 +186,7 @@ def test_a_signal_ends_the_runs_of_other_threads_too(tmp_path, unbroken):
     started = threading.Barrier(3)
 
     def one(name: str) -> trainer.Fit:
-        waited = iter([started.wait])
+        waited = iter([lambda _: started.wait()])
         return fit(folder=tmp_path / name, identity="run", progress=lambda *_: next(waited, time.sleep)(0.02))
 
     with ThreadPoolExecutor(2) as pool, trainer.ending_on_signals():

@@ -34,6 +34,7 @@ def main() -> None:
     ahead = jnp.ones((2, STATES))
     report("bellman: two products for two columns, run", run(two_products, kernel, ahead), run(columns, kernel, ahead))
     report("transformer.drawn: one generator for all matrices, compile", *(compiling(f, key) for f in initialisers()))
+    report("sweep.over_points: mapped, not vmapped, run", *(run(f, seeds(keys[:SEEDS])) for f in (mapped, vmapped)))
     report("attention: one head without its axis, run", *(run(generate, cache(shape)) for shape in HEAD_SHAPES))
 
 
@@ -108,6 +109,36 @@ def initialisers() -> tuple[Callable[[jax.Array], Any], Callable[[jax.Array], An
         return tree.unflatten([jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)])
 
     return net.init, each
+
+
+SEEDS, BATCH, ROUNDS = 8, 64, 50
+
+
+TRAINED = network(TransformerConfig(width=WIDTH, layers=1, heads=1, position="none", mlp_ratio=2), 20, 10)
+
+
+def seeds(keys: jax.Array) -> Any:
+    """Weights of a small network for each key."""
+    return jax.vmap(TRAINED.init)(keys)
+
+
+def gradient(weights: Any) -> Any:
+    """Of a loss on a batch of sequences."""
+
+    def loss(weights: Any) -> jax.Array:
+        return jnp.mean(TRAINED.apply(weights, jnp.ones((BATCH, ROUNDS, 20))) ** 2)
+
+    return jax.grad(loss)(weights)
+
+
+def mapped(weights: Any) -> Any:
+    """Gradients of all seeds, one after the other."""
+    return jax.lax.map(gradient, weights)
+
+
+def vmapped(weights: Any) -> Any:
+    """Gradients of all seeds at once."""
+    return jax.vmap(gradient)(weights)
 
 
 HEAD_SHAPES = ((TOKENS, WIDTH), (1, TOKENS, WIDTH))
