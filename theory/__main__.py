@@ -13,6 +13,7 @@ from typing import Annotated
 import jax
 import tyro
 from rich.console import Console
+from rich.markup import escape
 
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import HOLDS
@@ -112,7 +113,7 @@ def _line(checked: harness.Checked, seconds: float) -> str:
     passed = [row.wrong for row in table if not row.rejected]
     colour = "green" if claim.verdict == HOLDS else "red"
     return (
-        f"[{colour}]{claim.id:4} {claim.verdict}[/] {claim.statement}: measured {claim.measured:.6g} "
+        f"[{colour}]{claim.id:4} {claim.verdict}[/] {escape(claim.statement)}: measured {claim.measured:.6g} "
         f"\\[{claim.low:.6g}, {claim.high:.6g}], target {claim.target}; "
         f"wrong version {'refuted' if claim.refuted else 'NOT REFUTED'}; "
         f"{len(table) - len(passed)} of {len(table)} mutations rejected"

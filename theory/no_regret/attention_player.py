@@ -20,9 +20,10 @@ import jax.numpy as jnp
 
 from jaxdm import random
 from jaxdm.models import attention
-from jaxdm.models.agents import DecisionNoise, Player, PlayerMemory, decision_noise
+from jaxdm.models.agents import DecisionNoise, Player, PlayerMemory
 from jaxdm.models.attention import KeyValues
 from jaxdm.rmft.games import Game, online_game
+from jaxdm.rollout import noise_entry
 from jaxdm.tokens import TOKEN_SCALE, online_features
 from jaxdm.types import Network, Predrawn, Tree
 
@@ -104,29 +105,29 @@ def effective_gain(weights: Tree) -> jax.Array:
     return (weights["k"] @ u) * weights["V"] + jnp.outer(weights["v"], u @ weights["K"])
 
 
-def ball_game(draw: Callable[..., jax.Array], dimension: int, length: int, projected: bool = False) -> Game:
+def ball_game(draw: Callable[..., jax.Array], dimension: int, length: int, projected: jax.Array | bool = False) -> Game:
     """The library's game of online learning on the unit ball, whose labels are the noisy outputs of the network.
 
     Args:
         draw: distribution of loss sequences, `(key, length=, dimension=) -> [T, d]`.
         dimension: d.
         length: T.
-        projected: whether decisions are projected on the ball, as the library plays, or are the noisy outputs
+        projected: [] whether decisions are projected on the ball, as the library plays, or are the noisy outputs
             themselves; regret is against the best fixed decision of the unit ball in both cases.
     """
     game = online_game((draw,), dimension, length, "ball", "output")
-    if projected:
-        return game
 
     def player(network: Network):
         agent = game.player(network)
+        noise_of, play = noise_entry(agent.act, agent.predrawn)
 
         def act(noise: DecisionNoise, memory: PlayerMemory, observation: jax.Array, params: Player) -> tuple:
             token = jnp.concatenate([params.available.astype(memory.past.dtype), memory.past])
-            output, cache = network.step(params.weights, memory.cache, token)
-            return output[:dimension] + params.exploration * noise.outputs, memory._replace(cache=cache)
+            output = network.step(params.weights, memory.cache, token)[0]
+            played, memory = play(noise, memory, observation, params)
+            return jnp.where(projected, played, output[:dimension] + params.exploration * noise.outputs), memory
 
-        predrawn = Predrawn(draw=functools.partial(decision_noise, arms=dimension), apply=act)
+        predrawn = Predrawn(draw=noise_of, apply=act)
         return agent._replace(act=predrawn.keyed, predrawn=predrawn)
 
     assert game.features == online_features(dimension)

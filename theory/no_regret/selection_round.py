@@ -20,6 +20,7 @@ from jaxdm import random
 from jaxdm.envs import families
 from jaxdm.rmft import distillation
 from jaxdm.rmft.distillation import Distillation, Hyperparameters
+from jaxdm.rmft.games import Rollout
 from theory import draws
 from theory.no_regret import attention_player
 
@@ -43,7 +44,6 @@ class RoundSizes(NamedTuple):
     length: int = 25
     rollouts: int = 64
     sequences: distillation.Sequences = "shared"
-    projected: bool = False
 
 
 class RoundData(NamedTuple):
@@ -53,6 +53,7 @@ class RoundData(NamedTuple):
     keep: int = 4  # k
     gain: float = 0.0  # a, the layer plays `a S_{t-1}`
     exploration: float = 0.3  # sigma
+    projected: bool = False  # whether decisions are, as the library plays
 
 
 class ScenarioRefit(NamedTuple):
@@ -102,6 +103,7 @@ def rank_rule(keep: int, *, pooled: bool = False, by_reward: bool = False) -> Hy
     return distillation.hyperparameters(Distillation(keep=keep, unit=unit, select=select))
 
 
+@functools.partial(jax.jit, static_argnums=(1, 3))
 def losses_of(key: jax.Array, sizes: RoundSizes, strength: jax.Array | float, scenarios: int) -> jax.Array:
     """The sequences that `jaxdm.rmft.distillation.collect` plays on with this key, [M, T, d], or [M, L, T, d]."""
 
@@ -116,6 +118,7 @@ def losses_of(key: jax.Array, sizes: RoundSizes, strength: jax.Array | float, sc
     return jax.vmap(scenario)(random.split(key, scenarios))
 
 
+@functools.partial(jax.jit, static_argnums=(1, 2))
 def collected(key: jax.Array, count: int, sizes: RoundSizes, data: RoundData) -> tuple:
     """The library's rollouts of M = `count` scenarios by the layer with gain `a I`, and the noise in their labels.
 
@@ -125,7 +128,7 @@ def collected(key: jax.Array, count: int, sizes: RoundSizes, data: RoundData) ->
     shared = sizes.sequences == "shared"
     config = Distillation(scenarios=count, rollouts=sizes.rollouts, keep=1, sequences=sizes.sequences, merge=shared)
     draw = functools.partial(signed_mean, strength=data.strength)
-    game = attention_player.ball_game(draw, sizes.dimension, sizes.length, sizes.projected)
+    game = attention_player.ball_game(draw, sizes.dimension, sizes.length, data.projected)
     layer = attention_player.summing_layer(sizes.dimension)
     weights = attention_player.gain_weights(data.gain * jnp.eye(sizes.dimension))
     played = distillation.collect(key, config, jnp.asarray(data.exploration), game, layer, weights, ())
@@ -133,22 +136,38 @@ def collected(key: jax.Array, count: int, sizes: RoundSizes, data: RoundData) ->
     return played, played.label - (outputs[:, None] if shared else outputs)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
 def refit_parts(key: jax.Array, count: int, sizes: RoundSizes, data: RoundData) -> ScenarioRefit:
-    """One round on M = `count` scenarios, where the best k of each are kept."""
+    """One round on M = `count` scenarios, where the best k of each are kept.
+
+    Three programs and not one: XLA would fuse the draws of the world into all that reads them, and compile 1.6 times as
+    long (`JAX_LOG_COMPILES=1 python -m theory N4`).
+    """
     played, noise = collected(key, count, sizes, data)
+    return refit_kept(played, noise, losses_of(key, sizes, data.strength, count), data.keep)
+
+
+@jax.jit
+def refit_kept(played: Rollout, noise: jax.Array, losses: jax.Array, keep: jax.Array | int) -> ScenarioRefit:
+    """What the best k of each scenario make of the gain.
+
+    Args:
+        played: leading axes [M, L].
+        noise: [M, L, T, d] sigma xi.
+        losses: [M, T, d], or [M, L, T, d] where rollouts have their own.
+        keep: k.
+    """
     regret = played.cumulative_regret[..., -1]
+    scenarios = len(regret)
     ranked = distillation.rank(rank_rule(1), regret, played.reward)
     same = ranked.rollout == distillation.rank(rank_rule(1, by_reward=True), regret, played.reward).rollout
-    losses = losses_of(key, sizes, data.strength, count)
     before = jnp.cumsum(losses, axis=-2) - losses
-    if sizes.sequences == "shared":
-        kept, _ = distillation.merged(jnp.asarray(data.keep), ranked, played._replace(label=noise))
+    if losses.ndim == 3:
+        kept, _ = distillation.merged(jnp.asarray(keep), ranked, played._replace(label=noise))
         each = jax.vmap(sums)(losses)
         moved, squares = jnp.sum(before * kept.label, axis=(1, 2)), each.squares
     else:
         each = jax.vmap(jax.vmap(sums))(losses)
-        chosen = (jnp.arange(regret.size) < count * jnp.asarray(data.keep)) / jnp.asarray(data.keep)
+        chosen = (jnp.arange(regret.size) < scenarios * jnp.asarray(keep)) / jnp.asarray(keep)
         chosen = jnp.zeros(regret.size).at[ranked.rollout].set(chosen).reshape(regret.shape)
         moved = jnp.sum(chosen * jnp.sum(before * noise, axis=(2, 3)), axis=1)
         squares = jnp.sum(chosen * each.squares, axis=1)
@@ -160,7 +179,7 @@ def refit_parts(key: jax.Array, count: int, sizes: RoundSizes, data: RoundData) 
         sequence=each,
         before=before,
         losses=losses,
-        same=jnp.all(same.reshape(-1, count), axis=0),
+        same=jnp.all(same.reshape(-1, scenarios), axis=0),
     )
 
 
