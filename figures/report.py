@@ -1,4 +1,4 @@
-"""The report: claims, speed and figures of a results folder as one self-contained page.
+"""The report: what a results folder holds, question by question, as one self-contained page.
 
 What is not there yet is named, with the command that makes it; a statement that came out otherwise is shown as such.
 """
@@ -18,12 +18,12 @@ import jinja2
 import matplotlib
 
 import figures
-from figures import style
+from figures import answers, style
 from figures.selection import chosen, experiment, stored_results
 from figures.style import Drawn
 from jaxdm.analysis import storage
-from jaxdm.analysis.claims import HOLDS, VERDICTS, VOID, Claim, read_claims, write_rows
-from jaxdm.analysis.storage import Result
+from jaxdm.analysis.claims import HOLDS, VOID, Claim, read_claims, write_rows
+from jaxdm.analysis.storage import Result, Run
 
 SPEED_FIELDS = ("work", "ours", "peer", "peer_name", "units", "ratio")
 
@@ -32,7 +32,7 @@ MUTATIONS = "mutations"
 """Name of the files beside the theorems' claims that hold their wrong versions."""
 
 
-NOT_FIGURES = ("__main__", "report", "selection", "style")
+NOT_FIGURES = ("__main__", "answers", "mathematics", "questions", "report", "selection", "style")
 
 
 Row = dict[str, Any]
@@ -121,12 +121,13 @@ def preset_of(result: Result) -> str | None:
 
 
 def collect_runs(shown: Sequence[Result]) -> list[Row]:
-    """What made the results that are shown, one row a command; versions are those of its newest result."""
+    """What made the results that are shown, one row a command; versions and machine are those of its newest result."""
     rows: dict[str, Row] = {}
     for result in shown:
         versions = ", ".join(f"{name} {version}" for name, version in result.run.versions.items())
         row = {"experiment": experiment(result), "preset": preset_of(result), "seed": result.run.seed}
-        row |= {"date": result.run.date, "versions": versions, "command": result.run.command}
+        row |= {"date": result.run.date, "machine": result.run.machine, "versions": versions}
+        row |= {"command": result.run.command}
         rows[result.run.command] = row
     return list(rows.values())
 
@@ -207,23 +208,36 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = number
-    figures = [{"name": item.name, "caption": item.caption, "source": as_data_uri(item)} for item in drawn]
-    rows = [claim for claim, _ in claims.values()]
-    presets = {id: preset for id, (_, preset) in claims.items() if preset}
+    wrong = {row["id"]: (len(row["rejected"]), len(row["rejected"]) + len(row["passed"])) for row in mutations}
+    rows = answers.rows_of(claims, wrong)
+    parts = answers.told(rows, [item.name for item in drawn])
+    environment.filters |= {"number": number, "symbols": symbols, "prose": lambda text: answers.prose(text, rows)}
     template = environment.get_template("report.html.j2")
     return template.render(
-        claims=rows,
-        presets=presets,
-        mixed=len(set(presets.values())) > 1,
-        counts={verdict: sum(claim.verdict == verdict for claim in rows) for verdict in VERDICTS},
-        void=[claim.id for claim in rows if claim.verdict == VOID],
+        about=about(runs),
+        rows=rows,
+        parts=parts,
+        sections={each.question.id: each for told in parts for each in told.sections},
+        figures={item.name: {"caption": item.caption, "source": as_data_uri(item)} for item in drawn},
+        effort=answers.effort(rows),
+        counts=answers.counted(rows),
+        mixed=len({row.preset for row in rows if row.preset}) > 1,
+        void=[row.claim.id for row in rows if row.claim.verdict == VOID],
         runs=runs,
         mutations=mutations,
         speed=speed,
-        figures=figures,
         missing=missing,
     )
+
+
+def about(runs: Sequence[Row]) -> list[str]:
+    """Preset and seed of every study, then versions, machines and dates, each said once."""
+    studies = [f"{run['experiment']} {run['preset'] or ''} (seed {run['seed']})" for run in runs if run["preset"]]
+    versions, machines = (list(dict.fromkeys(run[name] for run in runs)) for name in ("versions", "machine"))
+    dates = sorted(run["date"][:10] for run in runs)
+    days = dates[:1] if dates[:1] == dates[-1:] else [f"{dates[0]} to {dates[-1]}"]
+    known = [machine for machine in machines if machine != Run._field_defaults["machine"]]
+    return [part for part in (", ".join(studies), *versions, *known, *days) if part]
 
 
 def write_report(results: Path, preset: str | None = None) -> list[Missing]:
@@ -268,9 +282,18 @@ def as_data_uri(item: Drawn) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def number(value: Any) -> str:
-    """A number with four significant digits, a dash where there is none."""
-    return "\N{EN DASH}" if value is None or math.isnan(value) else f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
+def number(value: Any, digits: int = 4) -> str:
+    """A number with so many significant digits, a dash where there is none."""
+    absent = value is None or math.isnan(value)
+    return "\N{EN DASH}" if absent else f"{value:.{digits}g}".replace("-", "\N{MINUS SIGN}")
+
+
+def symbols(text: str) -> str:
+    """A target with the signs of mathematics."""
+    signs = {"<=": "\N{LESS-THAN OR EQUAL TO}", ">=": "\N{GREATER-THAN OR EQUAL TO}", "e-": "e\N{MINUS SIGN}"}
+    for plain, sign in signs.items():
+        text = text.replace(plain, sign)
+    return text
 
 
 def _natural(text: str) -> list[Any]:

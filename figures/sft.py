@@ -234,7 +234,14 @@ def learnt(stored: list[Result]) -> Drawn:
             position = np.arange(len(mean)) + (order - len(methods) / 2) * 0.12
             error = [mean - low, high - mean]
             style.say_if_single(below, optimal)
-            below.bar(position, mean, 0.11, yerr=error, color=style.PALETTE[order], error_kw={"linewidth": 0.8})
+            below.bar(
+                position,
+                mean,
+                0.11,
+                yerr=error,
+                color=style.PALETTE[order % len(style.PALETTE)],
+                error_kw={"linewidth": 0.8},
+            )
         above.set(xlabel="decision step", title=title(result), ylim=(0, 1.02))
         below.set_xticks(range(by_visit.sizes["visit"]), by_visit["visit"].values.tolist())
         below.set(xlabel="observation at the decision", ylim=(0, 1.02))

@@ -54,7 +54,8 @@ class Claim(NamedTuple):
     `verdict` is "holds", "fails" (a theorem violated), "differs" (an empirical statement that came out otherwise
     here), "inconclusive" (the interval has room for both) or "void" (the check accepted a wrong version of the
     statement as well). `refuted` says whether the deliberately wrong version failed, as it must. `command` runs it
-    again. `p_value` is that of a two-sided test, NaN where none was made; `rank` is one of `RANKS`.
+    again. `p_value` is that of a two-sided test, NaN where none was made; `rank` is one of `RANKS`. `note` says what is
+    known of why it comes out as it does, where something is. Mathematics in a statement stands between backticks.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Claim(NamedTuple):
     command: str = ""
     p_value: float = math.nan
     rank: str = ""
+    note: str = ""
 
 
 def at_most(id: str, statement: str, source: str, measured: float, bound: float, slack: float = 0.0) -> Claim:
@@ -329,11 +331,12 @@ def read_claims(path: Path) -> list[Claim]:
 def _as_claim(row: Any) -> Claim:
     if not isinstance(row, dict):
         raise ValueError(f"claim: {row!r}; expected a record")
-    missing = [name for name in Claim._fields if name not in row]
+    stored = Claim._field_defaults | row
+    missing = [name for name in Claim._fields if name not in stored]
     if missing:
         raise ValueError(f"claim: {row.get('id')!r} has no {missing[0]!r}; expected {', '.join(Claim._fields)}")
-    numbers: dict[str, Any] = {name: math.nan if row[name] is None else row[name] for name in NUMBERS}
-    claim = Claim(**{name: row[name] for name in Claim._fields} | numbers)
+    numbers: dict[str, Any] = {name: math.nan if stored[name] is None else stored[name] for name in NUMBERS}
+    claim = Claim(**{name: stored[name] for name in Claim._fields} | numbers)
     as_row(claim)
     return claim
 

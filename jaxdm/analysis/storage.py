@@ -68,6 +68,7 @@ class Run(NamedTuple):
     seed: int | None  # the configuration's, if it has one
     versions: dict[str, str]  # of Python and of `PACKAGES`, as far as they are installed
     date: str  # UTC, to the second, ISO 8601
+    machine: str = "not stored"  # what it ran on: system, processor, cores; nothing that tells whose it is
 
 
 class Archive(NamedTuple):
@@ -139,6 +140,7 @@ def describe_run(command: str, config: Any) -> Run:
         seed=_first(as_plain(config), "seed"),
         versions=versions,
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     )
 
 
@@ -256,7 +258,7 @@ def read_result(path: Path) -> Result:
             for name, axes in run["axes"].items():
                 coords = {dim: stored.arrays[f"axes/{name}/{dim}"] if kept else None for dim, kept in axes.items()}
                 metrics[name] = named(stored.arrays[f"metrics/{name}"], **coords)
-            run = Run(**{name: run[name] for name in Run._fields})
+            run = Run(**{name: run[name] for name in Run._fields if name in run})
             return Result(path=path, config=config, run=run, metrics=metrics)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"path: {path} is not a whole result ({error}); expected {RESULT}") from error

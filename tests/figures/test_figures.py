@@ -95,20 +95,31 @@ DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 
 
 class Page(html.parser.HTMLParser):
-    """Cells, sources and unclosed tags of a page."""
+    """Cells, sources, links and anchors of a page, its table of all rows, and that every tag is closed."""
+
+    VOID = ("img", "meta", "br", "input")
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.cells, self.sources, self.verdicts = [], [], [], []
+        self.open, self.cells, self.classes, self.sources, self.links, self.anchors = [], [], [], [], [], []
+        self.rows, self.row = {}, None
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         values = dict(attrs)
-        self.sources += [value for name, value in attrs if name in ("src", "href")]
+        self.sources += [values["src"]] if "src" in values else []
+        self.links += [values["href"]] if "href" in values else []
+        self.anchors += [values["id"]] if "id" in values else []
+        if tag == "tr":
+            self.row = self.rows.setdefault(values["id"], []) if "id" in values else None
         if tag == "td":
             self.cells.append("")
-            self.verdicts.append(values.get("class") or "")
-        if tag not in ("img", "meta"):
+            self.classes.append(values.get("class") or "")
+            if self.row is not None:
+                self.row.append("")
+        elif "td" in self.open and values.get("class"):
+            self.classes[-1] += f" {values['class']}"
+        if tag not in self.VOID:
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -117,6 +128,8 @@ class Page(html.parser.HTMLParser):
     def handle_data(self, data):
         if "td" in self.open:
             self.cells[-1] += data
+            if self.row is not None:
+                self.row[-1] += data
 
 
 @pytest.fixture(scope="module")
@@ -132,28 +145,40 @@ def test_the_page_is_whole_and_needs_nothing_else(written):
     assert page.open == []
     assert page.sources
     assert all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
-    assert "http" not in text.replace(" ", "").split("<body>")[0]
-    assert "<script" not in text
+    assert not re.search(r"(src|href)=.?(https?:|//)|@import|url\(", text)
+    assert len(set(page.anchors)) == len(page.anchors)
+    assert {link.removeprefix("#") for link in page.links} <= set(page.anchors)
 
 
-def test_claims_come_first_with_every_field_and_verdicts_as_they_are(written):
+def test_all_rows_stand_in_the_last_table_with_every_field_and_verdicts_as_they_are(written):
     _, _, text = written
     page = Page(text)
-    assert text.index("<h2>Claims") < text.index("<h2>Speed") < text.index("<h2>Figures")
-    start = page.cells.index("L2")
-    row = page.cells[start : start + 9]
+    assert text.index('id="summary"') < text.index('id="paper-1"') < text.index('id="effort"') < text.index('id="all"')
     interval = f"[{MINUS}0.1, 0.2]"
-    assert row == ["L2", "<L2> is so", "A & B 1999", "0.1235", interval, "<= 0.5", "void", "refuted", row[-1]]
-    assert row[-1] == "python -m theory L2"
-    assert page.verdicts[start + 6] == "verdict void"
-    verdicts = {page.cells[i - 6]: (page.cells[i], page.verdicts[i]) for i, v in enumerate(page.verdicts) if i >= 6}
-    assert verdicts["L10"] == ("holds", "verdict holds")
-    assert verdicts["E1"] == ("differs", "verdict differs")
-    assert verdicts["N1"] == ("fails", "verdict fails")
-    assert page.cells[page.cells.index("E1") + 7] == DASH
-    assert page.cells[page.cells.index("N1") + 7] == "not refuted"
-    assert page.cells[page.cells.index("N1") + 3] == DASH  # NaN
+    *row, command = page.rows["row-L2"]
+    shown = ["L2", "<L2> is so", "A & B 1999", DASH, "0.1235", interval, "\N{LESS-THAN OR EQUAL TO} 0.5", "void", DASH]
+    assert row == [*shown, "refuted, 1 of 2"]
+    assert command.endswith("python -m theory L2")
+    assert {id: row[7] for id, row in page.rows.items()} == {
+        "row-L2": "void",
+        "row-L10": "holds",
+        "row-N1": "fails",
+        "row-E1": "differs",
+    }
+    assert page.rows["row-E1"][9] == DASH
+    assert page.rows["row-N1"][4] == DASH  # NaN
+    assert page.rows["row-N1"][9] == "not refuted"
+    assert page.classes[page.cells.index("void")].split() == ["verdict", "void"]
     assert "Void, since a wrong version passed too: L2" in text
+
+
+def test_rows_stand_under_their_question_too_and_are_read_without_scripts(written):
+    _, _, text = written
+    page = Page(text.split('id="all"')[0])
+    start = page.cells.index("L10")
+    assert page.cells[start : start + 2] == ["L10", "<L10> is so"]
+    assert text.index("Which theorem says that an attention layer") < text.index("<b>L10</b>")
+    assert "<noscript" not in text
 
 
 def test_wrong_versions_that_passed_are_shown_apart(written):
@@ -161,7 +186,7 @@ def test_wrong_versions_that_passed_are_shown_apart(written):
     page = Page(text)
     start = page.cells.index("x 2") - 2
     assert page.cells[start : start + 4] == ["L2", "1 of 2", "x 2", "<x 3>"]
-    assert page.verdicts[start + 3] == "fails"
+    assert page.classes[start + 3] == "fails"
 
 
 def test_claims_are_data_in_natural_order_and_strict_json(written):
@@ -280,10 +305,10 @@ def test_the_largest_preset_is_shown_and_mixed_presets_are_marked(tmp_path):
     write_claims(path, [claim("O")], "python -m experiments.other quick")
     report.write_report(tmp_path)
     page = Page((tmp_path / "report.html").read_text())
-    start = page.cells.index("B paper")
-    assert page.cells[start + 6] == "holds"
-    assert page.cells[start + 8] == "python -m experiments.bandit paper"
-    assert "O quick" in page.cells
+    assert page.rows["row-B"][0] == "B paper"
+    assert page.rows["row-B"][7] == "holds"
+    assert page.rows["row-B"][-1].endswith("python -m experiments.bandit paper")
+    assert page.rows["row-O"][0] == "O quick"
 
 
 def test_a_changed_run_is_shown_as_such_where_there_is_no_other(tmp_path):

@@ -176,7 +176,7 @@ def check(key: jax.Array, samples: int = 200, form: RealisabilityForm = STATED) 
     ]
     found = jax.tree.map(lambda *parts: np.concatenate(parts), *found)
     ratio, rounding = float(found.norm_ratio.max()), float(found.rounding.max())
-    statement = f"Q* of a linear MDP is linear in the features, with |w| <= H sqrt(d) (largest share {ratio:.2f})"
+    statement = f"Q* of a linear MDP is linear in the features, with `|w| <= H sqrt(d)` (largest share {ratio:.2f})"
     error = found.best_error.min() if form.off else found.error.max()
     claim = exactly(statement, SOURCE, float(error), rounding)
     return claim if ratio <= 1 + rounding and found.beaten.max() <= rounding else claim._replace(verdict=FAILS)

@@ -56,7 +56,7 @@ WRONG: dict[str, Form] = {
 }
 
 
-STATEMENT = "A linear-attention layer predicts x_q' A (1/M) sum y_i x_i"
+STATEMENT = "A linear-attention layer predicts `x_q' A (1 / M) sum_i y_i x_i`"
 
 
 SOURCE = "classical: Zhang, Frei, Bartlett 2024"

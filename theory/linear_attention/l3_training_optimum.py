@@ -94,7 +94,7 @@ def check(key: jax.Array, samples: int = 4, form: TrainingOptimumForm = STATED) 
         goal = np.append(np.pad(inverse, (0, WIDEST - len(spectrum))).ravel(), balance)
         worst = largest([worst, np.abs(fine[:, index] - goal)])
         slack = largest([slack, np.abs(fine[:, index] - coarse[:, index])])
-    statement = "Training ends at W^KQ = c^-1 diag(Gamma^-1, 0), W^PV = c e e', c = tr(Gamma^-2)^(1/4)"
+    statement = "Training ends at `W^KQ = c^-1 diag(Gamma^-1, 0), W^PV = c e e'`, `c = tr(Gamma^-2)^(1/4)`"
     claim = at_most(statement, SOURCE, worst, slack)._replace(target=f"<= {slack:.1e}, the integrator's error")
     inverse, balance = matrices((2.0, 1.0), 2, form)
     slope, size = population_risk.largest_gradient(inverse, balance, (2.0, 1.0))

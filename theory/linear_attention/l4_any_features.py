@@ -94,7 +94,7 @@ def check(key: jax.Array, samples: int = 30, form: PreconditionerForm = STATED) 
     claimed = np.asarray(_stated(*drawn, form))
     error = np.max(np.abs(claimed - found) / np.max(np.abs(found), axis=(1, 2), keepdims=True))
     rounding = ROUNDING * float(jnp.finfo(jnp.float64).eps * np.max(condition))
-    statement = "For any features and tasks the trained preconditioner is W L G^-1"
+    statement = "For any features and tasks the trained preconditioner is `W L G^-1`"
     return exactly(statement, "ours; reduces to L3", float(error), rounding)
 
 

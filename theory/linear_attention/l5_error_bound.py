@@ -80,7 +80,9 @@ def check(key: jax.Array, samples: int = 200, form: ErrorBoundForm = STATED) -> 
     """
     used = shares(key, samples, form)
     middle = float(np.median(used))
-    statement = f"E e^2 <= (d+1) tr L/M + (1+2d+d^2 k) tr L/N^2: share of the bound taken (median {middle:.2g})"
+    statement = (
+        f"`E e^2 <= (d + 1) tr L / M + (1 + 2 d + d^2 k) tr L / N^2`: share of the bound taken (median {middle:.2g})"
+    )
     return at_most(statement, SOURCE, float(used.max()), 1.0)
 
 

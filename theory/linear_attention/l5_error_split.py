@@ -35,7 +35,7 @@ from theory.verdicts import at_most, largest
 SOURCE = "ours; sharpens paper 1, eq. 6"
 
 
-STATEMENT = "E e^2 of the layer = est/M + bias, exactly"
+STATEMENT = "the layer has `E e^2 = est / M + bias`, exactly"
 
 
 REFERENCE = (

@@ -60,7 +60,7 @@ CONFIDENCE = 1 - 5.7e-7
 
 
 STATEMENT = (
-    f"The context's part of E e^2 falls like M^-1 for M = {CONTEXTS[0]} to {CONTEXTS[-1]} (N = {LENGTH}; at any N)"
+    f"The context's part of `E e^2` falls like `M^-1` for M = {CONTEXTS[0]} to {CONTEXTS[-1]} (N = {LENGTH}; at any N)"
 )
 
 

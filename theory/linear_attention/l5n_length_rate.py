@@ -68,7 +68,7 @@ def check(key: jax.Array, samples: int = 1000, form: float = -2.0) -> Claim:
     local = local_exponents()
     starts = ", ".join(f"{np.max(local[:, RATIOS.index(ratio)]):.2f} at {ratio:g} d k" for ratio in (1.0, 8.0, 64.0))
     statement = (
-        f"With M to infinity E e^2 falls like N^-2 for N = {LENGTHS[0]:.0e} to {LENGTHS[-1]:.1e}; largest local "
+        f"With M to infinity `E e^2` falls like `N^-2` for N = {LENGTHS[0]:.0e} to {LENGTHS[-1]:.1e}; largest local "
         f"exponent {starts}"
     )
     claim = l5m_context_rate.fitted(statement, LENGTHS, values, form)

@@ -97,9 +97,8 @@ def check(key: jax.Array, samples: int = 500, form: GreedyLossForm = STATED) -> 
         shares.append((found.gap / np.maximum(bound, SMALLEST)).ravel())
     shares = np.concatenate(shares)
     middle = float(np.median(shares))
-    statement = (
-        f"V* - V <= 2 sum_h E max_a |Q_hat - Q*|, in each of {shares.size} draws: share of it (median {middle:.2g})"
-    )
+    bound = "`V* - V <= 2 sum_h E max_a |Q_hat_h - Q*_h|`"
+    statement = f"{bound}, in each of {shares.size} draws: share of it (median {middle:.2g})"
     claim = at_most(statement, "ours, after Kakade, Langford 2002", float(shares.max()), 1.0, ROUNDING)
     return claim if np.concatenate(gaps).min() >= -ROUNDING else claim._replace(verdict=FAILS)
 

@@ -147,8 +147,8 @@ def check(key: jax.Array, samples: int = 60, form: SuboptimalityForm = STATED) -
         lower.append(float(np.max((found.gap - 5 * found.error) / bound)))
     built = enumerated_shares(form)
     statement = (
-        f"E[V* - V] <= sqrt 2 sum_h sqrt(C_h (est/M + bias)); mean share of drawn MDPs {np.mean(drawn[0]):.2g}, "
-        f"largest {np.max(drawn):.2g}, of those built for it"
+        "`E[V* - V] <= sqrt(2) sum_h sqrt(C_h (est_h / M + bias_h))`; mean share of drawn MDPs "
+        f"{np.mean(drawn[0]):.2g}, largest {np.max(drawn):.2g}, of those built for it"
     )
     share, certain = largest([drawn, built]), largest([lower, np.asarray(built) - ROUNDING])
     return at_most(statement, SOURCE, share, 1.0, share - certain)

@@ -97,8 +97,8 @@ def check(key: jax.Array, samples: int = 64, form: TrainedForm = STATED) -> Clai
     shares = [np.asarray(excess(each, form.preconditioner))[:, -1].max() for each in layers(key, samples)]
     distance = from_matrices(key, samples, form.power)
     statement = (
-        "The trained layer's excess risk over A = W L G^-1, normal, linear-MDP and skewed features, share of the risk "
-        f"(distance from L3's matrices {distance:.2g})"
+        "The trained layer's excess risk over `A = W L G^-1`, normal, linear-MDP and skewed features, share of the "
+        f"risk (distance from L3's matrices {distance:.2g})"
     )
     claim = at_most(statement, "paper 1 (normal); ours", largest(shares), LEFT)
     return claim if distance <= MATCHED else claim._replace(verdict=FAILS)

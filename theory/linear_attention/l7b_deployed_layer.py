@@ -94,8 +94,9 @@ def check(key: jax.Array, samples: int = 20, form: SuboptimalityForm = STATED) -
     share, certain = (largest(each) for each in zip(*shares, strict=True))
     gap, squares = found.gap.mean(axis=(2, 3)), found.squares.mean(axis=(1, 2))
     statement = (
-        f"The trained layer's loss <= sqrt 2 sum_h sqrt(C_h (est/M + bias)) (share); N = {LENGTHS[0]}, M = "
-        f"{CONTEXTS[-1]}: {gap[0, -1]:.2g}, N = {LENGTHS[-1]}: {gap[-1, -1]:.2g}, least squares {squares[-1]:.1g}"
+        "The trained layer's loss is at most `sqrt(2) sum_h sqrt(C_h (est_h / M + bias_h))` (share); "
+        f"N = {LENGTHS[0]}, M = {CONTEXTS[-1]}: {gap[0, -1]:.2g}, N = {LENGTHS[-1]}: {gap[-1, -1]:.2g}, "
+        f"least squares {squares[-1]:.1g}"
     )
     claim = at_most(statement, l6b_suboptimality.SOURCE, share, 1.0, share - certain)
     sound = found.spanned.max() <= ROUNDING and found.least >= -ROUNDING

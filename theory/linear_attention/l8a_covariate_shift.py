@@ -61,7 +61,7 @@ def check(key: jax.Array, samples: int = 200, form: float = 2.0) -> Claim:
     before, units, shifted, scale, size = answered(key, samples).T
     off = np.abs(units - scale**form * before), np.abs(shifted - scale ** (form + 1) * before)
     error = float(np.max(np.maximum(*off) / size))
-    statement = "Scaling features by c scales the layer's answers by c^2 relative to the truth"
+    statement = "Scaling features by c scales the layer's answers by `c^2` relative to the truth"
     rounding = ROUNDING * float(jnp.finfo(jnp.float64).eps)
     return exactly(statement, "ours, after Zhang, Frei, Bartlett 2024", error, rounding)
 

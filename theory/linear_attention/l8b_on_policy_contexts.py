@@ -85,7 +85,7 @@ def check(key: jax.Array, samples: int = 50, form: ContextErrorForm = STATED) ->
     error = float(draws.in_chunks(measure, key, samples, CHUNK).max())
     factor = factors(key, samples)
     statement = (
-        "On contexts of any distribution E e^2 = est/M + bias with its moments; optimal play's contexts err by "
+        "On contexts of any distribution `E e^2 = est / M + bias` with its moments; optimal play's contexts err by "
         f"{factor.min():.2g} to {factor.max():.2g} times (median {np.median(factor):.2g}) what L5 gives for others"
     )
     return exactly(statement, "ours", error, ROUNDING * float(jnp.finfo(jnp.float64).eps))

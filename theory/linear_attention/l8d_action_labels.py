@@ -83,7 +83,9 @@ def check(key: jax.Array, samples: int = 32, form: ActionLabelForm = STATED) -> 
     aligned = cosine.min() > ALIKE and np.all(cosine > other)
     ratio = statistics.mean_interval(norm / np.linalg.norm(closed))
     labels = "optimal actions" if form.actions else "Q*"
-    statement = f"Trained on {labels} A points nearly where W L G^-1 does (cosine {cosine.mean():.2f}), its norm times"
+    statement = (
+        f"Trained on {labels} A points nearly where `W L G^-1` does (cosine {cosine.mean():.2f}), its norm times"
+    )
     claim = near(statement, "ours", float(ratio.estimate), LEAST, 0.0)
     verdict = HOLDS if ratio.low > LEAST and ratio.high < MOST and aligned else DIFFERS
     target = f"in [{LEAST:g}, {MOST:g}]"

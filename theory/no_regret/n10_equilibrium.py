@@ -38,7 +38,7 @@ from theory.verdicts import at_most, largest
 SOURCE = "Cesa-Bianchi, Lugosi 2006, section 7.4"
 
 
-STATEMENT = "average play is an e-coarse-correlated equilibrium, e = max regret / T; largest e / (regret bound / T)"
+STATEMENT = "average play is an e-coarse-correlated equilibrium, `e = max_i Regret_i / T`; largest share of the bound"
 
 
 ROUNDS, SIZES = 200, (2, 3)

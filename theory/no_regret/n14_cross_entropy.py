@@ -50,7 +50,7 @@ from theory import draws
 from theory.no_regret.enumerated_bandit import EnumeratedBandit, enumerate_bandit, log_probability, probability, visits
 from theory.verdicts import at_most, largest
 
-STATEMENT = "a round of RMFT climbs log P(kept) and an EM step never lowers it; mean regrets of the limits, in digits"
+STATEMENT = "a round of RMFT climbs `log P(kept)` and an EM step never lowers it; mean regrets of the limits, in digits"
 
 
 LENGTH, ROUNDS, STARTS = 4, 400, 3

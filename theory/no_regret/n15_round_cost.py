@@ -44,7 +44,9 @@ from theory import draws
 from theory.no_regret.selection_round import RoundData, RoundSizes, collected, losses_of, rank_rule, selected_normal
 from theory.verdicts import at_most, largest
 
-STATEMENT = "signal-to-noise^2 of a refit relative to REINFORCE = k z_{k,L}^2 / (L - 1), best at p = 0.2703; tolerances"
+STATEMENT = (
+    "signal-to-noise^2 of a refit relative to REINFORCE is `k z_{k,L}^2 / (L - 1)`, best at `p = 0.2703`; tolerances"
+)
 
 
 ROLLOUTS, BATCHES = 16, 40

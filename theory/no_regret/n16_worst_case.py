@@ -47,7 +47,10 @@ from jaxdm.oracles.regret import external
 from theory import draws
 from theory.verdicts import exactly, largest
 
-STATEMENT = "largest regret of FTRL = R^2/(2 eta) + eta T/2 for R/T <= eta <= R, RT - eta T(T-1)/2 below: deviation"
+STATEMENT = (
+    "largest regret of FTRL: `R^2 / (2 eta) + eta T / 2` for `R / T <= eta <= R`, `R T - eta T (T - 1) / 2` below; "
+    "deviation"
+)
 
 
 LENGTH, STEPS, STARTS = 40, 150, 8

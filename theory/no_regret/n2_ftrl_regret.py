@@ -39,7 +39,9 @@ from theory.verdicts import at_most, largest
 SOURCE = "Shalev-Shwartz 2012, theorem 2.11"
 
 
-STATEMENT = "regret of FTRL on the ball / (R^2/(2 eta) + eta/2 sum |l|^2), largest found, attacked from {} starts"
+STATEMENT = (
+    "regret of FTRL on the ball over `R^2 / (2 eta) + (eta / 2) sum_t |l_t|^2`, largest found, attacked from {} starts"
+)
 
 
 ROUNDS, DIMENSION, RESTARTS = 40, 2, 64

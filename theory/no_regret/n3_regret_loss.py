@@ -59,7 +59,7 @@ from theory.verdicts import at_most, largest
 SOURCE = "Park, Liu, Ozdaglar, Zhang, ICLR 2025 (C = I); constants, other C and the global form ours"
 
 
-STATEMENT = "the squared regret is least at A* = -(R / sqrt T) E[(I - s s^T / |s|^2) / |s|]; deviation, in tolerances"
+STATEMENT = "the squared regret is least at `A* = -(R / sqrt T) E[(I - s s^T / |s|^2) / |s|]`; deviation, in tolerances"
 
 
 class LossSetting(NamedTuple):

@@ -49,7 +49,9 @@ from theory import draws
 from theory.no_regret.n3_regret_loss import LossSetting, optimal_gain, sequences
 from theory.verdicts import at_most, largest
 
-STATEMENT = "softmax attention: squared regret least at V* = ((T-1)/H_{T-1}) A*, regret within its bound; in tolerances"
+STATEMENT = (
+    "softmax attention: squared regret least at `V* = ((T - 1) / H_{T-1}) A*`, regret within its bound; in tolerances"
+)
 
 
 SETTINGS = (

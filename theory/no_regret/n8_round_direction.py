@@ -45,7 +45,7 @@ from theory.no_regret.enumerated_bandit import EnumeratedBandit, enumerate_bandi
 from theory.no_regret.selection_round import rank_rule
 from theory.verdicts import exactly, largest
 
-STATEMENT = "a round's mean direction is grad E[U(Regret)], U(r) = (L/k) P(kept | r) fixed; relative deviation"
+STATEMENT = "a round's mean direction is `grad E[U(Regret)]`, `U(r) = (L / k) P(kept | r)` fixed; relative deviation"
 
 
 SETTINGS = ((2, 1), (3, 1), (3, 2))

@@ -39,7 +39,7 @@ from theory.verdicts import at_most, largest
 SOURCE = "Cesa-Bianchi, Lugosi 2006, theorem 2.2"
 
 
-STATEMENT = "regret of Hedge / sqrt(T log K / 2), largest of {} sequences and {} attacks; anytime rate too"
+STATEMENT = "regret of Hedge over `sqrt(T log K / 2)`, largest of {} sequences and {} attacks; anytime rate too"
 
 
 SIZES = ((2, 30), (16, 60))

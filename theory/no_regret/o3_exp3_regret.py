@@ -118,7 +118,7 @@ def check(key: jax.Array, samples: int = 1000, form: Exp3RegretForm = STATED) ->
     )
     bound = form.exploration * first + form.learning * second
     share, lower = regret / bound, (regret - 5 * error) / bound
-    statement = "Exp3's mean regret is at most (e-1) g G + K ln K / g"
+    statement = "Exp3's mean regret is at most `(e - 1) g G + K ln K / g`"
     text = f"{statement} (regret / bound: median {np.median(share):.2g}, of {len(share)} sequences)"
     return at_most(text, SOURCE, float(share.max()), 1.0, float(share.max() - lower.max()))
 
