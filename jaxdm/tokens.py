@@ -15,6 +15,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.types import Episode
+from jaxdm.validation import (
+    InvalidInput,
+    boolean_array,
+    check_shape,
+    check_sizes,
+    integer_array,
+    positive_integer,
+    record,
+)
 
 
 class Spaces(NamedTuple):
@@ -72,7 +81,13 @@ def encode(episodes: Episode, spaces: Spaces) -> jax.Array:
 
     Returns:
         [K T, F].
+
+    Raises:
+        ValueError: sizes that are none, what are no episodes, or a single one.
     """
+    record("episodes", episodes, Episode)
+    if jnp.ndim(episodes.reward) != 2:
+        raise InvalidInput(f"episodes: rewards of shape {jnp.shape(episodes.reward)}; expected [K, T], K = 0 too")
     start = jnp.broadcast_to(jnp.arange(episodes.reward.shape[1]) == 0, episodes.reward.shape)
     return encode_steps(
         episodes.observation.reshape(-1),
@@ -94,7 +109,19 @@ def encode_steps(
         reward: [N].
         start: [N] bool, whether an episode starts here.
         spaces: sizes.
+
+    Raises:
+        ValueError: sizes that are none, arrays of other shapes, or (where they are concrete) indices outside the sizes.
     """
+    record("spaces", spaces, Spaces)
+    check_sizes(observations=spaces.observations, actions=spaces.actions)
+    observation = integer_array("observation", observation, at_most=spaces.observations - 1)
+    action = integer_array("action", action, at_least=-1, at_most=spaces.actions - 1)
+    start = boolean_array("start", start)
+    check_shape("reward", reward, None)
+    for name, found in (("observation", observation), ("action", action), ("reward", reward), ("start", start)):
+        if jnp.ndim(found) != 1 or jnp.shape(found) != observation.shape:
+            raise InvalidInput(f"{name}: shape {jnp.shape(found)}; expected [N] for all, N = 0 too")
     last_observation, last_action, last_reward = jnp.roll(observation, 1), jnp.roll(action, 1), jnp.roll(reward, 1)
     encode_one = jax.vmap(token, in_axes=(0, 0, 0, 0, 0, None))
     return encode_one(observation, last_observation, last_action, last_reward, start, spaces)
@@ -105,12 +132,22 @@ TOKEN_SCALE = 4.0
 
 
 def bandit_features(arms: int) -> int:
-    """F of a bandit's token: availability, one-hot last arm, its reward as `2 r - 1`, whether it is the first."""
+    """F of a bandit's token: availability, one-hot last arm, its reward as `2 r - 1`, whether it is the first.
+
+    Raises:
+        ValueError: arms < 1.
+    """
+    arms = positive_integer("arms", arms)
     return 3 * arms + 1
 
 
 def online_features(dimension: int) -> int:
-    """F of an online learner's token: availability, last loss, whether it is the first."""
+    """F of an online learner's token: availability, last loss, whether it is the first.
+
+    Raises:
+        ValueError: dimension < 1.
+    """
+    dimension = positive_integer("dimension", dimension)
     return 2 * dimension + 1
 
 
@@ -120,13 +157,27 @@ def bandit_tokens(episode: Episode, arms: int) -> jax.Array:
     Args:
         episode: T rounds of a bandit.
         arms: A.
+
+    Raises:
+        ValueError: arms < 1, what is no episode, or one of other shapes.
     """
+    arms = positive_integer("arms", arms)
+    record("episode", episode, Episode)
+    check_shape("action", episode.action, "T")
+    check_shape("reward", episode.reward, "T", T=episode.action.shape[0])
+    check_shape("observation", episode.observation, "T A", T=episode.action.shape[0], A=arms)
     chosen = jax.nn.one_hot(episode.action, arms, dtype=episode.reward.dtype)
     return _tokens(jax.vmap(bandit_past)(chosen, episode.reward), episode.observation)
 
 
 def online_tokens(losses: jax.Array, available: jax.Array) -> jax.Array:
-    """The tokens that a player has read when losses [T, d] were played, [T, F]; available is [d] bool."""
+    """The tokens that a player has read when losses [T, d] were played, [T, F]; available is [d] bool.
+
+    Raises:
+        ValueError: arrays of other shapes.
+    """
+    check_shape("losses", losses, "T d")
+    available = boolean_array("available", available, "d", d=losses.shape[1])
     past = jax.vmap(online_past, (0, None))(losses, available)
     return _tokens(past, jnp.broadcast_to(available, losses.shape))
 

@@ -78,6 +78,22 @@ def integer(name: str, value: Any, at_least: int, at_most: int = LARGEST_INTEGER
     return int(value)
 
 
+def whole_number(name: str, value: Any, at_least: int, at_most: int = LARGEST_INTEGER) -> Any:
+    """`value` itself, an integer in at_least..at_most, such as an index, which may be traced.
+
+    Raises:
+        InvalidInput: a number of a float type, an array with axes, as `integer`.
+    """
+    if not isinstance(value, jax.core.Tracer):
+        integer(name, value, at_least, at_most)
+        return value
+    if value.shape != () or not jnp.issubdtype(value.dtype, jnp.integer):
+        raise InvalidInput(
+            f"{name}: {value.dtype} of shape {value.shape}; expected an integer in {at_least}..{at_most}"
+        )
+    return value
+
+
 def number(name: str, value: Any, good: Callable[[float], bool], expected: str) -> Any:
     """`value` itself, a real number or an array without axes, where `good` holds of it; NaN never is.
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxdm.analysis.statistics import Interval, holm, mean_interval, mean_test
+from jaxdm.analysis.statistics import Interval, holm, mean_interval, mean_test, numbers
 from jaxdm.analysis.storage import CLAIMS, result_token, write_json
 
 HOLDS, DIFFERS, INCONCLUSIVE, FAILS, VOID = "holds", "differs", "inconclusive", "fails", "void"
@@ -83,7 +83,16 @@ def at_most(id: str, statement: str, source: str, measured: float, bound: float,
         measured: the largest value found.
         bound: what it must not exceed; zero for an error that must vanish.
         slack: rounding, or five standard errors of `measured`.
+
+    Raises:
+        ValueError: names or sentences that are no text, what is no number (what was measured may be NaN, and fails), a
+            bound that is NaN, or a slack that is negative; here and below.
     """
+    _check_words(id=id, statement=statement, source=source)
+    _number("measured", measured, True)
+    _number("bound", bound)
+    if _number("slack", slack, True) < 0:
+        raise ValueError(f"slack: {slack}; expected a number >= 0")
     return Claim(
         id=id,
         statement=statement,
@@ -98,18 +107,23 @@ def at_most(id: str, statement: str, source: str, measured: float, bound: float,
 
 def exactly(id: str, statement: str, source: str, error: float, rounding: float) -> Claim:
     """Holds when the error of an exact statement is no larger than rounding (NaN fails)."""
+    _number("error", error, True)
+    _number("rounding", rounding)
     claim = at_most(id, statement, source, error, rounding)
     return claim._replace(target=f"= 0 up to rounding, {rounding:.1e}")
 
 
 def near(id: str, statement: str, source: str, measured: float, target: float, slack: float) -> Claim:
     """Holds when `|measured - target| <= slack`, the slack being five standard errors or rounding."""
+    _number("target", target)
     claim = at_most(id, statement, source, measured, target, slack)
     return claim._replace(target=f"= {target:.6g}", verdict=HOLDS if abs(measured - target) <= slack else FAILS)
 
 
 def covers(id: str, statement: str, source: str, measured: float, low: float, high: float, target: float) -> Claim:
     """Holds when the interval [low, high] around a fitted exponent contains the target."""
+    _number("low", low, True)
+    _number("high", high, True)
     claim = near(id, statement, source, measured, target, 0.0)
     return claim._replace(low=float(low), high=float(high), verdict=HOLDS if low <= target <= high else FAILS)
 
@@ -123,7 +137,15 @@ def below(id: str, statement: str, source: str, values: Any, target: float) -> C
         source: whose statement it is.
         values: [N] one number per seed.
         target: largest acceptable number.
+
+    Raises:
+        ValueError: as `at_most`, or values that `mean_interval` refuses or that have further axes.
     """
+    _check_words(id=id, statement=statement, source=source)
+    _number("target", target)
+    values = numbers("values", values)
+    if values.ndim != 1:
+        raise ValueError(f"values: shape {values.shape}; expected [N], one number a seed")
     interval = mean_interval(values)
     verdict = _verdict(holds=interval.high <= target, differs=interval.low > target)
     row = _of_interval(id, statement, source, interval, f"<= {target:g}", verdict)
@@ -138,7 +160,16 @@ def above(id: str, statement: str, source: str, values: Any, target: float) -> C
 
 
 def within(id: str, statement: str, source: str, interval: Interval, least: float, most: float) -> Claim:
-    """Holds when the whole interval, e.g. of a fitted exponent, lies in [least, most]; differs when it lies outside."""
+    """Holds when the whole interval, e.g. of a fitted exponent, lies in [least, most]; differs when it lies outside.
+
+    Raises:
+        ValueError: what is no interval, or least > most.
+    """
+    _check_words(id=id, statement=statement, source=source)
+    if not isinstance(interval, Interval):
+        raise ValueError(f"interval: {type(interval).__name__}; expected an Interval")
+    if not _number("least", least) <= _number("most", most):
+        raise ValueError(f"least: {least}; expected at most {most}, which is `most`")
     inside = least <= interval.low and interval.high <= most
     verdict = _verdict(holds=inside, differs=interval.high < least or interval.low > most)
     return _of_interval(id, statement, source, interval, f"in [{least:g}, {most:g}]", verdict)
@@ -156,8 +187,17 @@ def ordered(id: str, statement: str, source: str, groups: Mapping[str, Any]) -> 
         statement: one sentence.
         source: whose statement it is.
         groups: name to [N], from the group claimed smallest to the one claimed largest.
+
+    Raises:
+        ValueError: fewer than two groups, or groups of other shapes than the first.
     """
-    pairs = list(itertools.pairwise(np.asarray(values, np.float64) for values in groups.values()))
+    if not isinstance(groups, Mapping) or len(groups) < 2:
+        raise ValueError(f"groups: {groups!r:.80}; expected a mapping of at least two names")
+    every = [numbers("groups", values) for values in groups.values()]
+    for name, values in zip(groups, every, strict=True):
+        if values.shape != every[0].shape:
+            raise ValueError(f"groups: shape {values.shape} of {name!r}; expected {every[0].shape}, paired by seed")
+    pairs = list(itertools.pairwise(every))
     rows = [above(id, statement, source, larger - small, 0.0) for small, larger in pairs]
     lowest = min(rows, key=lambda row: row.low)
     against = [row.p_value for row in rows if row.measured <= 0]
@@ -183,7 +223,7 @@ def smaller(id: str, statement: str, source: str, ours: Any, theirs: Any) -> Cla
     Raises:
         ValueError: shapes that differ.
     """
-    ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    ours, theirs = numbers("ours", ours), numbers("theirs", theirs)
     if ours.shape != theirs.shape:
         raise ValueError(f"theirs: shape {theirs.shape}; expected {ours.shape}, paired seed by seed with ours")
     shown = f"{statement} ({ours.mean():.3g}, {theirs.mean():.3g})"
@@ -199,9 +239,17 @@ def rising(id: str, statement: str, source: str, points: Any, values: Any) -> Cl
         source: whose statement it is.
         points: [X] the axis, at least two different points.
         values: [X, N].
+
+    Raises:
+        ValueError: points that are all the same or not finite, or values of another shape.
     """
-    deviation = np.asarray(points, np.float64) - np.mean(points)
-    slopes = deviation @ np.asarray(values, np.float64) / (deviation @ deviation)
+    points, values = numbers("points", points), numbers("values", values)
+    if points.ndim != 1 or not np.all(np.isfinite(points)) or len(np.unique(points)) < 2:
+        raise ValueError(f"points: {points}; expected [X] finite numbers, at least two different")
+    if values.ndim != 2 or len(values) != len(points):
+        raise ValueError(f"values: shape {values.shape}; expected [X, N] with X = {len(points)}")
+    deviation = points - points.mean()
+    slopes = deviation @ values / (deviation @ deviation)
     return _positive(above(id, statement, source, slopes, 0.0), "slope > 0")
 
 
@@ -224,6 +272,7 @@ def ranked(claims: Sequence[Claim], primary: Sequence[str], *, preview: bool = F
 
     Reference: Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6, 1979.
     """
+    _check_claims(claims)
     rows = {claim.id: claim for claim in claims}
     if len(primary) > MOST_PRIMARY or len(set(primary)) < len(primary):
         raise ValueError(f"primary: {', '.join(primary)}; expected at most {MOST_PRIMARY} different names")
@@ -244,6 +293,24 @@ def ranked(claims: Sequence[Claim], primary: Sequence[str], *, preview: bool = F
         verdict = claim.verdict if p_value <= LEVEL else INCONCLUSIVE
         found.append(claim._replace(rank=PRIMARY, p_value=p_value, verdict=verdict))
     return found
+
+
+def _check_words(**words: Any) -> None:
+    for name, word in words.items():
+        if not isinstance(word, str):
+            raise ValueError(f"{name}: {word!r:.80}; expected text")
+
+
+def _number(name: str, value: Any, unknown: bool = False) -> float:
+    """A real number; NaN only where it may be `unknown`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = numbers(name, value)
+    if found.shape != () or (math.isnan(found) and not unknown):
+        raise ValueError(f"{name}: {value!r:.80}; expected one number")
+    return float(found)
 
 
 def _verdict(*, holds: Any, differs: Any) -> str:
@@ -282,14 +349,20 @@ def write_claims(path: Path, claims: Sequence[Claim], command: str) -> Path:
         The file.
 
     Raises:
-        ValueError: a verdict is none of `VERDICTS`.
+        ValueError: what are no claims, a verdict is none of `VERDICTS`, or a rank none of `RANKS`.
     """
+    _check_claims(claims)
     rows = [as_row(claim._replace(command=command)) for claim in claims]
     return write_json(Path(path) / CLAIMS, {"result": result_token(path), "claims": rows})
 
 
 def write_rows(path: Path, claims: Sequence[Claim]) -> Path:
-    """Write claims to a JSON file, each with its own command; numbers that are not finite become null."""
+    """Write claims to a JSON file, each with its own command; numbers that are not finite become null.
+
+    Raises:
+        ValueError: as `write_claims`.
+    """
+    _check_claims(claims)
     return write_json(path, [as_row(claim) for claim in claims])
 
 
@@ -299,6 +372,7 @@ def as_row(claim: Claim) -> dict[str, Any]:
     Raises:
         ValueError: a verdict is none of `VERDICTS`, or a rank none of `RANKS`.
     """
+    _check_claims([claim])
     if claim.verdict not in VERDICTS:
         raise ValueError(f"verdict: {claim.verdict!r} of claim {claim.id!r}; expected one of {VERDICTS}")
     if claim.rank not in RANKS:
@@ -317,8 +391,8 @@ def read_claims(path: Path) -> list[Claim]:
         ValueError: the file is no JSON, or a record is no claim.
     """
     try:
-        stored = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
+        stored = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"path: {path} cannot be read as JSON ({error}); expected claims") from error
     if isinstance(stored, dict) and stored.keys() == {"result", "claims"}:
         stored = stored["claims"] if stored["result"] == result_token(Path(path).parent) else []
@@ -330,15 +404,22 @@ def read_claims(path: Path) -> list[Claim]:
 
 def _as_claim(row: Any) -> Claim:
     if not isinstance(row, dict):
-        raise ValueError(f"claim: {row!r}; expected a record")
+        raise ValueError(f"claim: {row!r:.80}; expected a record")
     stored = Claim._field_defaults | row
     missing = [name for name in Claim._fields if name not in stored]
     if missing:
         raise ValueError(f"claim: {row.get('id')!r} has no {missing[0]!r}; expected {', '.join(Claim._fields)}")
-    numbers: dict[str, Any] = {name: math.nan if stored[name] is None else stored[name] for name in NUMBERS}
-    claim = Claim(**{name: stored[name] for name in Claim._fields} | numbers)
+    known: dict[str, Any] = {name: math.nan if stored[name] is None else stored[name] for name in NUMBERS}
+    claim = Claim(**{name: stored[name] for name in Claim._fields} | known)
     as_row(claim)
     return claim
+
+
+def _check_claims(claims: Any) -> None:
+    """Refuse what is no sequence of claims."""
+    for claim in claims if isinstance(claims, (list, tuple)) and not isinstance(claims, Claim) else [claims]:
+        if not isinstance(claim, Claim):
+            raise ValueError(f"claims: {claim!r:.80}; expected a sequence of Claim")
 
 
 def _finite(value: float) -> float | None:

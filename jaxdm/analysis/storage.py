@@ -122,8 +122,16 @@ def describe_run(command: str, config: Any) -> Run:
     Args:
         command: as it was given.
         config: its configuration; the first `seed` in it is the run's.
+
+    Raises:
+        ValueError: a command that is no text, or whose quotes do not match.
     """
-    words = shlex.split(command)
+    if not isinstance(command, str):
+        raise ValueError(f"command: {command!r:.80}; expected the command as it was given, a text")
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ValueError(f"command: {command!r:.80} ({error}); expected a command with matching quotes") from error
     arguments = words[words.index("-m") + 2 :] if "-m" in words else words[1:]
     preset = arguments[0] if arguments and arguments[0] in PRESETS else None
     options = [word for word in arguments if word.startswith("--") and word.partition("=")[0] != "--results"]
@@ -212,6 +220,10 @@ def write_result(root: Path, experiment: str, config: Any, metrics: Mapping[str,
         ValueError: a metric without a name or of a type that cannot be stored, or an array whose axes have no names.
         OSError: nothing could be written; what was there before is untouched.
     """
+    if not isinstance(experiment, str) or not experiment or experiment.startswith(".") or "/" in experiment:
+        raise ValueError(f"experiment: {experiment!r:.80}; expected the name of a folder")
+    if not isinstance(metrics, Mapping):
+        raise ValueError(f"metrics: {type(metrics).__name__}; expected a mapping of names to arrays")
     arrays, axes = {}, {}
     for name, value in metrics.items():
         array = _as_named(name, value)
@@ -220,7 +232,7 @@ def write_result(root: Path, experiment: str, config: Any, metrics: Mapping[str,
         for dim in filter(array.coords.__contains__, axes[name]):
             arrays[f"axes/{name}/{dim}"] = array.coords[dim].values
     run = {"format": FORMAT, "token": secrets.token_hex(8), **describe_run(command, config)._asdict(), "axes": axes}
-    target = Path(root) / experiment / config_hash(config)
+    target = _as_path("root", root) / experiment / config_hash(config)
     write_archive(target / RESULT, Archive(arrays=arrays, documents={"run": run, "config": as_plain(config)}))
     return target
 
@@ -247,7 +259,7 @@ def read_result(path: Path) -> Result:
     Raises:
         ValueError: the folder does not hold a whole result, or one of another format.
     """
-    path = Path(path)
+    path = _as_path("path", path)
     if (path / "metrics.npz").exists() and not (path / RESULT).exists():
         raise ValueError(f"path: {path} has format 2 or older; expected {FORMAT}: run its experiment again")
     try:
@@ -288,9 +300,16 @@ def read_results(root: Path, experiment: str) -> list[Result]:
     Raises:
         ValueError: as `read_result`.
     """
-    files = [file for name in ("metrics.npz", RESULT) for file in (Path(root) / experiment).glob(f"[!.]*/{name}")]
+    folder = _as_path("root", root) / experiment
+    files = [file for name in ("metrics.npz", RESULT) for file in folder.glob(f"[!.]*/{name}")]
     times = {file.parent: (file.stat().st_mtime, file.parent.name) for file in files}
     return [read_result(path) for path in sorted(times, key=times.__getitem__)]
+
+
+def _as_path(name: str, value: Any) -> Path:
+    if not isinstance(value, (str, Path)):
+        raise ValueError(f"{name}: {value!r:.80}; expected a path")
+    return Path(value)
 
 
 def result_token(path: Path) -> str | None:
@@ -299,7 +318,7 @@ def result_token(path: Path) -> str | None:
     Raises:
         ValueError: the result is damaged.
     """
-    file = Path(path) / RESULT
+    file = _as_path("path", path) / RESULT
     return read_archive(file, arrays=False).documents["run"]["token"] if file.exists() else None
 
 
@@ -385,8 +404,13 @@ def whole(path: Path, mode: str) -> Iterator[IO[Any]]:
     Args:
         path: where; folders are made when missing.
         mode: "w" for text, in UTF-8, or "wb".
+
+    Raises:
+        ValueError: what is no path, or another mode.
     """
-    path = Path(path)
+    path = _as_path("path", path)
+    if mode not in ("w", "wb"):
+        raise ValueError(f"mode: {mode!r}; expected 'w' or 'wb'")
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path.parent, f".{path.name}")
     staging = path.with_name(own_name(f".{path.name}"))  # unlike tempfile's, the file gets the user's permissions

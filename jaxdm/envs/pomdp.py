@@ -148,15 +148,24 @@ def from_mdp(hidden: MDP, quality: Any) -> POMDP:
     record("hidden", hidden, MDP)
     check_shape("reward", hidden.reward, "S A")
     states, actions = hidden.reward.shape
-    # 1/S as float32 rounds it may lie below 1/S; then (1 - q) / (S - 1) is above q by rounding, which is harmless.
-    least = 1 / states - validation.ROW_SUM_TOLERANCE
-    wanted = f"a number in [1/S, 1] = [{1 / states:.6g}, 1], and jax.vmap for several"
-    validation.number("quality", quality, lambda q: least <= q <= 1, wanted)
+    check_quality(quality, states)
     quality = jnp.asarray(quality, hidden.reward.dtype)
     same = jnp.eye(states, dtype=bool)
     distribution = jnp.where(same, quality, (1 - quality) / max(states - 1, 1))
     observation = jnp.broadcast_to(distribution, (actions, states, states))
     return POMDP(**hidden._asdict(), observation=observation, initial_observation=distribution)
+
+
+def check_quality(quality: Any, states: int) -> None:
+    """Check an observation quality of S states where it is concrete.
+
+    Raises:
+        ValueError: it is outside [1/S, 1], or not a scalar.
+    """
+    # 1/S as float32 rounds it may lie below 1/S; then (1 - q) / (S - 1) is above q by rounding, which is harmless.
+    least = 1 / validation.positive_integer("states", states) - validation.ROW_SUM_TOLERANCE
+    wanted = f"a number in [1/S, 1] = [{1 / states:.6g}, 1], and jax.vmap for several"
+    validation.number("quality", quality, lambda q: least <= q <= 1, wanted)
 
 
 class StepNoise(NamedTuple):

@@ -211,7 +211,7 @@ def relative_error(world: Any, steps: Any, work: Any = None) -> Any:
     return ((steps + 2) * (2 * states + 8) + observations + 8) * computed + wider
 
 
-def require_available(root: Any, child: Any, possible: Any, allowed: Any) -> None:
+def require_available(root: Any, child: Any, possible: Any, allowed: Any, steps: int | None = None) -> None:
     """Check that some action is available at every node that available actions lead to.
 
     Args:
@@ -219,6 +219,7 @@ def require_available(root: Any, child: Any, possible: Any, allowed: Any) -> Non
         child: [E, A, O].
         possible: [E, A, O] bool, what some model believes possible.
         allowed: [N, A] bool.
+        steps: H, at the first so many decisions; at all of them when left out.
 
     Raises:
         ValueError: names the first node where there is none.
@@ -226,7 +227,9 @@ def require_available(root: Any, child: Any, possible: Any, allowed: Any) -> Non
     root, child, possible, allowed = (np.asarray(x) for x in (root, child, possible, allowed))
     reached = np.zeros(len(allowed), bool)
     fresh = np.unique(root)
-    while fresh.size:
+    done = 0
+    while fresh.size and (steps is None or done < steps):
+        done += 1
         reached[fresh] = True
         stuck = fresh[~allowed[fresh].any(axis=-1)]
         if stuck.size:

@@ -16,7 +16,7 @@ Reference: Cesa-Bianchi, Lugosi, Prediction, Learning, and Games, 2006; Blum, Ma
     2014; Arora, Dekel, Tewari, Online bandit learning against an adaptive adversary, ICML 2012.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,8 +51,9 @@ def best_fixed(decision_set: DecisionSet, losses: jax.Array, size: jax.Array | f
         size: radius of the ball, sum on the simplex.
 
     Raises:
-        ValueError: bad losses (see `jaxdm.envs.online.checked`).
+        ValueError: bad losses (see `jaxdm.envs.online.checked`), no decision set, or a size that is not positive.
     """
+    _check_set(decision_set, size)
     losses = checked(losses)
     total = jnp.sum(losses, axis=0)
     decision = decision_set.minimise(total, size)
@@ -68,8 +69,9 @@ def best_so_far(decision_set: DecisionSet, losses: jax.Array, size: jax.Array | 
         size: radius of the ball, sum on the simplex.
 
     Raises:
-        ValueError: bad losses (see `jaxdm.envs.online.checked`).
+        ValueError: bad losses (see `jaxdm.envs.online.checked`), no decision set, or a size that is not positive.
     """
+    _check_set(decision_set, size)
     losses = checked(losses)
     totals = jnp.cumsum(losses, axis=0)
     decisions = jax.vmap(decision_set.minimise, (0, None))(totals, size)
@@ -80,8 +82,9 @@ def best_each_round(decision_set: DecisionSet, losses: jax.Array, size: jax.Arra
     """`argmin_x <l_t, x>` for every t, [T, d]: the comparators of the strictest dynamic regret.
 
     Raises:
-        ValueError: bad losses (see `jaxdm.envs.online.checked`).
+        ValueError: bad losses (see `jaxdm.envs.online.checked`), no decision set, or a size that is not positive.
     """
+    _check_set(decision_set, size)
     losses = checked(losses)
     return jax.vmap(decision_set.minimise, (0, None))(losses, size)
 
@@ -153,6 +156,7 @@ def external(
         ValueError: bad losses, or decisions of another shape.
     """
     losses, decisions = _checked_pair(losses, decisions)
+    _check_set(decision_set, size)
     return jnp.cumsum(jnp.sum(losses * decisions, axis=-1)) - best_so_far(decision_set, losses, size)
 
 
@@ -289,6 +293,11 @@ def _exchange(losses: jax.Array, decisions: jax.Array) -> jax.Array:
     losses, decisions = _checked_pair(losses, decisions)
     saved = losses[:, :, None] - losses[:, None, :]
     return jnp.cumsum(decisions[:, :, None] * saved, axis=0)
+
+
+def _check_set(decision_set: DecisionSet, size: Any) -> None:
+    validation.record("decision_set", decision_set, DecisionSet)
+    validation.positive_number("size", size)
 
 
 def _checked_pair(losses: jax.Array, decisions: jax.Array, name: str = "decisions") -> tuple[jax.Array, jax.Array]:

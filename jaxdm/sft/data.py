@@ -21,6 +21,7 @@ from jaxdm.sft.experts import as_graph_policy
 from jaxdm.sft.tasks import Task, at_nodes, label_probabilities
 from jaxdm.tokens import Spaces, encode_steps
 from jaxdm.types import Env, Episode, Tree
+from jaxdm.validation import integer, record
 
 Kind = Literal["mdp", "pomdp", "apomdp"]
 """Kinds of world: fully observed, partially observed, and partially observed with several models."""
@@ -103,7 +104,12 @@ Item = Callable[[jax.Array, Setting, Task, int], Sequence]
 
 
 def demonstrations(key: jax.Array, setting: Setting, task: Task, count: int) -> Episode:
-    """The expert's episodes in a task, leading axes [count, T]."""
+    """The expert's episodes in a task, leading axes [count, T].
+
+    Raises:
+        ValueError: what is no setting or task, or count < 0; here and below.
+    """
+    _check(setting, task)
     policy = as_graph_policy(task, task.expert)
     return rollouts(key, setting.env, task.world, graph_agent(), policy, setting.horizon, count)
 
@@ -113,12 +119,14 @@ def query_episode(key: jax.Array, setting: Setting, task: Task) -> Episode:
 
     The eps-soft expert acts, so that the states after mistakes are met.
     """
+    _check(setting, task)
     policy = as_graph_policy(task, task.expert, setting.visit_exploration)
     return rollouts(key, setting.env, task.world, graph_agent(), policy, setting.horizon, 1)
 
 
 def behaviour_episodes(key: jax.Array, setting: Setting, task: Task, count: int) -> Episode:
     """Unlabelled behaviour, leading axes [count, T]: all episodes of one call are by one random policy."""
+    _check(setting, task)
     key_policy, key_play = random.split(key)
     logits = jax.random.normal(key_policy, (setting.spaces.observations, setting.spaces.actions))
     scaled = setting.behaviour_scale * logits
@@ -130,6 +138,7 @@ def behaviour_episodes(key: jax.Array, setting: Setting, task: Task, count: int)
 
 def learning_episodes(key: jax.Array, setting: Setting, task: Task, count: int) -> Episode:
     """The first episodes of a tabular learner in a task, leading axes [count, T]; see `jaxdm.learners.episodic`."""
+    _check(setting, task)
     key_learner, key_play = random.split(key)
     learner = episodic.draw_learner(key_learner)
     return episodic.history(key_play, setting.env, task.world, learner, setting.spaces, setting.horizon, count)
@@ -145,6 +154,7 @@ def label(task: Task, episode: Episode) -> jax.Array:
 
 def behaviour_sequence(key: jax.Array, setting: Setting, task: Task, supports: int) -> Sequence:
     """K + 1 episodes of one random behaviour policy, each action labelled by itself."""
+    supports = integer("supports", supports, 0)
     return _own_actions(behaviour_episodes(key, setting, task, supports + 1), setting.spaces)
 
 
@@ -153,6 +163,7 @@ def learning_sequence(key: jax.Array, setting: Setting, task: Task, supports: in
 
     Reference: Laskin et al., In-context reinforcement learning with algorithm distillation, ICLR 2023.
     """
+    supports = integer("supports", supports, 0)
     return _own_actions(learning_episodes(key, setting, task, supports + 1), setting.spaces)
 
 
@@ -171,6 +182,11 @@ def dpt_sequence(key: jax.Array, setting: Setting, task: Task, supports: int) ->
     return _query_sequence(key, setting, task, supports, behaviour_episodes)
 
 
+def _check(setting: Setting, task: Task) -> None:
+    record("setting", setting, Setting)
+    record("task", task, Task)
+
+
 def _own_actions(episodes: Episode, spaces: Spaces) -> Sequence:
     return supervise(episodes, jax.nn.one_hot(episodes.action, spaces.actions))
 
@@ -179,6 +195,7 @@ def _query_sequence(
     key: jax.Array, setting: Setting, task: Task, supports: int, context: Callable[..., Episode]
 ) -> Sequence:
     """K context episodes and a query episode in one task, every step labelled by the expert."""
+    supports = integer("supports", supports, 0)
     key_context, key_query = random.split(key)
     shown = context(key_context, setting, task, supports)
     query = query_episode(key_query, setting, task)

@@ -16,7 +16,7 @@ from jaxdm.sft.data import Setting
 from jaxdm.sft.experts import as_graph_policy
 from jaxdm.sft.tasks import Task, at_nodes, expert_policy, loss_along
 from jaxdm.types import Agent, Episode, Tree
-from jaxdm.validation import InvalidInput
+from jaxdm.validation import InvalidInput, integer, real_array, record
 
 ROUNDINGS = 32
 """Of a task's value in its planning: what uniform play loses within them is no loss."""
@@ -76,7 +76,7 @@ def trial(
     Raises:
         InvalidInput: episodes odd or < 2.
     """
-    if episodes < 2 or episodes % 2:
+    if integer("episodes", episodes, 2) % 2:
         raise InvalidInput(f"episodes: {episodes}; expected an even number, at least 2, for two halves")
     key_show, key_play = random.split(key)
     shown = show(key_show)
@@ -133,8 +133,14 @@ def gap(loss: jax.Array, task: Task) -> Gap:
     Returns:
         Gap of numbers without unit.
 
+    Raises:
+        ValueError: losses of another shape, or NaN (where they are concrete).
+
     Reference: van Hasselt, Double Q-learning, NeurIPS 2010.
     """
+    record("task", task, Task)
+    tasks, models = task.model_value.shape
+    loss = real_array("loss", loss, "P halves M", task.model_value.dtype, False, P=tasks, halves=2, M=models)
     best = criterion(task.oracle_value, task.attitude)
     value = task.model_value[:, None] - loss
     other = value[:, ::-1]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxdm.oracles.graph_policy import GraphPolicy
 from jaxdm.sft.tasks import ExpertPolicy, Task, expert_policy
-from jaxdm.validation import InvalidInput
+from jaxdm.validation import positive_integer, probability
 
 
 def as_graph_policy(task: Task, expert: ExpertPolicy, exploration: Any = 0.0) -> GraphPolicy:
@@ -43,8 +43,7 @@ def soft_oracle(exploration: float) -> Expert:
     Raises:
         InvalidInput: exploration outside [0, 1].
     """
-    if not 0 <= exploration <= 1:
-        raise InvalidInput(f"exploration: {exploration}; expected a number in [0, 1]")
+    probability("exploration", exploration)
 
     def expert(task: Task) -> ExpertPolicy:
         return oracle(task)._replace(exploration=jnp.asarray(exploration, task.q.dtype))
@@ -61,8 +60,7 @@ def myopic(steps: int) -> Expert:
     Raises:
         InvalidInput: steps < 1.
     """
-    if steps < 1:
-        raise InvalidInput(f"steps: {steps}; expected at least 1")
+    steps = positive_integer("steps", steps)
 
     def expert(task: Task) -> ExpertPolicy:
         horizon = task.q.shape[0]

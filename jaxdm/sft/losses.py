@@ -7,7 +7,7 @@ each action the expected reward.
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from jaxdm.sft.offline import Stored
 from jaxdm.sft.tasks import Task
 from jaxdm.tokens import Spaces
 from jaxdm.types import Network, Tree
-from jaxdm.validation import InvalidInput
+from jaxdm.validation import check_shape, choice, integer, positive_integer, record
 
 Targets = Literal["actions", "all"]
 
@@ -69,10 +69,11 @@ def prediction_loss(outputs: jax.Array, prompt: Prompt, spaces: Spaces, targets:
         [] nats, plus squared reward units with "all".
 
     Raises:
-        InvalidInput: unknown targets.
+        InvalidInput: unknown targets, or outputs of another shape.
     """
-    if targets not in ("actions", "all"):
-        raise InvalidInput(f"targets: {targets!r}; expected 'actions' or 'all'")
+    choice("targets", targets, get_args(Targets))
+    record("prompt", prompt, Prompt)
+    check_shape("outputs", outputs, "N F", N=prompt.action.shape[0], F=spaces.outputs)
     predicted = split_outputs(outputs, prompt.action, spaces)
     loss = -jnp.sum(prompt.label * jax.nn.log_softmax(predicted.action), axis=-1)
     if targets == "all":
@@ -105,10 +106,10 @@ def batch_loss(
         `(params, key, pool) -> []`, where the pool is a `Task` with leading axis [P].
 
     Raises:
-        InvalidInput: supports < 0 or batch < 1.
+        InvalidInput: supports < 0, batch < 1, or unknown targets.
     """
-    if supports < 0 or batch < 1:
-        raise InvalidInput(f"supports: {supports}, batch: {batch}; expected supports >= 0 and batch >= 1")
+    supports, batch = integer("supports", supports, 0), positive_integer("batch", batch)
+    choice("targets", targets, get_args(Targets))
 
     def loss(params: Tree, key: jax.Array, pool: Task) -> jax.Array:
         key_task, key_item = random.split(key)
@@ -138,10 +139,10 @@ def stored_loss(
         `(params, key, stored) -> []`.
 
     Raises:
-        InvalidInput: batch < 1.
+        InvalidInput: batch < 1, or unknown targets.
     """
-    if batch < 1:
-        raise InvalidInput(f"batch: {batch}; expected at least 1")
+    batch = positive_integer("batch", batch)
+    choice("targets", targets, get_args(Targets))
 
     def loss(params: Tree, key: jax.Array, stored: Stored) -> jax.Array:
         chosen = jax.random.randint(key, (batch,), 0, stored.used)

@@ -27,10 +27,23 @@ from jaxdm.analysis.storage import whole, write_text
 from jaxdm.sft.data import Item, Sequence, Setting
 from jaxdm.sft.tasks import Task
 from jaxdm.tokens import Spaces
-from jaxdm.validation import InvalidInput
+from jaxdm.validation import (
+    InvalidInput,
+    boolean_array,
+    integer,
+    positive_integer,
+    real_array,
+    record,
+    require,
+    shown,
+)
 
 CHUNK = 500
 """Sequences that are gathered at once."""
+
+
+LABEL_SUM = 1e-4
+"""How far the sum of a label's probabilities may be from one: text has few digits."""
 
 
 class Stored(NamedTuple):
@@ -44,12 +57,11 @@ def store(sequences: Sequence, count: int | None = None) -> Stored:
     """The first `count` of the sequences, or all, to train on.
 
     Raises:
-        InvalidInput: count outside 1..S.
+        InvalidInput: what are no sequences, or a count outside 1..S.
     """
-    whole = sequences.action.shape[0]
-    count = whole if count is None else count
-    if not 1 <= count <= whole:
-        raise InvalidInput(f"count: {count}; expected 1 to {whole}, the sequences that there are")
+    record("sequences", sequences, Sequence)
+    held = sequences.action.shape[0]
+    count = held if count is None else positive_integer("count", count, at_most=held)
     return Stored(sequences=sequences, used=jnp.int32(count))
 
 
@@ -70,8 +82,7 @@ def gather(key: jax.Array, setting: Setting, pool: Task, item: Item, supports: i
     Raises:
         InvalidInput: count < 1 or supports < 0.
     """
-    if supports < 0:
-        raise InvalidInput(f"supports: {supports}; expected at least 0")
+    supports = integer("supports", supports, 0)
     return in_chunks(key, items(setting, item, supports), pool, count)
 
 
@@ -87,8 +98,7 @@ def in_chunks(key: jax.Array, draw: Callable[[jax.Array, Any], Sequence], data: 
     Raises:
         InvalidInput: count < 1.
     """
-    if count < 1:
-        raise InvalidInput(f"count: {count}; expected at least 1 sequence")
+    count = positive_integer("count", count)
     parts = []
     for first in range(0, count, CHUNK):
         keys = jax.vmap(lambda n: jax.random.fold_in(key, n))(jnp.arange(first, first + CHUNK))
@@ -117,11 +127,10 @@ def write(path: Path, sequences: Sequence) -> Path:
     """Write sequences [S, N] to a `.npz` or a `.jsonl` file.
 
     Raises:
-        InvalidInput: another ending.
+        InvalidInput: another ending, or what are no sequences.
     """
-    path = Path(path)
-    if path.suffix not in _FORMATS:
-        raise InvalidInput(f"path: {path}; expected a name that ends in {' or '.join(_FORMATS)}")
+    path = _named_format(path)
+    record("sequences", sequences, Sequence)
     if path.suffix == ".jsonl":
         rows = (jax.tree.map(lambda x, n=n: np.asarray(x)[n], sequences) for n in range(sequences.action.shape[0]))
         return write_text(path, "".join(json.dumps(_as_line(row)) + "\n" for row in rows))
@@ -137,15 +146,19 @@ def read(path: Path, spaces: Spaces) -> Sequence:
         InvalidInput: another ending, no such file, no sequence, or one that is not as this module's docstring says; of
             a `.jsonl` file the line is named.
     """
-    path = Path(path)
-    if path.suffix not in _FORMATS:
-        raise InvalidInput(f"path: {path}; expected a name that ends in {' or '.join(_FORMATS)}")
+    path = _named_format(path)
     if not path.is_file():
         raise InvalidInput(f"path: {path} is no file; expected stored sequences")
     sequences = _FORMATS[path.suffix](path, spaces)
     if sequences.action.shape[0] == 0:
         raise InvalidInput(f"path: {path} holds no sequence; expected at least one")
     return sequences
+
+
+def _named_format(path: Any) -> Path:
+    if not isinstance(path, (str, Path)) or Path(path).suffix not in _FORMATS:
+        raise InvalidInput(f"path: {shown(path)}; expected a name that ends in {' or '.join(_FORMATS)}")
+    return Path(path)
 
 
 def _read_npz(path: Path, spaces: Spaces) -> Sequence:
@@ -164,12 +177,20 @@ def _read_npz(path: Path, spaces: Spaces) -> Sequence:
     sizes = {"observation": spaces.observations, "next_observation": spaces.observations, "action": spaces.actions}
     for name, size in sizes.items():
         _check_indices(f"{name} in {path}", getattr(found, name).reshape(-1), size)
+    for name in ("reward", "label"):
+        real_array(f"{name} in {path}", getattr(found, name))
+    for name in ("start", "mask"):
+        boolean_array(f"{name} in {path}", getattr(found, name))
+    told = found.label[found.mask]
+    require(f"label in {path}", told >= 0, told, "probabilities >= 0")
+    require(f"label in {path}", np.abs(told.sum(axis=-1) - 1) <= LABEL_SUM, told.sum(axis=-1), "rows that sum to one")
     return found
 
 
 def _read_jsonl(path: Path, spaces: Spaces) -> Sequence:
     rows = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    # A text of JSON may hold what str.splitlines takes for the end of a line, such as U+2028.
+    for number, line in enumerate(_text(path).split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -185,6 +206,15 @@ def _read_jsonl(path: Path, spaces: Spaces) -> Sequence:
     if not rows:
         raise InvalidInput(f"path: {path} holds no sequence; expected at least one")
     return jax.tree.map(padded, *rows)
+
+
+def _text(path: Path) -> str:
+    """What a file of UTF-8 holds, a byte-order mark left out."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise InvalidInput(f"{path}, line {line}: byte {error.object[error.start]:#x}; expected UTF-8") from error
 
 
 _FORMATS: Mapping[str, Callable[[Path, Spaces], Sequence]] = {".npz": _read_npz, ".jsonl": _read_jsonl}
@@ -231,14 +261,12 @@ def _from_episode(episode: Any, spaces: Spaces) -> Sequence:
         raise InvalidInput(f"episode: no {sorted(missing)[0]!r}; expected observations, actions, rewards")
     actions = _check_indices("actions", episode["actions"], spaces.actions)
     observations = _check_indices("observations", episode["observations"], spaces.observations)
-    rewards = np.asarray(episode["rewards"], np.float32)
+    rewards = _row("rewards", episode["rewards"])
     steps = len(actions)
     if steps < 1 or len(observations) != steps + 1 or rewards.shape != (steps,):
         raise InvalidInput(
             f"episode: {len(observations)} observations, {steps} actions, {rewards.size} rewards; expected T + 1, T, T"
         )
-    if not np.all(np.isfinite(rewards)):
-        raise InvalidInput("rewards: not all are finite; expected finite numbers")
     labels = episode.get("labels") or [None] * steps
     if len(labels) != steps:
         raise InvalidInput(f"labels: {len(labels)}; expected one for each of the {steps} actions")
@@ -259,11 +287,18 @@ def _from_label(label: Any, actions: int) -> np.ndarray:
     if label is None:
         return np.full(actions, 1 / actions, np.float32)
     if isinstance(label, list):
-        row = np.asarray(label, np.float32)
-        if row.shape != (actions,) or not np.all(row >= 0) or abs(row.sum() - 1) > 1e-4:
+        row = _row("labels", label)
+        if row.shape != (actions,) or not np.all(row >= 0) or abs(row.sum() - 1) > LABEL_SUM:
             raise InvalidInput(f"labels: {label}; expected {actions} probabilities that sum to one")
         return row
     return np.eye(actions, dtype=np.float32)[_check_indices("labels", [label], actions)[0]]
+
+
+def _row(name: str, values: Any) -> np.ndarray:
+    """A list of numbers of JSON, which are no words and no truth values."""
+    if not isinstance(values, list) or any(type(value) not in (int, float) for value in values):
+        raise InvalidInput(f"{name}: {shown(values)}; expected a list of numbers")
+    return np.asarray(real_array(name, values, dtype=np.float32)) if values else np.zeros(0, np.float32)
 
 
 def _check_indices(name: str, values: Any, size: int) -> np.ndarray:

@@ -23,11 +23,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxdm.envs.apomdp import APOMDP
 from jaxdm.envs.mdp import MDP
 from jaxdm.envs.pomdp import POMDP
 from jaxdm.oracles.graph_policy import HistoryGraph, successor
 from jaxdm.sft.tasks import Task
 from jaxdm.types import Agent, Episode, Transition
+from jaxdm.validation import InvalidInput, record, whole_number
 
 RULED_OUT = 1e-6
 """The chance of what cannot be, see above."""
@@ -76,8 +78,15 @@ class _Place(NamedTuple):
 
 
 def particle(task: Task) -> Particle:
-    """What is needed of a task, whose world is an MDP, a POMDP or an APOMDP; no batch axis."""
+    """What is needed of a task, whose world is an MDP, a POMDP or an APOMDP; no batch axis.
+
+    Raises:
+        ValueError: what is no task, or the task of another kind of world.
+    """
+    record("task", task, Task)
     world = task.world
+    if not isinstance(world, (MDP, POMDP, APOMDP)):
+        raise InvalidInput(f"task: of a {type(world).__name__}; expected an MDP, a POMDP or an APOMDP")
     if isinstance(world, MDP):
         first, following = world.initial[None], world.transition[None]
         nature = jnp.ones(1, world.reward.dtype)
@@ -98,7 +107,12 @@ def particle(task: Task) -> Particle:
 
 
 def before(particles: Particle) -> Beliefs:
-    """All particles alike, before anything is shown."""
+    """All particles alike, before anything is shown.
+
+    Raises:
+        ValueError: what are no particles.
+    """
+    record("particles", particles, Particle)
     return Beliefs(particles=particles, log_weight=jnp.zeros(particles.q.shape[0]))
 
 
@@ -110,7 +124,13 @@ def learn(beliefs: Beliefs, shown: Episode, count: jax.Array, *, by_expert: bool
         shown: leading axes [K, T].
         count: [] int32.
         by_expert: whether the expert acted, so that actions tell something.
+
+    Raises:
+        ValueError: what are no beliefs or episodes, or a count outside 0..K.
     """
+    record("beliefs", beliefs, Beliefs)
+    record("shown", shown, Episode)
+    whole_number("count", count, 0, shown.reward.shape[0])
 
     def of_particle(one: Particle) -> jax.Array:
         def of_episode(episode: Episode) -> jax.Array:

@@ -32,6 +32,7 @@ from jaxdm.sft.experts import as_graph_policy
 from jaxdm.sft.tasks import Task
 from jaxdm.tokens import Spaces
 from jaxdm.types import Agent, Episode, Predrawn, Tree
+from jaxdm.validation import check_sizes, integer, positive_integer, record
 
 RANDOM, EXPERT, IMPROVING, LEARNING = 0, 1, 2, 3
 """Kinds of behaviour."""
@@ -55,7 +56,13 @@ class Mixed(NamedTuple):
 
 
 def draw_behaviour(key: jax.Array, spaces: Spaces, horizon: int) -> Behaviour:
-    """One of the behaviours of this module's docstring."""
+    """One of the behaviours of this module's docstring.
+
+    Raises:
+        ValueError: horizon < 1, or sizes that are none.
+    """
+    record("spaces", spaces, Spaces)
+    check_sizes(observations=spaces.observations, actions=spaces.actions, horizon=horizon)
     key_level, key_policy, key_learner = random.split(key, 3)
     level = random.uniform(key_level, (3,))
     logits = random.normal(key_policy, (spaces.observations, spaces.actions))
@@ -73,7 +80,11 @@ def any_world(key: jax.Array, spaces: Spaces) -> POMDP:
 
     The three kinds are equally likely. The Dirichlet parameter is log-uniform on [0.1, 1]; states are seen with
     certainty in half of the worlds, else with quality uniform on [1/2, 1].
+
+    Raises:
+        ValueError: sizes that are none.
     """
+    record("spaces", spaces, Spaces)
     key_kind, key_world = random.split(key)
     level = random.uniform(key_kind, (4,))
     sizes = {"states": spaces.observations, "actions": spaces.actions}
@@ -96,7 +107,12 @@ def any_sequence(key: jax.Array, spaces: Spaces, horizon: int, count: int) -> Se
         spaces: sizes.
         horizon: T.
         count: K.
+
+    Raises:
+        ValueError: horizon or count < 1, or sizes that are none.
     """
+    record("spaces", spaces, Spaces)
+    check_sizes(horizon=horizon, count=count)
     key_world, key_behaviour, key_play = random.split(key, 3)
     world = any_world(key_world, spaces)
     behaviour = draw_behaviour(key_behaviour, spaces, horizon)
@@ -110,7 +126,13 @@ def any_sequence(key: jax.Array, spaces: Spaces, horizon: int, count: int) -> Se
 
 
 def task_sequence(key: jax.Array, setting: Setting, task: Task, supports: int) -> Sequence:
-    """K + 1 episodes of one behaviour in a solved task, whose expert knows the history; a `jaxdm.sft.data.Item`."""
+    """K + 1 episodes of one behaviour in a solved task, whose expert knows the history; a `jaxdm.sft.data.Item`.
+
+    Raises:
+        ValueError: supports < 0, or what is no task.
+    """
+    record("task", task, Task)
+    supports = integer("supports", supports, 0)
     key_behaviour, key_play = random.split(key)
     behaviour = draw_behaviour(key_behaviour, setting.spaces, setting.horizon)
     agent = mixed_agent(setting.horizon)
@@ -124,7 +146,12 @@ def task_sequence(key: jax.Array, setting: Setting, task: Task, supports: int) -
 
 
 def mixed_agent(horizon: int) -> Agent:
-    """The agent whose parameters are `Mixed`."""
+    """The agent whose parameters are `Mixed`.
+
+    Raises:
+        ValueError: horizon < 1.
+    """
+    horizon = positive_integer("horizon", horizon)
     by_graph, by_table = graph_agent(), markov_agent(horizon)
     graph_entry, table_entry = (noise_entry(each.act, each.predrawn) for each in (by_graph, by_table))
 

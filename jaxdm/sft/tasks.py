@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm.envs import apomdp as apomdps
+from jaxdm.envs import pomdp as pomdps
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.envs.families.rooms import Room
 from jaxdm.envs.mdp import MDP, uniform_play
@@ -30,7 +31,15 @@ from jaxdm.oracles.mdp.evaluation import finite_policy_evaluation
 from jaxdm.oracles.mdp.planning import backward_induction
 from jaxdm.rollout import epsilon_soft
 from jaxdm.types import Episode, Tree
-from jaxdm.validation import InvalidInput
+from jaxdm.validation import (
+    InvalidInput,
+    check_shape,
+    float_array,
+    integer_array,
+    number,
+    positive_integer,
+    record,
+)
 
 NOBODY: Any = np.int32(-1)
 """The identity of a task that has none."""
@@ -100,9 +109,9 @@ def split_identities(key: jax.Array, family: Family, share: float) -> tuple[np.n
     Raises:
         InvalidInput: share outside (0, 1), or fewer than two groups.
     """
+    record("family", family, Family)
     groups = family.identities // family.tied
-    if not 0 < share < 1:
-        raise InvalidInput(f"share: {share}; expected a number between 0 and 1")
+    number("share", share, lambda x: 0 < x < 1, "a number between 0 and 1")
     if groups < 2:
         raise InvalidInput(f"family: {groups} groups of identities; expected at least 2, to train on some of them")
     order = np.asarray(jax.random.permutation(key, groups))
@@ -123,6 +132,9 @@ def solve_mdp(mdp: MDP, horizon: int) -> Task:
 
     Returns:
         Task whose information states are the states, with one model.
+
+    Raises:
+        ValueError: as `backward_induction`.
     """
     plan = backward_induction(mdp, horizon)
     states, actions = mdp.reward.shape
@@ -157,6 +169,9 @@ def solve_apomdp(apomdp: APOMDP, graph: HistoryGraph, horizon: int) -> Task:
         apomdp: no batch axis.
         graph: the statistic's nodes, transitions and beliefs.
         horizon: H.
+
+    Raises:
+        ValueError: as `jaxdm.oracles.apomdp.information_states.plan`.
     """
     plan = information_states.plan(apomdp, graph, horizon)
 
@@ -199,15 +214,21 @@ def solve_pomdp(pomdp: POMDP, horizon: int) -> Task:
     Raises:
         ValueError: a bad POMDP, horizon < 1, or more histories than memory (`jaxdm.oracles.apomdp.history_graph`).
     """
-    solved = solve_merged(apomdps.make(jax.tree.map(lambda x: x[None], pomdp), 1.0), horizon)
+    pomdps.validate(pomdp)
+    check_shape("transition", pomdp.transition, "S A S")
+    solved = solve_merged(apomdps.of_one_model(pomdp), horizon)
     return solved._replace(world=cast_floats(pomdp, jnp.float32))
 
 
 def solve_merged(apomdp: APOMDP, horizon: int) -> Task:
     """`solve_apomdp` on the histories themselves, merged where every model believes the same; as `solve_pomdp`."""
+    apomdps.validate(apomdp)
+    horizon = positive_integer("horizon", horizon)
     with jax.enable_x64(True):
         wide = jax.device_put(cast_floats(jax.tree.map(np.asarray, apomdp), np.float64))
-        task = jax.jit(solve_apomdp, static_argnums=2)(wide, history_graph.merged(wide, horizon), horizon)
+        graph = history_graph.merged(wide, horizon)
+        information_states.check_available(wide, graph, horizon)
+        task = jax.jit(solve_apomdp, static_argnums=2)(wide, graph, horizon)
     return cast_floats(task, jnp.float32)
 
 
@@ -231,6 +252,7 @@ def solve_tree(apomdp: APOMDP, horizon: int, memory: float = history_tree.MEMORY
     model_q = jnp.stack([each.q for each in alone])
     q, optimal = jnp.asarray(plan.q)[None], jnp.asarray(plan.ties)[None]
     expert = expert_policy(optimal, q)
+    allowed = (jnp.asarray(plan.q) > -jnp.inf).astype(q.dtype)
 
     def value(probabilities: jax.Array) -> jax.Array:
         return tree_value(apomdp, horizon, probabilities)
@@ -246,7 +268,7 @@ def solve_tree(apomdp: APOMDP, horizon: int, memory: float = history_tree.MEMORY
         model_q=model_q[:, None],
         model_value=jnp.diagonal(jax.vmap(greedy_value)(model_q)),
         oracle_value=value(play_probabilities(expert)[0].astype(plan.q.dtype)),
-        random_value=value(jnp.full_like(plan.q, 1 / plan.q.shape[-1])),
+        random_value=value(allowed / jnp.maximum(jnp.sum(allowed, axis=-1, keepdims=True), 1)),
         attitude=apomdp.attitude,
         bound=jnp.max(jnp.stack([each.certificate.bound for each in [plan, *alone]])),
         expert=expert,
@@ -260,8 +282,16 @@ def tree_value(apomdp: APOMDP, horizon: int, probabilities: jax.Array) -> jax.Ar
     Args:
         apomdp: no batch axis.
         horizon: H.
-        probabilities: [N, A] of actions, by the rows of `jaxdm.oracles.apomdp.history_tree`.
+        probabilities: [N, A] of actions, by the rows of `jaxdm.oracles.apomdp.history_tree`; of available ones alone.
+
+    Raises:
+        ValueError: a bad APOMDP, horizon < 1, or probabilities of another shape.
     """
+    history_tree.validate_one(apomdp)
+    horizon = positive_integer("horizon", horizon)
+    observations, actions = apomdp.observation.shape[-1], apomdp.reward.shape[1]
+    rows = history_tree.histories(observations, actions * observations, horizon)
+    probabilities = float_array("probabilities", probabilities, "N A", N=rows, A=actions)
     belief, mass = history_tree.first(apomdp)
     layers = history_tree.grow(apomdp, belief, horizon)
     ends = np.cumsum([layer.belief.shape[1] for layer in layers])
@@ -281,7 +311,12 @@ def _alone(apomdp: APOMDP, model: int) -> APOMDP:
 
 
 def solve_room(room: Room, horizon: int) -> Task:
-    """Solve a hidden-mode room; with a single model it is a POMDP, and with a sure cue an MDP."""
+    """Solve a hidden-mode room; with a single model it is a POMDP, and with a sure cue an MDP.
+
+    Raises:
+        ValueError: as `room_information` and `solve_apomdp`.
+    """
+    record("room", room, Room)
     return solve_apomdp(room.world, room_information(room, horizon), horizon)
 
 
@@ -299,10 +334,12 @@ def sample(key: jax.Array, family: Family, ranges: Tree, count: int, identities:
         Task with leading axis [count].
 
     Raises:
-        InvalidInput: count < 1.
+        InvalidInput: count < 1, or identities that are no list of indices.
     """
-    if count < 1:
-        raise InvalidInput(f"count: {count}; expected at least 1")
+    count = positive_integer("count", count)
+    record("family", family, Family)
+    if identities is not None:
+        identities = np.asarray(integer_array("identities", identities, "J"))
     key_identity, key_draw = jax.random.split(key)
     allowed = np.arange(max(family.identities, 1), dtype=np.int32) if identities is None else identities
     chosen = allowed[np.asarray(jax.random.randint(key_identity, (count,), 0, len(allowed)))]
@@ -317,7 +354,12 @@ def solve_each(key: jax.Array, family: Family, ranges: Tree, identities: np.ndar
         family: of tasks.
         ranges: of its numbers.
         identities: [count] int32, with repetitions where they are wanted.
+
+    Raises:
+        InvalidInput: identities that are no list of indices, -1 where a family has none.
     """
+    record("family", family, Family)
+    identities = np.asarray(integer_array("identities", identities, "N", at_least=-1))
     count = len(identities)
     whole = -(-count // CHUNK) * CHUNK
     identities = np.resize(identities, whole).reshape(-1, CHUNK)
@@ -401,7 +443,12 @@ def room_information(room: Room, horizon: int) -> HistoryGraph:
 
     Returns:
         HistoryGraph of `N = 2 X (2 H - 1)` nodes, each with two possible states: its cell and cue in either mode.
+
+    Raises:
+        InvalidInput: what is no room, or horizon < 1.
     """
+    record("room", room, Room)
+    horizon = positive_integer("horizon", horizon)
     cells = room.target.shape[1]
     most = horizon - 1
     width = 2 * horizon - 1

@@ -20,18 +20,19 @@ import jax.numpy as jnp
 
 from jaxdm.envs import apomdp as apomdps
 from jaxdm.envs import mdp as mdps
+from jaxdm.envs import pomdp as pomdps
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.envs.families.mdp import perturbed as perturbed_mdp
 from jaxdm.envs.families.mdp import perturbed_rows
 from jaxdm.envs.mdp import MDP
 from jaxdm.envs.pomdp import POMDP
 from jaxdm.numerics import cast_floats
-from jaxdm.oracles.apomdp.history_tree import require_memory, tree_memory
+from jaxdm.oracles.apomdp.history_tree import histories, require_memory, tree_memory, validate_one
 from jaxdm.sft.data import Setting
 from jaxdm.sft.tasks import Family, Task, solve_mdp, solve_tree
 from jaxdm.tokens import Spaces
 from jaxdm.types import Tree
-from jaxdm.validation import InvalidInput
+from jaxdm.validation import InvalidInput, check_shape, nonnegative_number, positive_integer, probability
 
 World = MDP | POMDP | APOMDP
 
@@ -40,9 +41,22 @@ POOL_MEMORY = 2.0 * 2**30
 
 
 def prepared(world: World) -> MDP | APOMDP:
-    """The centre of a family: a POMDP as an APOMDP of one model, and rewards of size one."""
-    if isinstance(world, POMDP):
-        world = apomdps.make(jax.tree.map(lambda x: jnp.asarray(x)[None], world), 1.0)
+    """The centre of a family: a POMDP as an APOMDP of one model, and rewards of size one.
+
+    Raises:
+        ValueError: a bad world, a batch, or what is none.
+    """
+    if isinstance(world, MDP):
+        mdps.validate(world)
+        check_shape("transition", world.transition, "S A S")
+    elif isinstance(world, POMDP):
+        pomdps.validate(world)
+        check_shape("transition", world.transition, "S A S")
+        world = apomdps.of_one_model(world)
+    elif isinstance(world, APOMDP):
+        validate_one(world)
+    else:
+        raise InvalidInput(f"world: {type(world).__name__}; expected an MDP, a POMDP or an APOMDP")
     size = jnp.max(jnp.where(jnp.isfinite(world.reward), jnp.abs(world.reward), 0))
     return world._replace(reward=world.reward / jnp.where(size > 0, size, 1))
 
@@ -75,22 +89,18 @@ def around(world: World, horizon: int, count: int) -> tuple[Family, MDP | APOMDP
     Raises:
         ValueError: a bad world, horizon < 1, or tasks that need more memory than `POOL_MEMORY`, with the numbers.
     """
-    if horizon < 1:
-        raise InvalidInput(f"horizon: {horizon}; expected at least 1")
+    horizon, count = positive_integer("horizon", horizon), positive_integer("count", count)
     centre = prepared(world)
-    if isinstance(centre, MDP):
-        mdps.validate(centre)
-    else:
-        apomdps.validate(centre)
+    if isinstance(centre, APOMDP):
         observations, actions = centre.observation.shape[-1], centre.reward.shape[1]
-        histories = sum(observations * (actions * observations) ** t for t in range(horizon))
+        rows = histories(observations, actions * observations, horizon)
         try:
             require_memory(
                 count * tree_memory(cast_floats(centre, jnp.float32), observations, horizon), POOL_MEMORY, ""
             )
         except ValueError as error:
             raise InvalidInput(
-                f"horizon: {horizon} with A = {actions}, O = {observations} makes {histories} histories, for each of "
+                f"horizon: {horizon} with A = {actions}, O = {observations} makes {rows} histories, for each of "
                 f"{count} tasks ({error}); expected a shorter horizon or fewer tasks"
             ) from error
     return Family(draw=_drawer(horizon)), centre
@@ -108,7 +118,14 @@ def _drawer(horizon: int):
 
 
 def setting(centre: MDP | APOMDP, horizon: int, visit_exploration: float, behaviour_scale: float) -> Setting:
-    """How a family's tasks are played; the last two as in `jaxdm.sft.data.Setting`."""
+    """How a family's tasks are played; the last two as in `jaxdm.sft.data.Setting`.
+
+    Raises:
+        ValueError: horizon < 1, an exploration outside [0, 1], or a scale that is negative.
+    """
+    horizon = positive_integer("horizon", horizon)
+    probability("visit_exploration", visit_exploration)
+    nonnegative_number("behaviour_scale", behaviour_scale)
     actions = centre.reward.shape[1]
     if isinstance(centre, MDP):
         env, observations, models = mdps.env(horizon), centre.reward.shape[0], 1

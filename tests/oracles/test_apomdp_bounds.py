@@ -99,14 +99,14 @@ def test_range_max_equals_a_loop(cells):
 
 def test_bad_input_is_refused():
     instance = world(0, 0.5)
-    with pytest.raises(ValueError, match=r"^window: -1; expected at least 0"):
+    with pytest.raises(ValueError, match=r"^window: -1; expected an integer, at least 0"):
         window_bounds(instance, 3, -1)
     with pytest.raises(ValueError, match=r"^memory: .*shorten the window"):
         window_bounds(instance, 3, 12)
     with pytest.raises(ValueError, match=r"^transition: shape \(3, 3, 2, 3\); expected S = 2"):
         grid_bounds(instance, 3, 10)
     small = world(0, 0.5, states=2)
-    with pytest.raises(ValueError, match=r"^cells: 0; expected at least 1"):
+    with pytest.raises(ValueError, match=r"^cells: 0; expected an integer, at least 1"):
         grid_bounds(small, 3, 0)
     with pytest.raises(ValueError, match=r"^memory: .*use fewer cells"):
         grid_bounds(small, 3, 5000)

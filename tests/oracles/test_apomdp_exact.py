@@ -12,7 +12,7 @@ from jaxdm.envs import pomdp
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.envs.pomdp import POMDP
 from jaxdm.oracles import history_backup
-from jaxdm.oracles.apomdp import history_graph, history_tree
+from jaxdm.oracles.apomdp import history_graph, history_tree, information_states
 from jaxdm.oracles.graph_policy import GraphPolicy, graph_agent, nodes_along
 from jaxdm.oracles.pomdp import history_tree as pomdp_tree
 from jaxdm.types import Transition
@@ -226,3 +226,37 @@ def test_what_values_ahead_may_be_off_is_carried_back_beside_the_rounding(double
     ahead = jnp.zeros(layer.probability.shape[1:])
     _, error = history_backup.model_backup(layer, ahead, jnp.full_like(ahead, 0.25), here.discount, 1e-15)
     np.testing.assert_allclose(error, 0.25 * float(here.discount), rtol=1e-12)
+
+
+def test_a_graph_of_summaries_without_an_action_is_refused(double):
+    """Each action is allowed in one of two states, which look alike."""
+    stay = np.broadcast_to(np.eye(2)[:, None], (2, 2, 2))
+    blind = np.ones((2, 2, 1))
+    stuck = apomdps.of_one_model(pomdp.make(stay, np.ones((2, 2)), blind, available=np.eye(2, dtype=bool)))
+    with pytest.raises(ValueError, match=r"^available: no action at node 0"):
+        information_states.plan(stuck, history_graph.merged(stuck, 3), 3)
+    fine = stuck._replace(initial=jnp.array([[1.0, 0.0]]))
+    information_states.check_available(fine, history_graph.merged(fine, 3), 3)
+
+
+def test_graphs_of_summaries_are_checked(double):
+    apomdp = apomdps.of_one_model(tiger())
+    graph = history_graph.merged(apomdp, 2)
+    bad = {
+        "root": [np.full(2, 99), np.zeros(3, int), [0.5, 0.5]],
+        "child": [graph.child + 0.5, graph.child[:, :2], graph.child - 99],
+        "belief": [2 * graph.belief, graph.belief * np.nan, graph.belief[0], -graph.belief],
+        "support": [np.full(graph.belief.shape[1:], 2), np.zeros((1, 1), int)],
+    }
+    for field, values in bad.items():
+        for value in values:
+            with pytest.raises(ValueError, match=f"^{field}: "):
+                information_states.plan(apomdp, graph._replace(**{field: value}), 2)
+
+
+def test_numbers_of_histories_are_not_counted_beyond_memory():
+    """Of a horizon of a million steps the count alone has 800,000 digits."""
+    with pytest.raises(ValueError, match=r"^memory: "):
+        history_tree.plan(apomdps.of_one_model(tiger()), 10**6)
+    assert history_tree.histories(2, 6, 3) == 2 + 12 + 72
+    assert history_tree.histories(3, 1, 10**9) == 3 * 10**9

@@ -293,15 +293,18 @@ def test_one_gradient_step_uses_every_parameter(kind):
     ("call", "message"),
     [
         (lambda: experts.soft_oracle(1.5), "exploration: 1.5; expected"),
-        (lambda: experts.myopic(0), "steps: 0; expected at least 1"),
-        (lambda: tasks.sample(jax.random.key(0), Family(draw=draw_mdp), 0.1, 0), "count: 0; expected at least 1"),
+        (lambda: experts.myopic(0), "steps: 0; expected an integer, at least 1"),
+        (
+            lambda: tasks.sample(jax.random.key(0), Family(draw=draw_mdp), 0.1, 0),
+            "count: 0; expected an integer, at least 1",
+        ),
         (
             lambda: losses.batch_loss(NETS["mdp"], MDP, data.expert_sequence, supports=-1, batch=2, targets="actions"),
             "supports: -1",
         ),
         (
             lambda: losses.prediction_loss(jnp.zeros((9, SPACES.outputs)), item("oracle"), SPACES, UNKNOWN),
-            "targets: 'words'; expected 'actions' or 'all'",
+            "targets: 'words'; expected one of actions, all",
         ),
     ],
 )
@@ -455,6 +458,11 @@ def test_episodes_of_a_file_may_differ_in_length_and_lack_labels(tmp_path):
         ('{"episodes": [{"actions": [0], "rewards": [1]}]}', "line 2: episode: no 'observations'"),
         ('{"episodes": [{"observations": [0, 4], "actions": [0], "rewards": [1]}]}', "line 2: observations: 4"),
         ('{"episodes": [{"observations": [0], "actions": [0], "rewards": [1]}]}', "line 2: episode: 1 observations"),
+        ('{"episodes": [{"observations": [0, 1], "actions": [0], "rewards": ["1"]}]}', "line 2: rewards: ..1"),
+        ('{"episodes": [{"observations": [0, 1], "actions": [0], "rewards": [true]}]}', "line 2: rewards: .True"),
+        ('{"episodes": [{"observations": [0, 1], "actions": [0], "rewards": [1e39]}]}', "line 2: rewards: 1e[+]39"),
+        ('{"episodes": [{"observations": [0, 1], "actions": [0], "rewards": [NaN]}]}', "line 2: rewards: nan"),
+        ("[[[[", "line 2: no sequence"),
         (
             '{"episodes": [{"observations": [0, 1], "actions": [0], "rewards": [1], "labels": [[1, 1, 0, 0]]}]}',
             "line 2: labels",
@@ -468,10 +476,44 @@ def test_a_malformed_line_is_refused_with_its_number(tmp_path, line, message):
         offline.read(path, SPACES)
 
 
+def test_only_a_newline_ends_a_line_and_only_utf_8_is_read(tmp_path):
+    """A text of JSON may hold U+2028 and what else `str.splitlines` takes for an end."""
+    line = '{"episodes": [{"observations": [0, 1], "actions": [2], "rewards": [0.5], "note": "a\u2028\u0085b"}]}'
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(f"\ufeff{line}\r\n\n{line}".encode())
+    assert offline.read(path, SPACES).action.shape == (2, 1)
+    path.write_bytes(line.encode() + b"\n\xff")
+    with pytest.raises(ValueError, match="line 2: byte 0xff"):
+        offline.read(path, SPACES)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("reward", np.nan), ("reward", "a"), ("label", 2.0), ("mask", 1), ("start", 0), ("action", 0.5)],
+)
+def test_stored_arrays_of_other_types_or_values_are_refused(tmp_path, stored, field, value):
+    path = tmp_path / "data.npz"
+    with open(path, "wb") as file:
+        spoilt = np.full(np.shape(getattr(stored, field)), value)
+        np.savez(file, **{**stored._asdict(), field: spoilt})
+    with pytest.raises(ValueError, match=f"^{field} in "):
+        offline.read(path, SPACES)
+
+
+def test_uniform_play_is_over_available_actions(double):
+    """An action that would pay 100 where it is not allowed does not count."""
+    closed = np.array([[True, True, False], [True, False, True]])
+    hidden = mdp.make(np.full((2, 3, 2), 0.5), [[1.0, 2.0, 100.0], [3.0, 100.0, 4.0]], available=closed)
+    solved = jax.jit(tasks.solve_tree, static_argnums=1)(apomdp.of_one_model(pomdp.from_mdp(hidden, 1.0)), 1)
+    np.testing.assert_allclose(solved.random_value, (1 + 2 + 3 + 4) / 4, rtol=1e-12)
+
+
 def test_only_the_first_sequences_are_trained_on(stored):
     """Whatever lies behind the count changes neither the loss nor its gradient."""
     loss = losses.stored_loss(NETS["mdp"], SPACES, batch=6, targets="actions")
-    spoilt = jax.tree.map(lambda x: np.where(np.arange(5).reshape(-1, *[1] * (x.ndim - 1)) < 2, x, 0), stored)
+    spoilt = jax.tree.map(
+        lambda x: np.where(np.arange(5).reshape(-1, *[1] * (x.ndim - 1)) < 2, x, np.zeros((), x.dtype)), stored
+    )
     params = NETS["mdp"].init(jax.random.key(0))
     value = jax.jit(loss)
     for sequences in (stored, spoilt):

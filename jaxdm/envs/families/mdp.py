@@ -13,19 +13,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxdm import random
-from jaxdm.envs.mdp import MDP, checked, masked_reward
+from jaxdm.envs.mdp import MDP, checked, masked_reward, validate
 from jaxdm.validation import (
+    check_distribution,
+    check_shape,
     check_sizes,
     distribution,
+    float_array,
     float_type,
     integer,
     is_concrete,
     number,
-    number_in,
     positive_integer,
+    positive_number,
     probability,
     real_array,
     require,
+    whole_number,
 )
 
 MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))
@@ -36,6 +40,10 @@ ORDERS = np.array(
     [np.array(order) ^ way for order in itertools.permutations(range(4)) if order[0] % 2 == 0 for way in (0, 1)]
 )
 """The 24 orders of four controls, [24, 4]; those of numbers 2 k and 2 k + 1 are each other's reversal."""
+
+
+LARGEST_SIDE = 9_000
+"""Cells along a wall of a room, at most, so that the identities of rooms are int32."""
 
 
 def dirichlet(
@@ -54,6 +62,7 @@ def dirichlet(
     check_sizes(states=states, actions=actions)
     key_transition, key_reward = random.split(key)
     dtype = float_type(dtype)
+    probability("discount", discount)
     concentration = real_array("concentration", concentration, " or S", dtype, S=states)
     if is_concrete(concentration):
         require("concentration", concentration > 0, concentration, "positive numbers")
@@ -63,7 +72,7 @@ def dirichlet(
             transition=jax.random.dirichlet(key_transition, alpha, (states, actions), dtype),
             reward=random.uniform(key_reward, (states, actions), dtype),
             initial=jnp.full((states,), 1 / states, dtype),
-            discount=jnp.asarray(probability("discount", discount), dtype),
+            discount=jnp.asarray(discount, dtype),
         )
     )
 
@@ -90,6 +99,7 @@ def garnet(key: jax.Array, *, states: int, actions: int, branching: int, discoun
     branching = positive_integer("branching", branching, at_most=states)
     key_support, key_cuts, key_reward = random.split(key, 3)
     dtype = float_type(dtype)
+    probability("discount", discount)
     cuts = jnp.sort(random.uniform(key_cuts, (states, actions, branching - 1), dtype), axis=-1)
     edge = jnp.zeros((states, actions, 1), dtype)
     weights = jnp.diff(jnp.concatenate([edge, cuts, edge + 1], axis=-1), axis=-1)
@@ -100,7 +110,7 @@ def garnet(key: jax.Array, *, states: int, actions: int, branching: int, discoun
             transition=jnp.zeros((states, actions, states), dtype).at[row, column, order].set(weights),
             reward=random.uniform(key_reward, (states, actions), dtype),
             initial=jnp.full((states,), 1 / states, dtype),
-            discount=jnp.asarray(probability("discount", discount), dtype),
+            discount=jnp.asarray(discount, dtype),
         )
     )
 
@@ -117,8 +127,10 @@ def deterministic(key: jax.Array, *, states: int, actions: int, discount: Any = 
         discount: [] in [0, 1].
         dtype: float type.
     """
+    check_sizes(states=states, actions=actions)
     key_target, key_goal = random.split(key)
-    dtype = dtype or jnp.result_type(float)
+    dtype = float_type(dtype)
+    probability("discount", discount)
     goal = jax.nn.one_hot(jax.random.randint(key_goal, (), 0, states), states, dtype=dtype)
     target = jax.random.randint(key_target, (states, actions), 0, states)
     return checked(
@@ -140,7 +152,12 @@ def perturbed(key: jax.Array, mdp: MDP, concentration: Any) -> MDP:
         key: random key.
         mdp: the centre; no batch axis.
         concentration: [] > 0: a probability p moves by about `sqrt(p (1 - p) / (concentration + 1))`.
+
+    Raises:
+        ValueError: a bad MDP (see `jaxdm.envs.mdp.validate`) or a batch, or a concentration that is not positive.
     """
+    validate(mdp)
+    check_shape("transition", mdp.transition, "S A S")
     key_transition, key_initial = random.split(key)
     return mdp._replace(
         transition=perturbed_rows(key_transition, mdp.transition, concentration),
@@ -149,7 +166,20 @@ def perturbed(key: jax.Array, mdp: MDP, concentration: Any) -> MDP:
 
 
 def perturbed_rows(key: jax.Array, rows: jax.Array, concentration: Any) -> jax.Array:
-    """Distributions [..., S] drawn from `Dirichlet(concentration row)`: mean `row`, zeros where it has zeros."""
+    """Distributions [..., S] drawn from `Dirichlet(concentration row)`: mean `row`, zeros where it has zeros.
+
+    Args:
+        key: random key.
+        rows: [..., S] distributions.
+        concentration: [] > 0.
+
+    Raises:
+        ValueError: rows that are no distributions, or a concentration that is not positive.
+    """
+    positive_number("concentration", concentration)
+    rows = float_array("rows", rows, "... S")
+    if is_concrete(rows):
+        check_distribution("rows", rows)
     possible = rows > 0
     alpha = jnp.where(possible, concentration * rows, 1)
     # As logarithms: gamma variates of small shape underflow, and a row must not lose all its weight.
@@ -183,20 +213,23 @@ def dark_room(
         discount: [] in [0, 1].
         dtype: float type.
 
+    Raises:
+        ValueError: side < 1, an extent or identity that there is not, or a chance outside [0, 1].
+
     Reference: after the dark room of Laskin et al., In-context RL with algorithm distillation, 2023; the permuted
         controls and the slip are ours.
     """
     check_sizes(side=side)
     probability("slip", slip)
-    if extent is not None:
-        number_in("extent", extent, 1, side)
     dtype = float_type(dtype)
+    probability("discount", discount)
     states, actions = side * side, len(MOVES)
     cell = np.stack(np.divmod(np.arange(states), side), axis=-1)
-    wide = jnp.asarray(side if extent is None else extent, jnp.int32)
+    wide = side if extent is None else extent
+    goal, controls = room_identity(key, side, wide, identity)
+    wide = jnp.asarray(wide, jnp.int32)
     target = jnp.clip(cell[:, None] + np.asarray(MOVES), 0, wide - 1) @ np.asarray([side, 1])
     moves = jax.nn.one_hot(target, states, dtype=dtype)
-    goal, controls = room_identity(key, side, wide, identity)
     random_move = jnp.mean(moves, axis=1, keepdims=True)
     reward = jax.nn.one_hot(goal, states, dtype=dtype)
     used = jnp.all(cell < wide, axis=-1).astype(dtype)
@@ -205,13 +238,18 @@ def dark_room(
             transition=(1 - slip) * moves[:, controls] + slip * random_move,
             reward=jnp.broadcast_to(reward[:, None], (states, actions)),
             initial=used / jnp.sum(used),
-            discount=jnp.asarray(probability("discount", discount), dtype),
+            discount=jnp.asarray(discount, dtype),
         )
     )
 
 
 def identities(side: int) -> int:
-    """How many rooms there are of a side, but for continuous numbers: goal cells times orders of the controls."""
+    """How many rooms there are of a side, but for continuous numbers: goal cells times orders of the controls.
+
+    Raises:
+        ValueError: side < 1, or so large that they cannot be numbered.
+    """
+    side = positive_integer("side", side, at_most=LARGEST_SIDE)
     return side * side * len(ORDERS)
 
 
@@ -225,8 +263,15 @@ def room_identity(key: jax.Array, side: int, extent: Any, identity: Any = None) 
         key: random key.
         side: cells along a wall.
         extent: [] cells along a wall that are in use.
-        identity: [] int32.
+        identity: [] int32 in 0..`identities(side)` - 1.
+
+    Raises:
+        ValueError: side < 1, an extent outside 1..side, or an identity that there is not.
     """
+    rooms = identities(side)
+    whole_number("extent", extent, 1, side)
+    if identity is not None:
+        whole_number("identity", identity, 0, rooms - 1)
     count = extent * extent
     number = jax.random.randint(key, (), 0, count * len(ORDERS)) if identity is None else jnp.asarray(identity)
     place, order = jnp.divmod(number.astype(jnp.int32), len(ORDERS))
@@ -247,6 +292,7 @@ def frozen_lake(*, slip: Any = 2 / 3, discount: Any = 1.0, dtype: Any = None) ->
     """
     probability("slip", slip)
     dtype = float_type(dtype)
+    probability("discount", discount)
     tiles = np.array(list("SFFFFHFHFFFHHFFG"))
     moves = np.array([(0, -1), (1, 0), (0, 1), (-1, 0)])
     cell = np.stack(np.divmod(np.arange(16), 4), axis=-1)
@@ -259,7 +305,7 @@ def frozen_lake(*, slip: Any = 2 / 3, discount: Any = 1.0, dtype: Any = None) ->
         transition=transition,
         reward=jnp.where(jnp.asarray(tiles == "G")[:, None], 0, transition[:, :, 15]),
         initial=jnp.zeros(16, dtype).at[0].set(1),
-        discount=jnp.asarray(probability("discount", discount), dtype),
+        discount=jnp.asarray(discount, dtype),
     )
 
 
@@ -279,6 +325,7 @@ def chain(*, states: int, slip: Any = 0.2, discount: Any = 0.9, dtype: Any = Non
     check_sizes(states=states)
     probability("slip", slip)
     dtype = float_type(dtype)
+    probability("discount", discount)
     right = jax.nn.one_hot(jnp.minimum(jnp.arange(states) + 1, states - 1), states, dtype=dtype)
     home = jnp.zeros((states, states), dtype).at[:, 0].set(1)
     forward_pay = jnp.zeros(states, dtype).at[-1].set(10)
@@ -292,7 +339,7 @@ def chain(*, states: int, slip: Any = 0.2, discount: Any = 0.9, dtype: Any = Non
             transition=jnp.stack([mix(right, home), mix(home, right)], axis=1),
             reward=jnp.stack([mix(forward_pay, home_pay), mix(home_pay, forward_pay)], axis=1),
             initial=jnp.zeros(states, dtype).at[0].set(1),
-            discount=jnp.asarray(probability("discount", discount), dtype),
+            discount=jnp.asarray(discount, dtype),
         )
     )
 
@@ -321,6 +368,7 @@ def machine_replacement(
     probability("wear", wear)
     number("replacement_cost", replacement_cost, math.isfinite, "a finite number")
     dtype = float_type(dtype)
+    probability("discount", discount)
     level = jnp.arange(states)
     worse = jax.nn.one_hot(jnp.minimum(level + 1, states - 1), states, dtype=dtype)
     keep = (1 - wear) * jnp.eye(states, dtype=dtype) + wear * worse
@@ -331,7 +379,7 @@ def machine_replacement(
             transition=jnp.stack([keep, new], axis=1),
             reward=jnp.stack([run_pay, jnp.full(states, 1 - replacement_cost, dtype)], axis=1),
             initial=jnp.zeros(states, dtype).at[0].set(1),
-            discount=jnp.asarray(probability("discount", discount), dtype),
+            discount=jnp.asarray(discount, dtype),
         )
     )
 
@@ -369,6 +417,7 @@ def inventory(
     Reference: Puterman 1994, section 3.2; the numbers are ours.
     """
     check_sizes(capacity=capacity)
+    probability("discount", discount)
     costs = {"price": price, "order_cost": order_cost, "fixed_cost": fixed_cost, "holding_cost": holding_cost}
     for name, cost in costs.items():
         number(name, cost, math.isfinite, "a finite number")
@@ -388,6 +437,6 @@ def inventory(
             transition=jnp.einsum("sadt,d->sat", moves, chance, precision=jax.lax.Precision.HIGHEST),
             reward=masked_reward(jnp.asarray(paid, dtype), fits),
             initial=jnp.zeros(capacity + 1, dtype).at[0].set(1),
-            discount=jnp.asarray(probability("discount", discount), dtype),
+            discount=jnp.asarray(discount, dtype),
         )
     )

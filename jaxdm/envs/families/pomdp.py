@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from jaxdm.envs.families.mdp import dirichlet as dirichlet_mdp
 from jaxdm.envs.families.mdp import garnet as garnet_mdp
-from jaxdm.envs.pomdp import POMDP, from_mdp, uninformative
+from jaxdm.envs.pomdp import POMDP, check_quality, from_mdp, uninformative
 from jaxdm.validation import float_type, integer, number, positive_integer, positive_number, probability
 
 LISTEN, OPEN_LEFT, OPEN_RIGHT = 0, 1, 2
@@ -39,6 +39,7 @@ def dirichlet(
     dtype: Any = None,
 ) -> POMDP:
     """A random MDP of `jaxdm.envs.families.mdp.dirichlet` whose state is seen with chance `quality`; O = S."""
+    check_quality(quality, states)
     hidden = dirichlet_mdp(
         key, states=states, actions=actions, concentration=concentration, discount=discount, dtype=dtype
     )
@@ -56,6 +57,7 @@ def garnet(
     dtype: Any = None,
 ) -> POMDP:
     """A random MDP of `jaxdm.envs.families.mdp.garnet` whose state is seen with chance `quality`; O = S."""
+    check_quality(quality, states)
     hidden = garnet_mdp(key, states=states, actions=actions, branching=branching, discount=discount, dtype=dtype)
     return from_mdp(hidden, quality)
 
@@ -86,12 +88,12 @@ def dense(
         discount: [] in [0, 1].
         dtype: float type.
     """
+    observations = positive_integer("observations", observations)
+    positive_number("observation_concentration", observation_concentration)
     key_hidden, key_observation = jax.random.split(key)
     hidden = dirichlet_mdp(
         key_hidden, states=states, actions=actions, concentration=concentration, discount=discount, dtype=dtype
     )
-    observations = positive_integer("observations", observations)
-    positive_number("observation_concentration", observation_concentration)
     alpha = jnp.broadcast_to(jnp.asarray(observation_concentration, hidden.reward.dtype), (observations,))
     return POMDP(
         **hidden._asdict(),
@@ -117,6 +119,7 @@ def tiger(
     Reference: Cassandra, Kaelbling, Littman, Acting optimally in partially observable stochastic domains, AAAI 1994.
     """
     dtype = float_type(dtype)
+    probability("discount", discount)
     probability("accuracy", accuracy)
     _require_finite(listen=listen, right=right, wrong=wrong)
     accuracy, listen, right, wrong = (jnp.asarray(x, dtype) for x in (accuracy, listen, right, wrong))
@@ -127,7 +130,7 @@ def tiger(
         transition=jnp.stack([stay, reset, reset], axis=1),
         reward=jnp.stack([jnp.stack([listen, wrong, right]), jnp.stack([listen, right, wrong])]),
         initial=initial,
-        discount=jnp.asarray(probability("discount", discount), dtype),
+        discount=jnp.asarray(discount, dtype),
         observation=jnp.stack([hears, reset, reset]),
         initial_observation=uninformative(initial, 2),
     )
@@ -164,6 +167,7 @@ def machine_maintenance(
     Reference: Smallwood, Sondik, Operations Research 21, 1973, whose example has two parts and these numbers.
     """
     dtype = float_type(dtype)
+    probability("discount", discount)
     components = positive_integer("components", components)
     probability("wear", wear)
     probability("defect", defect)
@@ -186,7 +190,7 @@ def machine_maintenance(
         transition=jnp.stack([run, run, new, new], axis=1),
         reward=jnp.stack(pay, axis=1),
         initial=initial,
-        discount=jnp.asarray(probability("discount", discount), dtype),
+        discount=jnp.asarray(discount, dtype),
         observation=jnp.stack([silent, seen, silent, silent]),
         initial_observation=silent,
     )
@@ -236,6 +240,7 @@ def treatment(
         probability(name, chance)
     _require_finite(test_cost=test_cost, toxicity_cost=toxicity_cost)
     dtype = float_type(dtype)
+    probability("discount", discount)
     worse, better = _drift(stages, 1, progression, dtype), _drift(stages, -1, response, dtype)
     rise, fall = _drift(levels, 1, harm, dtype), _drift(levels, -1, recovery, dtype)
     untreated, treated = jnp.kron(worse, fall), jnp.kron(better, rise)
@@ -248,7 +253,7 @@ def treatment(
         transition=jnp.stack([untreated, untreated, treated], axis=1),
         reward=jnp.stack([well, well - test_cost, well], axis=1),
         initial=jnp.kron(jnp.full(stages, 1 / stages, dtype), start),
-        discount=jnp.asarray(probability("discount", discount), dtype),
+        discount=jnp.asarray(discount, dtype),
         observation=jnp.stack([silent, informative, silent]),
         initial_observation=silent,
     )

@@ -22,7 +22,7 @@ import numpy as np
 from jaxdm.envs.apomdp import APOMDP, make, members
 from jaxdm.envs.families.mdp import MOVES, room_identity
 from jaxdm.envs.pomdp import POMDP
-from jaxdm.validation import integer, is_concrete, number_in, real_array, require
+from jaxdm.validation import check_shape, integer, is_concrete, real_array, record, require, whole_number
 
 
 class Room(NamedTuple):
@@ -72,7 +72,7 @@ def hidden_mode_room(
     """
     side = integer("side", side, 3)  # so that four moves lead to four cells
     if extent is not None:
-        number_in("extent", extent, 3, side)
+        whole_number("extent", extent, 3, side)
     chances = []
     for name, value, low in (("slip", slip, 0.0), ("cue_accuracy", cue_accuracy, 0.5), ("mode_prior", mode_prior, 0.0)):
         found = real_array(name, value, " or M", dtype)
@@ -92,7 +92,14 @@ def hidden_mode_room(
 
 
 def member(world: APOMDP, model: int) -> POMDP:
-    """One of the models as a POMDP; no batch axis."""
+    """One of the models as a POMDP; no batch axis.
+
+    Raises:
+        InvalidInput: what is no APOMDP or a batch, or a model that there is not.
+    """
+    record("world", world, APOMDP)
+    check_shape("transition", world.transition, "M S A S")
+    whole_number("model", model, 0, world.transition.shape[0] - 1)
     return jax.tree.map(lambda x: x[model], members(world))
 
 

@@ -29,6 +29,7 @@ from jaxdm.envs.apomdp import APOMDP
 from jaxdm.oracles.apomdp.history_tree import (
     MEMORY,
     first,
+    histories,
     kernel,
     layer,
     require_memory,
@@ -37,7 +38,7 @@ from jaxdm.oracles.apomdp.history_tree import (
     validate_one,
 )
 from jaxdm.oracles.history_backup import HIGHEST, weigh
-from jaxdm.validation import is_concrete
+from jaxdm.validation import integer, is_concrete
 
 
 class WindowBounds(NamedTuple):
@@ -68,12 +69,10 @@ def window_bounds(apomdp: APOMDP, horizon: int, window: int, memory: float = MEM
     """
     _check(apomdp, horizon, window=window)
     (models, states), (actions, observations) = apomdp.initial.shape, apomdp.observation.shape[-3::2]
-    windows = (actions * observations) ** window
-    require_memory(
-        tree_memory(apomdp, states, window + 2) + 2 * (horizon + 1) * windows * apomdp.reward.dtype.itemsize,
-        memory,
-        "shorten the window",
-    )
+    windows = histories(1, actions * observations, window + 1)
+    windows -= histories(1, actions * observations, window)
+    tables = 2 * (horizon + 1) * windows * apomdp.reward.dtype.itemsize
+    require_memory(tree_memory(apomdp, states, window + 2) + tables, memory, "shorten the window")
     sure = jnp.broadcast_to(jnp.eye(states, dtype=apomdp.reward.dtype), (models, states, states))
     for _ in range(window):
         _, sure = layer(apomdp, sure)
@@ -120,8 +119,8 @@ def grid_bounds(apomdp: APOMDP, horizon: int, cells: int, memory: float = MEMORY
     (models, states), (actions, observations) = apomdp.initial.shape, apomdp.observation.shape[-3::2]
     if states != 2:
         raise ValueError(f"transition: shape {apomdp.transition.shape}; expected S = 2 for a belief grid")
-    levels = cells.bit_length()
-    needed = (cells + 1) ** models * (2 * horizon + 2 + actions * (observations * (levels + 4) + 4 * models))
+    levels = int(cells).bit_length()
+    needed = (int(cells) + 1) ** models * (2 * horizon + 2 + actions * (observations * (levels + 4) + 4 * models))
     require_memory(needed * apomdp.reward.dtype.itemsize, memory, "use fewer cells, or windows")
     probability, reward, (low, high), can_die, can_live = _cells(apomdp, horizon, cells)
     alive = jnp.stack([i < cells for i in jnp.indices((cells + 1,) * models)])
@@ -255,5 +254,4 @@ def _check(apomdp: APOMDP, horizon: int, **sizes: int) -> None:
         raise ValueError("reward: -inf; expected finite rewards, as what is available depends on more than a window")
     least = {"horizon": 0, "window": 0, "cells": 1}
     for name, size in {"horizon": horizon, **sizes}.items():
-        if size < least[name]:
-            raise ValueError(f"{name}: {size}; expected at least {least[name]}")
+        integer(name, size, least[name])

@@ -20,10 +20,18 @@ from jaxdm.envs import apomdp as apomdps
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.oracles.apomdp.history_tree import MEMORY, first, grow, require_memory, tree_memory, validate_one
 from jaxdm.oracles.history_backup import backup, decide, model_backup, relative_error, root, weigh
-from jaxdm.oracles.mdp.bellman import certificate
+from jaxdm.oracles.mdp.bellman import certificate, require_range
 from jaxdm.rollout import noise_entry, rollout
 from jaxdm.types import Agent, Certificate, Transition
-from jaxdm.validation import check_distribution, is_concrete
+from jaxdm.validation import (
+    check_distribution,
+    check_sizes,
+    float_array,
+    integer,
+    integer_array,
+    is_concrete,
+    positive_integer,
+)
 
 
 class Judgement(NamedTuple):
@@ -60,15 +68,14 @@ def evaluate(apomdp: APOMDP, probabilities: jax.Array, horizon: int, memory: flo
             than `memory`.
     """
     validate_one(apomdp)
+    horizon = positive_integer("horizon", horizon)
+    require_range(apomdp.reward, horizon)
     actions, observations = apomdp.observation.shape[1], apomdp.observation.shape[-1]
+    require_memory(tree_memory(apomdp, observations, horizon), memory, "shorten the horizon, or simulate")
     sizes = [observations * (actions * observations) ** t for t in range(horizon)]
-    if horizon < 1 or probabilities.shape != (sum(sizes), actions):
-        raise ValueError(
-            f"probabilities: shape {probabilities.shape}; expected {(sum(sizes), actions)} for horizon {horizon} >= 1"
-        )
+    probabilities = float_array("probabilities", probabilities, "R A", R=sum(sizes), A=actions)
     if is_concrete(probabilities):
         check_distribution("probabilities", probabilities)
-    require_memory(tree_memory(apomdp, observations, horizon), memory, "shorten the horizon, or simulate")
     belief, mass = first(apomdp)
     layers, end = grow(apomdp, belief, horizon), sum(sizes)
     # One recursion weighs the models at every history, the other leaves each its own values; each with its errors.
@@ -124,8 +131,12 @@ def agent_probabilities(
         observations: O.
 
     Returns:
-        [R, A] probabilities, each 0 or 1.
+        [R, A] probabilities, each 0 or 1; all 0 where the agent has no action, -1.
+
+    Raises:
+        ValueError: horizon, actions or observations < 1, or an action outside 0..A-1 (where it is concrete).
     """
+    check_sizes(horizon=horizon, actions=actions, observations=observations)
     key_init, key_noise = jax.random.split(key)
     player = noise_entry(agent.act, agent.predrawn)
     noise = player.draw(key_noise, horizon)
@@ -152,7 +163,7 @@ def agent_probabilities(
     for t in range(horizon):
         here = jax.tree.map(lambda x, t=t: x[t], noise)
         chosen, memory = jax.vmap(player.apply, in_axes=(None, 0, 0, None))(here, memory, seen, params)
-        found.append(jax.nn.one_hot(chosen, actions))
+        found.append(jax.nn.one_hot(integer_array("agent", chosen, "N", -1, actions - 1), actions))
         if t < horizon - 1:
             memory = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), jax.vmap(branch)(memory, seen))
             seen = jnp.tile(following, seen.shape[0])
@@ -174,10 +185,10 @@ def simulate(key: jax.Array, apomdp: APOMDP, agent: Agent, params: Any, *, horiz
         Estimate.
 
     Raises:
-        ValueError: fewer than 2 episodes, or a bad APOMDP.
+        ValueError: horizon < 1, fewer than 2 episodes, or a bad APOMDP.
     """
-    if episodes < 2:
-        raise ValueError(f"episodes: {episodes}; expected at least 2")
+    episodes = integer("episodes", episodes, 2)
+    horizon = positive_integer("horizon", horizon)
     validate_one(apomdp)
     world, models = apomdps.env(horizon), apomdp.nature.shape[0]
     weight = apomdp.discount ** jnp.arange(horizon)

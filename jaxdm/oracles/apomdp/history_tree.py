@@ -81,14 +81,33 @@ def contraction(apomdp: APOMDP) -> jax.Array:
     return apomdp.discount * jnp.maximum(widest, 1) * (1 + 2 * (apomdp.reward.shape[0] + 2) * eps)
 
 
+UNCOUNTED = 2**100
+"""Histories beyond any memory."""
+
+
 def tree_memory(apomdp: APOMDP, roots: int, depth: int) -> int:
     """Bytes for beliefs, chances and values after all histories of fewer than `depth` steps from `roots` first ones."""
     (models, states), (actions, observations) = apomdp.initial.shape[-2:], apomdp.observation.shape[-3::2]
-    histories = [roots * (actions * observations) ** t for t in range(depth)]
+    inner, every = (histories(roots, actions * observations, steps) for steps in (depth - 1, depth))
     each = models * (2 * states + actions + 1) + 4 * actions + 4
     branching = models * actions * observations + actions * observations
-    floats = sum(histories) * each + sum(histories[:-1]) * branching + histories[-1] * models * 2 * states
+    floats = every * each + inner * branching + (every - inner) * models * 2 * states
     return floats * apomdp.reward.dtype.itemsize
+
+
+def histories(roots: int, branches: int, depth: int) -> int:
+    """How many histories of fewer than `depth` steps follow from `roots` first ones; `UNCOUNTED` where they are more.
+
+    Counted no further: of a long horizon the number alone would fill the memory.
+    """
+    if branches == 1:
+        return roots * depth
+    count, last = 0, roots
+    for _ in range(depth):
+        count, last = count + last, last * branches
+        if count > UNCOUNTED:
+            return UNCOUNTED
+    return count
 
 
 def require_memory(needed: int, limit: float, way_out: str) -> None:

@@ -12,13 +12,32 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.oracles.apomdp.history_tree import validate_one
 from jaxdm.oracles.graph_policy import HistoryGraph
-from jaxdm.oracles.history_backup import HIGHEST, Layer, backup, decide, model_backup, relative_error
-from jaxdm.oracles.mdp.bellman import value_error
-from jaxdm.validation import check_shape, positive_integer
+from jaxdm.oracles.history_backup import (
+    HIGHEST,
+    Layer,
+    backup,
+    decide,
+    model_backup,
+    relative_error,
+    require_available,
+)
+from jaxdm.oracles.mdp.bellman import require_range, value_error
+from jaxdm.validation import (
+    ROW_SUM_TOLERANCE,
+    InvalidInput,
+    check_distribution,
+    float_array,
+    integer_array,
+    is_concrete,
+    positive_integer,
+    record,
+    require,
+)
 
 
 class InformationPlan(NamedTuple):
@@ -42,10 +61,13 @@ def plan(apomdp: APOMDP, graph: HistoryGraph, horizon: int) -> InformationPlan:
         horizon: H >= 1.
 
     Raises:
-        ValueError: a bad APOMDP, a graph that is not of its shape, or horizon < 1.
+        ValueError: a bad APOMDP, a graph that is not one of it, horizon < 1, or (where values are concrete) a node at
+            which no action is available.
     """
     horizon = positive_integer("horizon", horizon)
     graph = _checked(apomdp, graph)
+    require_range(apomdp.reward, horizon)
+    check_available(apomdp, graph, horizon)
     child = graph.child.reshape(-1)
     here = _look(apomdp, graph)
     reached = _reached(graph, here, _first(apomdp), horizon)
@@ -86,8 +108,15 @@ def evaluate(apomdp: APOMDP, graph: HistoryGraph, probabilities: jax.Array) -> j
         apomdp: the world.
         graph: its graph.
         probabilities: [H, N, A] probabilities of actions.
+
+    Raises:
+        ValueError: a bad APOMDP, a graph that is not one of it, or probabilities of another shape or that are none.
     """
     graph = _checked(apomdp, graph)
+    sizes = {"N": graph.belief.shape[1], "A": apomdp.reward.shape[1]}
+    probabilities = float_array("probabilities", probabilities, "H N A", **sizes)
+    if is_concrete(probabilities):
+        check_distribution("probabilities", probabilities)
     here = _look(apomdp, graph)
     child = graph.child
 
@@ -101,6 +130,22 @@ def evaluate(apomdp: APOMDP, graph: HistoryGraph, probabilities: jax.Array) -> j
     end = jnp.zeros(graph.belief.shape[:2], probabilities.dtype)
     value, _ = jax.lax.scan(step, end, probabilities, reverse=True)
     return jnp.sum(_first(apomdp) * value[:, graph.root], axis=-1)
+
+
+def check_available(apomdp: APOMDP, graph: HistoryGraph, horizon: int) -> None:
+    """Check, where values are concrete, that some action is available wherever available ones lead within H steps.
+
+    Raises:
+        ValueError: names the first node where there is none.
+    """
+    if not is_concrete(apomdp, graph) or bool(jnp.all(apomdp.reward > -jnp.inf)):
+        return
+    graph = _checked(apomdp, graph)
+    here, first = _look(apomdp, graph), jnp.any(_first(apomdp) > 0, axis=0)
+    allowed, possible = jnp.all(here.available, axis=0), jnp.any(here.probability > 0, axis=0)
+    # Where a graph ends its children are nowhere.
+    possible &= (graph.child >= 0) & (graph.child < possible.shape[0])
+    require_available(np.asarray(graph.root)[np.asarray(first)], graph.child, possible, allowed, horizon)
 
 
 def _reached(graph: HistoryGraph, here: Layer, mass: jax.Array, horizon: int) -> jax.Array:
@@ -146,17 +191,26 @@ def _states(graph: HistoryGraph) -> jax.Array:
 def _checked(apomdp: APOMDP, graph: HistoryGraph) -> HistoryGraph:
     """The graph, after all checks, with a row of `child` for every node; those that are added are never followed."""
     validate_one(apomdp)
-    check_shape("belief", graph.belief, "M N K", M=apomdp.transition.shape[0])
-    actions, observations = apomdp.observation.shape[-3::2]
-    check_shape("child", graph.child, "E A O", A=actions, O=observations)
-    check_shape("root", graph.root, "O", O=observations)
-    child = jnp.asarray(graph.child)[: graph.belief.shape[1]]
-    missing = graph.belief.shape[1] - child.shape[0]
+    record("graph", graph, HistoryGraph)
+    (models, states), (actions, observations) = apomdp.initial.shape, apomdp.observation.shape[-3::2]
+    belief = float_array("belief", graph.belief, "M N K", M=models)
+    nodes, possible = belief.shape[1:]
+    if is_concrete(belief):
+        whole = np.asarray(jnp.sum(belief, axis=-1))
+        require("belief", np.asarray(belief) >= 0, belief, "probabilities >= 0")
+        good = (np.abs(whole - 1) <= ROW_SUM_TOLERANCE) | (whole == 0)
+        require("belief", good, whole, "rows that sum to 1, or to 0 where a model rules the node out")
+    support = graph.support
+    if support is not None:
+        support = integer_array("support", support, "N K", at_most=states - 1, N=nodes, K=possible)
+    elif possible != states:
+        raise InvalidInput(f"support: None beside belief {belief.shape}; expected [N, K], or K = S = {states}")
+    child = integer_array("child", graph.child, "E A O", at_least=-1, A=actions, O=observations)[:nodes]
     return HistoryGraph(
-        root=jnp.asarray(graph.root),
-        child=jnp.pad(child, ((0, missing), (0, 0), (0, 0))),
-        belief=jnp.asarray(graph.belief),
-        support=graph.support,
+        root=integer_array("root", graph.root, "O", at_most=nodes - 1, O=observations),
+        child=jnp.pad(child, ((0, nodes - child.shape[0]), (0, 0), (0, 0))),
+        belief=belief,
+        support=support,
     )
 
 

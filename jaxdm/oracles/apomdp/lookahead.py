@@ -25,6 +25,7 @@ from jaxdm.oracles.apomdp.history_tree import (
 from jaxdm.oracles.history_backup import decide, relative_error, root
 from jaxdm.oracles.mdp.bellman import certificate
 from jaxdm.types import Agent, Certificate, Transition
+from jaxdm.validation import InvalidInput, positive_integer
 
 LeafBounds = WindowBounds | GridBounds
 
@@ -77,9 +78,12 @@ def look_ahead(apomdp: APOMDP, bounds: LeafBounds, depth: int, memory: float = M
         LookAhead; half the distance of the bounds is the certificate's bound, and the whole its residual.
 
     Raises:
-        ValueError: a bad APOMDP, a depth below 1 or below the window, or a tree that needs more than `memory`.
+        ValueError: a bad APOMDP, bounds that are not its, a depth below 1 or below the window, or a tree that needs
+            more than `memory`.
     """
     validate_one(apomdp)
+    depth = positive_integer("depth", depth)
+    _check_bounds(apomdp, bounds)
     require_memory(tree_memory(apomdp, apomdp.observation.shape[-1], depth + 1), memory, "look less far ahead")
     belief, mass = first(apomdp)
     found = bracket(apomdp, bounds, belief, depth, _horizon(bounds))
@@ -110,9 +114,10 @@ def bracket(apomdp: APOMDP, bounds: LeafBounds, belief: jax.Array, depth: int, r
     Raises:
         ValueError: a depth below 1 or below the window.
     """
+    depth = positive_integer("depth", depth)
     window = bounds.lower.shape[1] if isinstance(bounds, WindowBounds) else 1
     branches = apomdp.observation.shape[1] * apomdp.observation.shape[-1]
-    if depth < 1 or branches**depth < window:
+    if branches**depth < window:
         raise ValueError(f"depth: {depth}; expected at least 1, and at least the window of the bounds")
     layers = []
     for _ in range(depth):
@@ -135,9 +140,14 @@ def agent(depth: int) -> Agent:
 
     Args:
         depth: D >= 1, at least the window of the guide's bounds.
+
+    Raises:
+        ValueError: depth < 1.
     """
+    depth = positive_integer("depth", depth)
 
     def init(key: jax.Array, params: LookAheadParams) -> ModelBeliefs:
+        _check_bounds(params.apomdp, params.bounds)
         return ModelBeliefs(belief=params.apomdp.initial, time=jnp.int32(0))
 
     def act(
@@ -158,6 +168,23 @@ def agent(depth: int) -> Agent:
         return ModelBeliefs(belief=belief, time=memory.time + 1)
 
     return Agent(init=init, act=act, observe=observe)
+
+
+def _check_bounds(apomdp: APOMDP, bounds: LeafBounds) -> None:
+    """Refuse what are no bounds, or those of a world of other sizes."""
+    if not isinstance(bounds, (WindowBounds, GridBounds)):
+        raise InvalidInput(f"bounds: {type(bounds).__name__}; expected WindowBounds or GridBounds")
+    models, branches = apomdp.transition.shape[0], apomdp.observation.shape[1] * apomdp.observation.shape[-1]
+    shape = bounds.lower.shape
+    if isinstance(bounds, GridBounds):
+        fits = len(shape) == 1 + models and apomdp.reward.shape[0] == 2
+    else:
+        width = shape[1] if len(shape) == 2 else 0
+        while branches > 1 and width > 1 and width % branches == 0:
+            width //= branches
+        fits = width == 1
+    if not fits or bounds.upper.shape != shape or shape[0] < 2:
+        raise InvalidInput(f"bounds: shape {shape}; expected bounds of this APOMDP, for a horizon of at least 1")
 
 
 def _horizon(bounds: LeafBounds) -> int:

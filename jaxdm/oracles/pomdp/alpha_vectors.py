@@ -8,10 +8,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxdm.envs.pomdp import POMDP, mdp_of
+from jaxdm.envs.pomdp import POMDP, mdp_of, validate
 from jaxdm.oracles.mdp.planning import backward_induction, policy_iteration
 from jaxdm.oracles.pomdp.belief import posterior, update
 from jaxdm.types import Agent, Transition
+from jaxdm.validation import check_shape, record, whole_number
 
 
 class AlphaPolicy(NamedTuple):
@@ -40,17 +41,24 @@ def qmdp(pomdp: POMDP, horizon: int | None = None) -> AlphaPolicy:
         horizon: H; endless when left out.
 
     Raises:
-        ValueError: as `jaxdm.oracles.mdp.planning`.
+        ValueError: a bad POMDP or a batch, or as `jaxdm.oracles.mdp.planning`.
 
     Reference: Littman, Cassandra, Kaelbling, Learning policies for partially observable environments, 1995.
     """
+    validate(pomdp)
     hidden = mdp_of(pomdp)
     q = policy_iteration(hidden).q[None] if horizon is None else backward_induction(hidden, horizon).q
     return _by_action(q, pomdp)
 
 
 def myopic(pomdp: POMDP) -> AlphaPolicy:
-    """The policy that looks no further than the next reward: `max_a sum_s b(s) r(s,a)`."""
+    """The policy that looks no further than the next reward: `max_a sum_s b(s) r(s,a)`.
+
+    Raises:
+        ValueError: a bad POMDP or a batch.
+    """
+    validate(pomdp)
+    check_shape("transition", pomdp.transition, "S A S")
     return _by_action(pomdp.reward[None], pomdp)
 
 
@@ -62,7 +70,14 @@ def _by_action(q: jax.Array, pomdp: POMDP) -> AlphaPolicy:
 
 
 def best_action(policy: AlphaPolicy, belief: jax.Array, time: jax.Array | int) -> jax.Array:
-    """The policy's action at a belief and a time, [] int32."""
+    """The policy's action at a belief and a time, [] int32.
+
+    Raises:
+        ValueError: a belief of another shape, or a time below zero.
+    """
+    record("policy", policy, AlphaPolicy)
+    check_shape("belief", belief, "S", S=policy.vector.shape[-1])
+    whole_number("time", time, 0)
     layer = jnp.minimum(time, policy.action.shape[0] - 1)
     values = jnp.einsum("ks,s->k", policy.vector[layer], belief, precision=jax.lax.Precision.HIGHEST)
     return policy.action[layer, jnp.argmax(values)]

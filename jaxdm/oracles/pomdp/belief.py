@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdm.envs.pomdp import POMDP
-from jaxdm.validation import is_concrete
+from jaxdm.validation import check_shape, integer_array, is_concrete, record, whole_number
 
 
 class Filtered(NamedTuple):
@@ -64,7 +64,9 @@ def condition(prior: jax.Array, likelihood: jax.Array) -> Filtered:
 
 
 def first(pomdp: POMDP, observation: jax.Array | int) -> Filtered:
-    """The belief after the first observation: `b(s) ~ Z_0(o|s) rho(s)`; raises as `condition`."""
+    """The belief after the first observation: `b(s) ~ Z_0(o|s) rho(s)`; raises as `condition`, and for no index."""
+    record("pomdp", pomdp, POMDP)
+    whole_number("observation", observation, 0, pomdp.observation.shape[-1] - 1)
     return condition(pomdp.initial, pomdp.initial_observation[:, observation])
 
 
@@ -76,12 +78,25 @@ def update(pomdp: POMDP, belief: jax.Array, action: jax.Array | int, observation
         belief: [S].
         action: [] index.
         observation: [] index of what was seen after the action.
+
+    Raises:
+        ValueError: as `condition`, or a belief of another shape, an action or observation that there is not.
     """
+    record("pomdp", pomdp, POMDP)
+    whole_number("observation", observation, 0, pomdp.observation.shape[-1] - 1)
     return condition(predict(pomdp, belief, action), pomdp.observation[action, :, observation])
 
 
 def predict(pomdp: POMDP, belief: jax.Array, action: jax.Array | int) -> jax.Array:
-    """The distribution of the next state before it is observed, `sum_s b(s) P(s'|s,a)`, [S], at full precision."""
+    """The distribution of the next state before it is observed, `sum_s b(s) P(s'|s,a)`, [S], at full precision.
+
+    Raises:
+        ValueError: a belief of another shape, or an action that there is not.
+    """
+    record("pomdp", pomdp, POMDP)
+    states, actions = pomdp.reward.shape
+    check_shape("belief", belief, "S", S=states)
+    whole_number("action", action, 0, actions - 1)
     return jnp.einsum("s,st->t", belief, pomdp.transition[:, action], precision=jax.lax.Precision.HIGHEST)
 
 
@@ -99,8 +114,13 @@ def follow(pomdp: POMDP, actions: jax.Array, observations: jax.Array) -> Filtere
     Raises:
         ValueError: lengths that do not fit, or (where the history is concrete) an impossible observation.
     """
-    if observations.shape[0] != actions.shape[0] + 1:
-        raise ValueError(f"observations: length {observations.shape[0]}; expected {actions.shape[0] + 1}")
+    record("pomdp", pomdp, POMDP)
+    check_shape("actions", actions, None)
+    observations = integer_array("observations", observations, "N", at_most=pomdp.observation.shape[-1] - 1)
+    if actions.shape != (observations.shape[0] - 1,):
+        raise ValueError(f"actions: shape {actions.shape}; expected {(observations.shape[0] - 1,)}, one less than seen")
+    if actions.shape[0] > 0:
+        actions = integer_array("actions", actions, "T", at_most=pomdp.reward.shape[-1] - 1)
 
     def step(previous: Filtered, seen: tuple[jax.Array, jax.Array]) -> tuple[Filtered, Filtered]:
         now = update(pomdp, previous.belief, *seen)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxdm.envs.pomdp import POMDP
+from jaxdm.envs.pomdp import POMDP, validate
 from jaxdm.oracles import history_backup
 from jaxdm.oracles.graph_policy import HistoryGraph
 from jaxdm.oracles.history_backup import backup
@@ -21,7 +21,7 @@ from jaxdm.oracles.mdp.bellman import certificate, greedy, loss_of, require_rang
 from jaxdm.oracles.pomdp.belief import relative_error
 from jaxdm.oracles.pomdp.belief_graph import MEMORY, RESOLUTION, ReachableBeliefs, reachable
 from jaxdm.types import Certificate
-from jaxdm.validation import check_shape, positive_integer
+from jaxdm.validation import check_distribution, check_shape, float_array, positive_integer, record
 from jaxdm.validation import tolerance as checked_tolerance
 
 SHARPENED = 2
@@ -75,9 +75,10 @@ def plan(pomdp: POMDP, horizon: int, memory: float = MEMORY, resolution: float =
     Reference: Smallwood, Sondik, Operations Research 21, 1973.
     """
     horizon = positive_integer("horizon", horizon)
+    validate(pomdp)
     require_range(pomdp.reward, horizon)
     beliefs = reachable(pomdp, horizon - 1, memory, resolution)
-    _require_tables(_sizes(beliefs, horizon), beliefs.reward.shape, memory)
+    _require_tables(beliefs, horizon, memory)
     discount, factor, apart = float(pomdp.discount), _factor(pomdp), _apart(pomdp, beliefs, horizon)
     children = beliefs.graph.child
 
@@ -209,10 +210,16 @@ def policy_value(pomdp: POMDP, solved: BeliefPlan, probabilities: np.ndarray) ->
         that takes an action that is not available is worth -inf.
 
     Raises:
-        ValueError: probabilities of another shape.
+        ValueError: a bad POMDP, what is no plan, or probabilities of another shape or that are none where a belief can
+            be held.
     """
+    validate(pomdp)
+    record("solved", solved, BeliefPlan)
     beliefs, horizon = solved.reachable, len(solved.q)
     check_shape("probabilities", probabilities, "H N A", H=horizon, N=len(beliefs.reward), A=beliefs.reward.shape[1])
+    probabilities = np.asarray(float_array("probabilities", probabilities))
+    for t, n in enumerate(_sizes(beliefs, horizon)):
+        check_distribution("probabilities", probabilities[t, :n])
     ahead, found = np.empty(0), []
     for t, n in reversed(list(enumerate(_sizes(beliefs, horizon)))):
         q = beliefs.reward[:n]
@@ -243,7 +250,12 @@ def history_error(pomdp: POMDP, solved: BeliefPlan) -> Steps:
 
     Returns:
         H arrays [n_t]; zero where merging moved beliefs by rounding alone.
+
+    Raises:
+        ValueError: a bad POMDP, or what is no plan.
     """
+    validate(pomdp)
+    record("solved", solved, BeliefPlan)
     beliefs, horizon = solved.reachable, len(solved.q)
     sizes, size = _sizes(beliefs, horizon), _sums(pomdp, horizon)
     transition, observation = (np.asarray(x, np.float64) for x in (pomdp.transition, pomdp.observation))
@@ -292,13 +304,15 @@ def _apart(pomdp: POMDP, beliefs: ReachableBeliefs, horizon: int) -> list[float]
     return [beliefs.distance * size for size in _sums(pomdp, horizon)[horizon - 1 :: -1]]
 
 
-def _require_tables(sizes: list[int], shape: tuple[int, ...], memory: float) -> None:
+def _require_tables(beliefs: ReachableBeliefs, horizon: int, memory: float) -> None:
     """Refuse tables of values, errors, ties and policies that would not fit."""
-    count, actions = shape
-    needed = sum(sizes) * (41 * actions + 16) + 4 * len(sizes) * count
+    count, actions = beliefs.reward.shape
+    grown = _sizes(beliefs, min(horizon, len(beliefs.within)))
+    held = sum(grown) + (horizon - len(grown)) * grown[-1]
+    needed = held * (41 * actions + 16) + 4 * horizon * count
     if needed > memory:
         raise ValueError(
-            f"memory: the tables of {len(sizes)} steps and {count} beliefs need {needed / 2**20:.4g} MiB; expected at "
+            f"memory: the tables of {horizon} steps and {count} beliefs need {needed / 2**20:.4g} MiB; expected at "
             f"most {memory / 2**20:.4g} MiB (shorten the horizon, raise the limit, or use point_based)"
         )
 
