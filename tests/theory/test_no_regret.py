@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from jaxdm.tokens import TOKEN_SCALE
-from theory.no_regret import attention_player, selection_round
+from theory.no_regret import attention_player, bandit_layer, selection_round
 from theory.no_regret.n3_regret_loss import LossSetting, optimal_gain
 from theory.no_regret.n4_selection_law import projected_moments
+from theory.no_regret.n13_selection_threshold import enumerated_factor
 from theory.no_regret.selection_round import RoundData, RoundSizes
 
 
@@ -68,6 +69,31 @@ def test_the_layer_plays_its_gain_times_the_sum_of_losses_step_by_step_too(doubl
         row, cache = layer.step(weights, cache, token)
         rows.append(row)
     np.testing.assert_allclose(jnp.stack(rows), layer.apply(weights, tokens), atol=1e-12)
+
+
+def test_the_bandit_layer_sums_pulls_and_rewards_step_by_step_too(double):
+    pulls = jax.nn.one_hot(jnp.asarray([2, 0, 0, 1, 2]), 3)
+    signs = jnp.asarray([1.0, -1.0, 1.0, 1.0, -1.0])[:, None]
+    past = jnp.concatenate([pulls, signs * pulls], axis=1)
+    tokens = jnp.concatenate([jnp.ones((5, 3)), TOKEN_SCALE * past, jnp.zeros((5, 1))], axis=1)
+    layer = bandit_layer.layer(3)
+    weights = dict(zip(bandit_layer.WEIGHTS, (0.3, -0.7, 1.1, 0.2), strict=True))
+    sums = jnp.cumsum(past, axis=0)
+    stated = 0.3 * past[:, :3] - 0.7 * past[:, 3:] + 1.1 * sums[:, :3] + 0.2 * sums[:, 3:]
+    np.testing.assert_allclose(layer.apply(weights, tokens), stated, atol=1e-12)
+    whole, cache = layer.prefill(weights, tokens[:3], 5, jnp.int32(2))
+    np.testing.assert_allclose(whole, stated[:3], atol=1e-12)
+    for token, row in zip(tokens[2:], stated[2:], strict=True):
+        found, cache = layer.step(weights, cache, token)
+        np.testing.assert_allclose(found, row, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("arms", "share", "factor"), [(5, 0.25, 1.77), (5, 0.35, 1.48), (2, 0.6, 1.68), (2, 0.75, 1.35)]
+)
+def test_the_enumerated_factor_is_near_its_reference_values(arms, share, factor):
+    """These were measured, to about a hundredth."""
+    assert enumerated_factor(arms, share, 0.004) == pytest.approx(factor, abs=0.03)
 
 
 def test_moments_of_projected_noise_at_the_centre_are_those_of_its_radius():

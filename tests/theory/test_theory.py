@@ -49,7 +49,7 @@ FEWEST = {
 """Where a check needs more draws than that, or can do with fewer."""
 
 
-COSTLY = {"L7", "L7b", "L8c", "L8d", "N3", "N4"}
+COSTLY = {"L7", "L7b", "L8c", "L8d", "N3", "N4", "N13"}
 """Claims that train layers for every key, or roll out many, and get two keys."""
 
 
