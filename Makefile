@@ -8,7 +8,7 @@ STUDIES = bandit online sft rmft
 THEORY = $(if $(filter toy,$(PRESET)),L1 L2 --samples 10)
 BIN = .venv/bin
 
-.PHONY: reproduce test speed lint clean
+.PHONY: reproduce test language speed lint clean
 
 reproduce: .venv/installed
 	@echo "jaxdm: the $(PRESET) preset of $(STUDIES), then the theorem checks; the report grows with each"
@@ -21,6 +21,11 @@ reproduce: .venv/installed
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+language: .venv/installed
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[language]'
+	$(BIN)/python -m experiments.language.checkpoint
+	$(BIN)/python -m pytest tests/language -rs
 
 speed: .venv/installed
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[peers]'

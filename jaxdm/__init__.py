@@ -92,4 +92,11 @@ Paper 2
     rmft.oracle_game        MDPs and POMDPs as such a game
     rmft.distillation       the algorithm: roll out, select, imitate
     rmft.baselines          imitating other players, optimal-arm labels, the regret loss
+
+Language
+    language.decoder        open-weight decoders (Llama, Qwen) on plain trees; caches with shared prefixes
+    language.tokenizer      text as tokens, chat templates, padding
+    language.weights        checkpoints on disk: GGUF and safetensors, to the last tensor
+    language.lora           low-rank adapters, trained beside the weights, merged, stored, handed on
+    language.sampling       many replies in one compiled loop: stop strings, constrained decisions, log-probabilities
 """

@@ -1,0 +1,1 @@
+"""Language models that decide: where their weights come from, and what is done with them."""
