@@ -177,7 +177,8 @@ def from_gguf(metadata: Mapping[str, Any]) -> CheckpointTokenizer:
     texts: list[str] = metadata["tokenizer.ggml.tokens"]
     merges = [tuple(merge.split(" ")) for merge in metadata["tokenizer.ggml.merges"]]
     inner = tokenizers.Tokenizer(models.BPE({text: index for index, text in enumerate(texts)}, merges))
-    inner.pre_tokenizer = pre_tokenizers.Sequence(steps)
+    in_turn = pre_tokenizers.Sequence  # of the package, no record of ours
+    inner.pre_tokenizer = in_turn(steps)
     inner.decoder = decoders.ByteLevel()
     if cut == "qwen2":
         inner.normalizer = normalizers.NFC()
