@@ -357,6 +357,12 @@ CHECKPOINT_FORMAT = 2
 """Of a checkpoint; those of another format are refused."""
 
 
+@functools.lru_cache
+def _text_digest(run: Any, structure: Any, *shapes: jax.ShapeDtypeStruct) -> str:
+    """Of the lowered program of one step; seeds and stages that share a program share its lowering."""
+    return hashlib.sha256(run.lower(*jax.tree.unflatten(structure, shapes), 1).as_text().encode()).hexdigest()
+
+
 class _Checkpoint:
     """The newest checkpoint of a run, and what says that it is of this run."""
 
@@ -371,14 +377,14 @@ class _Checkpoint:
         leaves = jax.tree.leaves_with_path(state)
         self.types = {f"state{jax.tree_util.keystr(path)}": _type(_key_data(leaf)) for path, leaf in leaves}
         self.first, self.data = _digest(state), data
-        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)  # it will be consumed
-        self.lower = functools.partial(run.lower, shapes, data, 1)
+        shapes = jax.eval_shape(lambda *trees: trees, state, data)  # the state will be consumed
+        leaves, structure = jax.tree.flatten(shapes)
+        self.program = functools.partial(_text_digest, run, structure, *leaves)
 
     @functools.cached_property
     def marks(self) -> dict[str, str]:
         """Fingerprints of what cannot be written out."""
-        program = hashlib.sha256(self.lower().as_text().encode()).hexdigest()
-        return {"first state": self.first, "data": _digest(self.data), "program of a step": program}
+        return {"first state": self.first, "data": _digest(self.data), "program of a step": self.program()}
 
     def save(self, reached: Fit) -> None:
         """Write a checkpoint in the place of the last.

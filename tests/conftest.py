@@ -1,11 +1,14 @@
 """Strictness for the whole suite: no silent rank promotion, no legacy keys, no warnings; and quick compilation."""
 
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import jax
 import pytest
 
-from experiments.cli import compile_quicker
+from experiments.cli import OWN_CACHE, compile_quicker
 
 compile_quicker()
 
@@ -25,10 +28,31 @@ def room_for_programs():
         jax.clear_caches()
 
 
+COMPILED = pytest.StashKey[str]()
+"""The folder of compiled programs, in the process that made it."""
+
+
+def share_compiled(config: pytest.Config) -> None:
+    """Compile a program once for all workers, children and repetitions; a new folder each time, so nothing is left."""
+    if OWN_CACHE & os.environ.keys():
+        return
+    config.stash[COMPILED] = folder = tempfile.mkdtemp(prefix="jaxdm-compiled-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    jax.config.update("jax_compilation_cache_dir", folder)  # workers read the environment, this process has done so
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    share_compiled(config)
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_legacy_prng_key", "error")
     config.addinivalue_line("filterwarnings", "error")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if COMPILED in config.stash:
+        shutil.rmtree(config.stash[COMPILED], ignore_errors=True)
 
 
 @pytest.fixture

@@ -137,8 +137,9 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path, unbroken, delay):
     assert alone(tmp_path), "what the killed left is swept"
 
 
-def fit_for_ever(folder: Path) -> None:
-    """A run that is read from its checkpoint when it has ended, again and again."""
+def fit_until(timer: threading.Timer, folder: Path) -> None:
+    """A run that is read from its checkpoint when it has ended, again and again, until the timer's signal ends it."""
+    timer.start()  # which may itself be where the signal comes
     while True:
         fit(folder=folder, identity="run", spacing=0.0)
 
@@ -151,9 +152,8 @@ def test_a_run_interrupted_at_any_moment_resumes_to_the_same_bits(tmp_path, unbr
         number = (signal.SIGINT, signal.SIGTERM)[index % 2]
         timer = threading.Timer(delay, os.kill, (os.getpid(), number))
         with trainer.ending_on_signals():
-            timer.start()
             with pytest.raises(trainer.Interrupted) as caught:
-                fit_for_ever(folder)
+                fit_until(timer, folder)
             timer.join()
         assert caught.value.code == 128 + number
         ends.append(reached(folder) if (folder / trainer.CHECKPOINT).exists() else 0)

@@ -5,6 +5,7 @@ have leading axes of sequences where nothing is cached.
 """
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -62,8 +63,9 @@ def validate(config: TransformerConfig) -> None:
         )
 
 
+@functools.cache
 def network(config: TransformerConfig, features: int, outputs: int) -> Network:
-    """The pure functions of a decoder.
+    """The pure functions of a decoder; the same object for the same arguments, so that it is compiled once.
 
     Args:
         config: its shape.
