@@ -15,6 +15,7 @@ import jax
 import tyro
 
 from jaxdm import trainer
+from jaxdm.sweep import TooLarge
 from jaxdm.validation import InvalidInput, RefusedFile
 
 Config = TypeVar("Config")
@@ -24,6 +25,10 @@ Item = TypeVar("Item")
 
 
 Found = TypeVar("Found")
+
+
+Command = Callable[[Sequence[str]], tuple[Path | None, Callable[[str], Path]]]
+"""`arguments -> (results folder, work)`; the work takes the command as it was given, and gives where its result is."""
 
 
 CACHE_BYTES = 2**30
@@ -74,6 +79,7 @@ def command_line(
     run: Callable[[Config, str], Path],
     description: str | None,
     validate: Callable[[Config], None] | None = None,
+    others: Mapping[str, Command] | None = None,
 ) -> None:
     """Read `PRESET [--field value ...]` (the first preset when nothing is given), run, and print where the result is.
 
@@ -87,25 +93,30 @@ def command_line(
         run: `(config, command) -> path`, with the command as it was given.
         description: for `--help`.
         validate: raises `InvalidInput` for a configuration that is not to be run.
+        others: commands whose first word is no preset.
     """
     compile_quicker()
     arguments = sys.argv[1:]
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = [next(iter(presets)), *arguments]
     try:
-        if not arguments[0].startswith("-"):
-            preset(presets, arguments[0])
-        choices = {name: (f"the {name} preset", config) for name, config in presets.items()}
-        config = tyro.extras.overridable_config_cli(choices, args=arguments, description=description)
-        if validate is not None:
-            validate(config)
+        if others is not None and arguments[0] in others:
+            results, work = others[arguments[0]](arguments[1:])
+        else:
+            if not arguments[0].startswith("-"):
+                preset(presets, arguments[0])
+            choices = {name: (f"the {name} preset", config) for name, config in presets.items()}
+            config = tyro.extras.overridable_config_cli(choices, args=arguments, description=description)
+            if validate is not None:
+                validate(config)
+            results, work = getattr(config, "results", None), functools.partial(run, config)
     except InvalidInput as error:
         _leave(2, f"error: {error}")
-    keep_compiled(getattr(config, "results", None))
+    keep_compiled(results)
     try:
         with trainer.ending_on_signals():
-            _run(functools.partial(run, config, given_command(arguments)))
-    except RefusedFile as error:
+            _run(functools.partial(work, given_command(arguments)))
+    except (RefusedFile, TooLarge) as error:
         _leave(2, f"error: {error}")
     except KeyboardInterrupt:
         _leave(130, INTERRUPTED)
@@ -114,7 +125,9 @@ def command_line(
 def _run(work: Callable[[], Path]) -> None:
     """Work, and print where the result is; when a signal comes, leave once every run has stored its chunk."""
     try:
-        print(work())
+        path = work()
+        if jax.process_index() == 0:
+            print(path)
     except trainer.Interrupted as stop:
         with contextlib.suppress(trainer.Interrupted):  # a second signal: at once
             while trainer.runs_in_progress():

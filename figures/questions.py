@@ -382,6 +382,14 @@ PARTS = (
                 command=THEORY,
             ),
             Question(
+                id="sweeps",
+                title="How do regret and gap depend on what is swept: learning rate, selection, quality, attitude?",
+                text="",
+                rows=("SWEEP *",),
+                figures=("sweep_*",),
+                command="python -m experiments.rmft sweep --bandit.rate 1e-3 3e-3 --bandit.keep 2 4 8 --seeds 64",
+            ),
+            Question(
                 id="classical",
                 title="Do classical players and learners behave as known?",
                 text="The ground that the networks are compared on.",

@@ -31,15 +31,17 @@ def chosen(stored: Sequence[Result], preset: str | None = None) -> list[Result]:
 
     Args:
         stored: results, oldest first.
-        preset: one of `storage.PRESETS`; theorems, which have none, are shown with each.
+        preset: one of `storage.PRESETS`; theorems, which have none, are shown with each. Sweeps, which change a preset
+            by their nature, are all shown.
 
     Raises:
         ValueError: no such preset, or no run of it.
     """
     if preset is not None and preset not in PRESETS:
         raise ValueError(f"preset: {preset!r}; expected one of {', '.join(PRESETS)}")
-    studies = [result for result in stored if experiment(result) != "theory"]
+    studies = [result for result in stored if experiment(result) not in ("theory", "sweep")]
     theorems = [result for result in stored if experiment(result) == "theory"]
+    sweeps = [result for result in stored if experiment(result) == "sweep" and preset in (None, result.run.preset)]
     if preset is None:
         whole = [result for result in studies if not result.run.changed and result.run.preset != "toy"]
         studies = whole or studies
@@ -50,7 +52,7 @@ def chosen(stored: Sequence[Result], preset: str | None = None) -> list[Result]:
             stored_presets = ", ".join(sorted(there)) or "none, for no study is stored"
             raise ValueError(f"preset: no run of {preset!r} is stored; expected one of {stored_presets}")
     shown: dict[tuple[str, str], Result] = {}
-    for result in [*studies, *theorems]:
+    for result in [*studies, *sweeps, *theorems]:
         other = shown.setdefault(subject(result), result)
         if rank(result) >= rank(other):
             shown[subject(result)] = result

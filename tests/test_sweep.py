@@ -63,7 +63,7 @@ def test_all_points_are_one_program(whole):
 
 
 EIGHT_DEVICES = """
-    import json, sys
+    import json, shutil, sys
     from pathlib import Path
     import jax
     from jaxdm import sweep
@@ -71,8 +71,10 @@ EIGHT_DEVICES = """
 
     folder = Path(sys.argv[1])
     found = {"devices": len(jax.devices())}
-    for count, steps in ((1, 5), (4, 10), (8, 15), (2, STEPS)):
+    for count, steps in ((1, 5), (8, 10), (2, STEPS)):
         resumed = train(steps=steps, folder=folder, identity="run", devices=jax.devices()[:count])
+        if count == 8:
+            shutil.copytree(folder, folder.with_name("of eight devices"))
     found["resumed"] = numbers(resumed)
     mesh = sweep.device_mesh(3)
     squared = jax.jit(sweep.over_points(lambda x, shared: shared * x**2, mesh))
@@ -81,7 +83,6 @@ EIGHT_DEVICES = """
     found["squared"] = sweep.gathered(squared(placed, sweep.replicated(2.0, mesh)), 7, mesh).tolist()
     text = squared.lower(placed, 2.0).compile().as_text()
     found["collectives"] = [word for word in ("all-reduce", "all-gather", "all-to-all", "permute") if word in text]
-    train(steps=10, folder=folder / "by one process", identity="run")
     print(json.dumps(found))
 """
 
@@ -94,7 +95,7 @@ TWO_PROCESSES = """
     jax.distributed.initialize(sys.argv[2], 2, int(sys.argv[3]))
     from tests.test_sweep import STEPS, numbers, train
 
-    resumed = train(steps=STEPS, folder=Path(sys.argv[1]) / "by one process", identity="run")
+    resumed = train(steps=STEPS, folder=Path(sys.argv[1]), identity="run")
     print(json.dumps({"devices": len(jax.devices()), "own": len(jax.local_devices()), "resumed": numbers(resumed)}))
 """
 
@@ -116,16 +117,16 @@ def answer(process: subprocess.Popen) -> dict:
 
 
 def test_any_number_of_devices_and_processes_gives_the_same_and_goes_on_from_each_others_checkpoints(tmp_path, whole):
-    alone = answer(start(EIGHT_DEVICES, 8, tmp_path))
+    alone = answer(start(EIGHT_DEVICES, 8, tmp_path / "alone"))
     assert alone["devices"] == 8
-    np.testing.assert_allclose(alone["resumed"], numbers(whole), rtol=1e-6, err_msg="on 1, 4, 8 and 2 devices")
+    np.testing.assert_allclose(alone["resumed"], numbers(whole), rtol=1e-6, err_msg="on 1, 8 and 2 devices")
     assert alone["padded"] == [1, 2, 3, 4, 5, 6, 7, 7, 7]
     assert alone["squared"] == [2.0 * x**2 for x in range(1, 8)]
     assert not alone["collectives"]
     with socket.socket() as free:
         free.bind(("localhost", 0))
         coordinator = f"localhost:{free.getsockname()[1]}"
-    several = [start(TWO_PROCESSES, 2, tmp_path, coordinator, index) for index in range(2)]
+    several = [start(TWO_PROCESSES, 2, tmp_path / "of eight devices", coordinator, index) for index in range(2)]
     for told in map(answer, several):
         assert (told["devices"], told["own"]) == (4, 2)
         np.testing.assert_allclose(told["resumed"], numbers(whole), rtol=1e-6)

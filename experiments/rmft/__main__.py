@@ -19,10 +19,11 @@ from typing import Any
 
 from experiments import cli
 from experiments.fields import at_least, check, each, shape, switch, tuning, word
-from experiments.rmft import ablations, bandit, decision_processes, drift, online, primary, selection
+from experiments.rmft import ablations, bandit, decision_processes, drift, online, primary, selection, sweep
 from experiments.rmft.claims import claims
 from experiments.rmft.config import PARTS, PRESETS, RMFTConfig
-from experiments.rmft.training import setup
+from experiments.rmft.training import Setup, Subject, setup
+from experiments.sweep import command
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import write_claims
 from jaxdm.validation import (
@@ -162,5 +163,33 @@ def main(config: RMFTConfig, command: str) -> Path:
     return path
 
 
+def swept(part: sweep.Part, shared: Setup, values: sweep.RMFTSweep) -> Subject:
+    """What a part of the study trains, and on what it judges, in a sweep."""
+    if part == "bandit":
+        return bandit.subject(
+            shared,
+            values.bandit_network,
+            values.train_length,
+            values.length,
+            values.runs,
+            rate=values.pretraining_rate,
+            steps=values.pretraining_steps,
+            batch=values.baseline_batch,
+        )
+    if part == "drift":
+        return drift.subject(
+            shared,
+            values.drift_network,
+            train_length=values.train_length,
+            length=values.length,
+            chance=values.drift_chance,
+            runs=values.runs,
+        )
+    return online.subject(shared, part, values.online_network, values.online_length, values.runs)
+
+
+SWEEP = command(sweep.SWEEPS, sweep.validate, functools.partial(sweep.run, subject=swept), sweep.__doc__)
+
+
 if __name__ == "__main__":
-    cli.command_line(PRESETS, main, __doc__, validate)
+    cli.command_line(PRESETS, main, __doc__, validate, {"sweep": SWEEP})

@@ -32,12 +32,12 @@ from experiments.rmft.distributions import (
     gaussian_game,
     training_bandit,
 )
-from experiments.rmft.training import Setup, distil, initial_weights, setup, struggling, train
+from experiments.rmft.training import Setup, Subject, distil, initial_weights, setup, struggling, train
 from jaxdm import random
 from jaxdm.analysis.storage import named
 from jaxdm.learners import bandit as learners
 from jaxdm.learners import thompson
-from jaxdm.models.transformer import network
+from jaxdm.models.transformer import TransformerConfig, network
 from jaxdm.random import inverse_cdf, sample_index
 from jaxdm.rmft import baselines, games
 from jaxdm.rmft.distillation import Distillation
@@ -156,6 +156,32 @@ def study(config: RMFTConfig) -> dict[str, Any]:
         noisy = evaluate(where, rewards, laws, net, weights, config.length, gaussian=True)
         found |= {f"bandit_gaussian_{name}": value for name, value in noisy.items()}
     return found
+
+
+def subject(
+    shared: Setup, architecture: TransformerConfig, train_length: int, length: int, runs: int, **pretraining: Any
+) -> Subject:
+    """What a sweep fine-tunes and judges: from the base that struggles, on the distributions of the study.
+
+    Args:
+        shared: seeds and checkpoints.
+        architecture: of the network.
+        train_length: rounds in training.
+        length: rounds in evaluation.
+        runs: evaluation episodes.
+        pretraining: rate, steps and batch of the base's.
+    """
+    game = games.bandit_game(training_bandit, ARMS, train_length)
+    net = network(architecture, game.features, game.outputs)
+    return Subject(
+        game=game,
+        network=net,
+        initial=struggling(shared, "bandit", game, net, ARMS, **pretraining),
+        evaluated_on=evaluation_game(length),
+        distributions=tuple(DISTRIBUTIONS),
+        measure=explored,
+        runs=runs,
+    )
 
 
 def effort(

@@ -108,6 +108,22 @@ def evaluator(
         distributions: Q.
         measure: what is measured of one run.
     """
+    of_seed = mean_over_runs(game, agent, agent_params, measure)
+
+    def of_distribution(index: jax.Array, keys: jax.Array, settings: Tree) -> Measures:
+        return jax.lax.map(lambda inputs: of_seed(index, *inputs), (keys, settings))
+
+    def of_method(keys: jax.Array, settings: Tree) -> Measures:
+        return jax.lax.map(lambda index: of_distribution(index, keys, settings), jnp.arange(distributions))
+
+    compiled = jax.jit(lambda keys, settings: jax.lax.map(lambda one: of_method(keys, one), settings))
+    return lambda keys, settings: jax.tree.map(np.asarray, compiled(keys, settings))
+
+
+def mean_over_runs(
+    game: Game, agent: Agent, agent_params: Callable[[Tree, Tree], Tree], measure: Callable[[Rollout], Measures]
+) -> Callable[[jax.Array, jax.Array, Tree], Measures]:
+    """`(distribution [], keys [R], settings) -> means over runs` of one agent; arguments as of `evaluator`."""
 
     def run(key: jax.Array, index: jax.Array, settings: Tree) -> Measures:
         key_instance, key_play = random.split(key)
@@ -118,14 +134,7 @@ def evaluator(
         runs = batched_map(lambda key: run(key, index, settings), keys, BATCH_SIZE)
         return jax.tree.map(lambda values: jnp.mean(values, axis=0), runs)
 
-    def of_distribution(index: jax.Array, keys: jax.Array, settings: Tree) -> Measures:
-        return jax.lax.map(lambda inputs: of_seed(index, *inputs), (keys, settings))
-
-    def of_method(keys: jax.Array, settings: Tree) -> Measures:
-        return jax.lax.map(lambda index: of_distribution(index, keys, settings), jnp.arange(distributions))
-
-    compiled = jax.jit(lambda keys, settings: jax.lax.map(lambda one: of_method(keys, one), settings))
-    return lambda keys, settings: jax.tree.map(np.asarray, compiled(keys, settings))
+    return of_seed
 
 
 def evaluate_networks(

@@ -15,7 +15,7 @@ from experiments.rmft.comparison import (
     join,
     worlds,
 )
-from experiments.rmft.training import Setup, distil, initial_weights
+from experiments.rmft.training import Setup, Subject, distil, initial_weights
 from jaxdm import random
 from jaxdm.analysis.storage import named
 from jaxdm.envs import bandit, families
@@ -115,6 +115,23 @@ def study(
         "drift_training_regret": named(fit.losses[None], agent=["RMFT"], seed=seeds, training_round=training_round),
         "drift_seconds": fit.seconds,
     }
+
+
+def subject(
+    shared: Setup, architecture: TransformerConfig, *, train_length: int, length: int, chance: float, runs: int
+) -> Subject:
+    """What a sweep fine-tunes and judges; arguments as of `study`."""
+    game = drifting_game(train_length, chance)
+    net = network(architecture, game.features, game.outputs)
+    return Subject(
+        game=game,
+        network=net,
+        initial=initial_weights(shared, "drift", net),
+        evaluated_on=drifting_game(length, chance),
+        distributions=DISTRIBUTIONS,
+        measure=explored,
+        runs=runs,
+    )
 
 
 def waits(played: games.Rollout, switch: int) -> Measures:

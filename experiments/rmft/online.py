@@ -10,16 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from experiments.rmft.comparison import Worlds, evaluate_learner, evaluate_networks, stacked, worlds
+from experiments.rmft.comparison import Worlds, evaluate_learner, evaluate_networks, regret_alone, stacked, worlds
 from experiments.rmft.config import RMFTConfig
-from experiments.rmft.training import Setup, distil, initial_weights, setup, train
+from experiments.rmft.training import Setup, Subject, distil, initial_weights, setup, train
 from experiments.streams import Use, stream
 from jaxdm import random
 from jaxdm.analysis.storage import named
 from jaxdm.envs import families, online
 from jaxdm.learners import online as learners
 from jaxdm.models.agents import DecisionSetName
-from jaxdm.models.transformer import network
+from jaxdm.models.transformer import TransformerConfig, network
 from jaxdm.oracles import attack
 from jaxdm.oracles.attack import ATTACK_SPACES
 from jaxdm.oracles.regret import external
@@ -222,6 +222,31 @@ def study(config: RMFTConfig, decisions: DecisionSetName) -> dict[str, Any]:
                 fit.losses[None], agent=["RMFT"], seed=seeds, training_round=np.arange(1, run.rounds + 1)
             )
     return {f"{decisions}_{name}": value for name, value in found.items()}
+
+
+def subject(
+    shared: Setup, decisions: DecisionSetName, architecture: TransformerConfig, length: int, runs: int
+) -> Subject:
+    """What a sweep fine-tunes and judges.
+
+    Args:
+        shared: seeds and checkpoints.
+        decisions: the decision set.
+        architecture: of the network.
+        length: T.
+        runs: evaluation episodes.
+    """
+    game = loss_game(decisions, length, TRAINED[decisions], labels="output")
+    net = network(architecture, game.features, game.outputs)
+    return Subject(
+        game=game,
+        network=net,
+        initial=initial_weights(shared, decisions, net),
+        evaluated_on=suite_game(decisions, length),
+        distributions=evaluation_suite(decisions).names,
+        measure=regret_alone,
+        runs=runs,
+    )
 
 
 def hardened(

@@ -16,7 +16,7 @@ from jaxdm.learners import imperfect
 from jaxdm.numerics import largest_divisor
 from jaxdm.rmft import baselines, distillation
 from jaxdm.rmft.distillation import Distillation
-from jaxdm.rmft.games import Game
+from jaxdm.rmft.games import Game, Rollout
 from jaxdm.types import Network, Tree
 
 
@@ -27,6 +27,18 @@ class Setup(NamedTuple):
     seeds: int  # N, training seeds
     folder: Path  # of checkpoints
     identity: Any  # the study's configuration; checkpoints of another one are refused
+
+
+class Subject(NamedTuple):
+    """What is fine-tuned in a part of the study, and on what it is judged."""
+
+    game: Game  # that it is trained on
+    network: Network
+    initial: Tree  # weights before fine-tuning, leading axis [N]
+    evaluated_on: Game  # whose `instance(key, q)` draws from distribution q
+    distributions: tuple[str, ...]  # [Q]
+    measure: Callable[[Rollout], dict[str, Any]]  # of one run
+    runs: int  # R
 
 
 def setup(seed: int, seeds: int, results: Path, identity: Any) -> Setup:

@@ -25,7 +25,7 @@ import xarray as xr
 from experiments import cli, rooms
 from experiments.fields import at_least, check, shape, switch, word
 from experiments.fields import each as every_one
-from experiments.sft import axes, claims, imitation, methods, probe, stages
+from experiments.sft import axes, claims, imitation, methods, probe, stages, sweep
 from experiments.sft.config import PRESETS, AxisPoints, SFTConfig
 from experiments.sft.methods import Judge, make_methods, of_seed
 from experiments.sft.primary import PRIMARY
@@ -33,6 +33,7 @@ from experiments.sft.stages import Sequences, Stages, Trained, loss_curve, runne
 from experiments.sft.tasks import Domain, held_out, particles, room_domain
 from experiments.sft.worlds import study_world
 from experiments.streams import Use, stream
+from experiments.sweep import command
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import ranked, write_claims
 from jaxdm.analysis.storage import named
@@ -361,5 +362,8 @@ def joined(found: Mapping[str, Mapping[str, xr.DataArray]]) -> dict[str, xr.Data
     return metrics
 
 
+SWEEP = command(sweep.SWEEPS, sweep.validate, sweep.run, sweep.__doc__)
+
+
 if __name__ == "__main__":
-    cli.command_line(PRESETS, main, __doc__, validate)
+    cli.command_line(PRESETS, main, __doc__, validate, {"sweep": SWEEP})

@@ -186,9 +186,17 @@ def _any_sequences(spaces: Spaces, horizon: int, episodes: int) -> Callable[[jax
 
 def pretrain(stages: Stages, params: Tree, sources: list[Source], *, rate: float, steps: int) -> Trained:
     """Predict the next action, observation and reward of unlabelled behaviour."""
+    order = keys(stages.seed, stages.runner.seeds, Use.SFT_TRAINING, "pretraining")
+    loss = _stored_loss(stages.network, stages.spaces, stages.batch, "all")
+    gathered = pretraining_data(stages.seed, sources)
+    return train(stages.runner, "pretraining", loss, params, order, gathered, rate=rate, steps=steps)
 
-    def gathered(seed: int) -> offline.Stored:
-        streams = [stream(stages.seed, Use.SFT_PRETRAINING_DATA, seed, n) for n in range(len(sources))]
+
+def pretraining_data(seed: int, sources: list[Source]) -> Callable[[int], offline.Stored]:
+    """`seed index -> sequences` of all sources, drawn anew in each call to the same numbers; `seed` is the study's."""
+
+    def gathered(index: int) -> offline.Stored:
+        streams = [stream(seed, Use.SFT_PRETRAINING_DATA, index, n) for n in range(len(sources))]
         parts = [
             offline.in_chunks(key, source.draw, source.data, source.size)
             for key, source in zip(streams, sources, strict=True)
@@ -196,9 +204,7 @@ def pretrain(stages: Stages, params: Tree, sources: list[Source], *, rate: float
         ]
         return offline.store(jax.tree.map(lambda *part: jnp.asarray(np.concatenate(part)), *parts))
 
-    order = keys(stages.seed, stages.runner.seeds, Use.SFT_TRAINING, "pretraining")
-    loss = _stored_loss(stages.network, stages.spaces, stages.batch, "all")
-    return train(stages.runner, "pretraining", loss, params, order, gathered, rate=rate, steps=steps)
+    return gathered
 
 
 def gathered(

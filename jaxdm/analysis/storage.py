@@ -133,6 +133,7 @@ def describe_run(command: str, config: Any) -> Run:
     except ValueError as error:
         raise ValueError(f"command: {command!r:.80} ({error}); expected a command with matching quotes") from error
     arguments = words[words.index("-m") + 2 :] if "-m" in words else words[1:]
+    arguments = arguments[1:] if arguments[:1] == ["sweep"] else arguments
     preset = arguments[0] if arguments and arguments[0] in PRESETS else None
     options = [word for word in arguments if word.startswith("--") and word.partition("=")[0] != "--results"]
     versions = {"python": platform.python_version()}
