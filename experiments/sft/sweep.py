@@ -4,9 +4,9 @@ Figure: `sweep_...`, the optimality gap against each swept field, every seed a p
 Command: `python -m experiments.sft sweep --rate 1e-3 3e-3 --cue-accuracy 0.6 0.75 0.9 --seeds 16`; with
 `--setting apomdp` also `--attitude` (alpha) and `--models`; `... sweep --help` lists what can be swept.
 
-One network for each seed is pretrained as in the study, and fine-tuned and evaluated at every point. Where a number of the
-tasks is given (slip, cue accuracy, attitude, models), all tasks of the point have it, in fine-tuning and judgement;
-what is not given is mixed, as in the study.
+One network for each seed is pretrained as in the study, and fine-tuned and evaluated at every point. Where a number of
+the tasks is given (slip, cue accuracy, attitude, models), all tasks of the point have it, in fine-tuning and
+evaluation; what is not given is mixed, as in the study.
 """
 
 import dataclasses
