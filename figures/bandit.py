@@ -26,8 +26,6 @@ def regret(result: Result) -> Drawn:
         for order, name in enumerate(names):
             curve = values.sel(player=name, distribution=distribution).transpose("round", "seed")
             style.line(axes, curve.coords["round"].values, curve.values, name, order, marked=False)
-            if order >= len(style.PALETTE):
-                axes.lines[-1].set_linestyle("--")
         axes.set(title=distribution, xlabel="round", ylim=(0, None))
     panels[0].set_ylabel("regret")
     style.legend_above(figure, panels[0], columns=5)

@@ -3,14 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from figures import style
 from figures.style import Drawn
 from jaxdm.analysis.storage import Result
-
-COLUMNS = 4
-"""Panels side by side."""
 
 
 def draw(shown: Sequence[Result]) -> list[Drawn]:
@@ -33,12 +29,8 @@ def regret(result: Result, decision_set: str) -> Drawn:
     colours = result.metrics["simplex_regret"].coords["learner"].values.tolist()
     rounds = values.coords["round"].values
     shown = rounds[np.unique(np.geomspace(1, len(rounds), 60).astype(int)) - 1]
-    rows = -(-len(distributions) // COLUMNS)
-    figure = Figure(figsize=(style.PAGE, 0.6 + 1.5 * rows), layout="constrained")
-    grid = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False)
-    for axes in grid.ravel()[len(distributions) :]:
-        axes.remove()
-    for axes, distribution in zip(grid.ravel(), distributions, strict=False):
+    figure, panels = style.wrapped(len(distributions), height=1.5, shared=True)
+    for axes, distribution in zip(panels, distributions, strict=True):
         axes.plot(shown, np.sqrt(shown), color="#8c8c8c", linestyle=":", linewidth=1, label="$\\sqrt{t}$")
         for learner in learners:
             curve = values.sel(learner=learner, distribution=distribution, round=shown).transpose("round", "seed")
@@ -46,9 +38,9 @@ def regret(result: Result, decision_set: str) -> Drawn:
         axes.set_xscale("log", base=2)
         axes.set_yscale("symlog", linthresh=1)
         axes.set_title(distribution.replace("_", " "))
-    figure.supxlabel("round t", fontsize=8)
-    figure.supylabel("external regret", fontsize=8)
-    style.legend_above(figure, grid[0, 0])
+    figure.supxlabel("round t", fontsize="medium")
+    figure.supylabel("external regret", fontsize="medium")
+    style.legend_above(figure, panels[0])
     ends = values.isel(round=-1).mean("seed").stack(pair=("learner", "distribution"))
     learner, distribution = ends.coords["pair"].values[int(ends.argmax("pair"))]
     worst = f"{learner} on {distribution.replace('_', ' ')} losses, {float(ends.max()):.1f}"

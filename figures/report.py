@@ -71,9 +71,8 @@ def draw_all(shown: Sequence[Result]) -> tuple[list[Drawn], list[Missing]]:
     return drawn, missing
 
 
-def save_figures(results: Path, drawn: list[Drawn]) -> None:
-    """Store each figure as PDF and PNG under `results/figures/`."""
-    folder = results / "figures"
+def save_figures(folder: Path, drawn: list[Drawn]) -> None:
+    """Store each figure as PDF and PNG in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure, _ in drawn:
         figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
@@ -240,6 +239,49 @@ def about(runs: Sequence[Row]) -> list[str]:
     return [part for part in (", ".join(studies), *versions, *known, *days) if part]
 
 
+def readable(results: Path, preset: str | None = None) -> list[Result]:
+    """The results that are shown, of a folder in which there is something to show and that can be written to.
+
+    Args:
+        results: the results folder.
+        preset: whose results are shown; the largest preset there is, when left out.
+
+    Raises:
+        ValueError: no such folder or preset, nothing stored, or a stored result that is damaged or of another format.
+    """
+    stored = stored_results(results)
+    try:
+        storage.check_folder(results)
+    except ValueError as error:
+        raise ValueError(f"results: {error}") from error
+    if not stored and not any(results.glob("theory/*.json")) and not (results / "speed.json").exists():
+        wanted = "those of a study, such as `python -m experiments.rmft quick`, or of `make reproduce`"
+        raise ValueError(f"results: nothing is stored in {results}; expected {wanted}")
+    return chosen(stored, preset)
+
+
+def write_figures(results: Path, preset: str | None, name: str) -> list[Missing]:
+    """Draw every figure for a paper or a talk, into `results/figures/<style>`; the report stays as it is.
+
+    Args:
+        results: the results folder.
+        preset: as in `readable`.
+        name: one of `style.STYLES`.
+
+    Returns:
+        What could not be drawn.
+
+    Raises:
+        ValueError: no such style, or as in `readable`.
+    """
+    settings = style.settings(name)
+    shown = readable(results, preset)
+    with matplotlib.rc_context(settings):
+        drawn, missing = draw_all(shown)
+        save_figures(results / "figures" / name, drawn)
+    return missing
+
+
 def write_report(results: Path, preset: str | None = None) -> list[Missing]:
     """Draw, collect and write `results/{figures/, claims.json, report.html}`.
 
@@ -254,21 +296,13 @@ def write_report(results: Path, preset: str | None = None) -> list[Missing]:
         ValueError: no such folder or preset, nothing stored, or a stored result, claim or table that is damaged or of
             another format; nothing has been written then.
     """
-    stored = stored_results(results)
-    try:
-        storage.check_folder(results)
-    except ValueError as error:
-        raise ValueError(f"results: {error}") from error
-    if not stored and not any(results.glob("theory/*.json")) and not (results / "speed.json").exists():
-        wanted = "those of a study, such as `python -m experiments.rmft quick`, or of `make reproduce`"
-        raise ValueError(f"results: nothing is stored in {results}; expected {wanted}")
-    shown = chosen(stored, preset)
+    shown = readable(results, preset)
     speed, mutations = collect_speed(results), collect_mutations(results)
     claims = void(collect_claims(results, shown), mutations)
-    with matplotlib.rc_context(style.SETTINGS):
+    with matplotlib.rc_context(style.settings()):
         drawn, missing = draw_all(shown)
         missing = missing_tables(claims, speed, results) + missing
-        save_figures(results, drawn)
+        save_figures(results / "figures", drawn)
         write_rows(results / "claims.json", [claim for claim, _ in claims.values()])
         page = render(claims, collect_runs(shown), mutations, speed, drawn, missing)
         storage.write_text(results / "report.html", page)

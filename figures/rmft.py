@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from figures import style
 from figures.style import Drawn
-from jaxdm.analysis.statistics import exponent_interval
+from jaxdm.analysis.statistics import exponent_interval, linear_part
 from jaxdm.analysis.storage import Result
 
 
@@ -26,6 +26,7 @@ def draw(shown: Sequence[Result]) -> list[Drawn]:
         selection: "selection_regret" in shown[-1].metrics,
         transfer: "bandit_long_regret" in shown[-1].metrics,
         drift: "drift_regret" in shown[-1].metrics,
+        linear: bool({"simplex_long_regret", "ball_long_regret"} & set(shown[-1].metrics)),
         online: bool({"simplex_regret", "ball_regret"} & set(shown[-1].metrics)),
         ablations: "ablation_regret" in shown[-1].metrics,
     }
@@ -60,23 +61,41 @@ def curve(axes: Axes, values: xr.DataArray, axis: str, label: str, order: int) -
 def training(result: Result) -> Drawn:
     """Regret of the rollouts of every round, one panel a kind of world."""
     shown = {part: f"{part}_training_regret" for part in PARTS if f"{part}_training_regret" in result.metrics}
-    figure, panels = style.panels(len(shown), width=style.PAGE, height=2.2)
+    figure, panels = style.wrapped(len(shown), columns=3, height=1.8)
     lines = ["RMFT", "REINFORCE", "PPO", "RMFT from random weights", "RMFT after SFT"]
     handles = {}
     for axes, (part, name) in zip(panels, shown.items(), strict=True):
         for method in names(result.metrics[name], "agent"):
             label = method.removesuffix(" from scratch")
             curve(axes, result.metrics[name].sel(agent=method), "training_round", label, lines.index(label))
+        if part == "bandit" and "bandit_regret" in result.metrics:
+            references(axes, result)
         axes.set(title=PARTS[part], xlabel="round", ylim=(0, None))
         handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     panels[0].set_ylabel("regret of the rollouts")
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles))
+    style.legend_of(figure, handles, columns=5)
     caption = (
         "Mean regret of the rollouts of each round, exploration noise included. Look for curves that fall and stay "
-        "down: each network learns from nothing but which of its own rollouts had least regret. Rooms: as a "
-        f"share of what random play loses. Bands are 95 % intervals over seeds (result {result.path.name})."
+        "down: each network learns from nothing but which of its own rollouts had least regret. Level lines in the "
+        "first panel: regret after as many rounds of the base at round 0, of tuned UCB and Thompson, and of the "
+        "network that imitates labels of the optimal arm. Rooms: as a share of what random play loses. Bands are 95 % "
+        f"intervals over seeds (result {result.path.name})."
     )
     return Drawn(name="rmft_training", figure=figure, caption=caption)
+
+
+REFERENCES = {"base": "round 0", "UCB": "UCB", "Thompson": "Thompson", "optimal-arm labels": "best-arm labels"}
+"""Methods whose regret stands as a level line beside the curves of training, and their names there."""
+
+
+def references(axes: Axes, result: Result) -> None:
+    """Level lines: what others lose on the distribution of training in as many rounds as a rollout has."""
+    rounds = int(result.metrics["bandit_train_length"])
+    regret = result.metrics["bandit_regret"].sel(distribution="training", round=rounds).mean("seed")
+    for order, (agent, label) in enumerate(REFERENCES.items()):
+        if agent in regret["agent"]:
+            level = float(regret.sel(agent=agent))
+            axes.axhline(level, color="black", linewidth=0.9, linestyle=style.DASHES[order + 1], label=label)
 
 
 def shown_agents(values: xr.DataArray, agents: Sequence[str]) -> list[str]:
@@ -101,14 +120,15 @@ def regret(result: Result) -> Drawn:
             mean = curve.mean(axis=0)
             fit = exponent_interval(rounds[late], curve[:, late]) if np.all(mean[late] > 0) else None
             slope = f", slope {fit.exponent:.2f}" if fit else ""
-            axes.loglog(rounds, mean, color=style.PALETTE[order], label=f"{method}{slope}")
-            last = np.full(len(curve), rounds[-1])
-            axes.plot(last, curve[:, -1], style.MARKERS[order], color=style.PALETTE[order], markersize=2.5, alpha=0.6)
+            axes.loglog(rounds, mean, **style.look(order, marked=False), label=f"{method}{slope}")
+            style.points(axes, np.full(len(curve), rounds[-1]), curve[:, -1], order)
             if fit and distribution == HARD:
                 slopes.append(f"{method} {fit.exponent:.2f} ({fit.low:.2f} to {fit.high:.2f})")
-        axes.loglog(rounds, np.sqrt(rounds * np.log(5)), color="black", linestyle="--", label="$\\sqrt{T\\,\\log K}$")
+        axes.loglog(rounds, np.sqrt(rounds * np.log(5)), color="black", linewidth=0.8, label="$\\sqrt{T\\,\\log K}$")
         axes.set(title=distribution, xlabel="round")
-        axes.legend(fontsize=6)
+        axes.set_ylim(top=axes.get_ylim()[1] * 6)  # room for the legend
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.legend(fontsize="small", loc="upper left")
     panels[0].set_ylabel("regret")
     caption = (
         "Regret against rounds, on logarithmic axes: the base that struggles, the same network after fine-tuning by "
@@ -153,11 +173,12 @@ def failures(result: Result) -> Drawn:
         axes.plot(x, y, color="black", linewidth=0.8, marker=".", label="epsilon-greedy, rate 0 to 1")
         for order, method in enumerate(names(failure, "agent")):
             here = {"agent": method, "distribution": distribution}
-            mark: Any = {"color": style.PALETTE[order % 8], "marker": style.MARKERS[order % 7], "linestyle": ""}
-            axes.plot(failure.sel(here), fraction.sel(here), **mark, markersize=2, alpha=0.4)
-            axes.plot(failure.sel(here).mean(), fraction.sel(here).mean(), **mark, label=method)
+            x, y = failure.sel(here), fraction.sel(here)
+            style.points(axes, x, y, order)
+            mark: Any = style.look(order) | {"linestyle": ""}
+            axes.plot(x.mean(), y.mean(), **mark, label=method)
         axes.set(title=distribution, xlabel="SuffFailFreq(T/2)", ylabel="K MinFrac(T)")
-    style.legend_above(figure, panels[0], columns=5)
+    style.legend_above(figure, panels[0], columns=4)
     caption = (
         "Two ways to fail: to give the best arm up (right), and never to settle (up). A dot is a method, small ones "
         "its seeds; the line is what epsilon-greedy pays as its rate goes from zero to one. Below and left of the line "
@@ -174,8 +195,6 @@ def selection(result: Result) -> Drawn:
     for axes, count in zip(panels, arms, strict=True):
         here = values.sel(arms=count).transpose("share", "seed")
         style.line(axes, here["share"].values, here.values, "regret", 0)
-        for seed in here["seed"].values:
-            axes.plot(here["share"], here.sel(seed=seed), ".", color=style.PALETTE[0], markersize=2, alpha=0.5)
         axes.axvline(1 / count, color="black", linestyle="--", linewidth=0.8, label="1/K")
         axes.axvline(float(default.sel(arms=count)), color=style.PALETTE[1], linewidth=0.8, label="default")
         axes.axhline(1, color="grey", linewidth=0.6)
@@ -244,12 +263,58 @@ def drift(result: Result) -> Drawn:
     return Drawn(name="rmft_drift", figure=figure, caption=caption)
 
 
+LINEAR = 0.01
+"""Loss a round: a regret with a larger linear part counts as linear, as in the claims."""
+
+
+TESTED = ("RMFT", "RMFT against attacks", "RMFT, squared regret", "tuned", "follow the leader")
+"""Learners whose regret is taken apart; the tuned one is Hedge or FTRL."""
+
+
+def linear(result: Result) -> Drawn:
+    """What part of each learner's regret is linear in the rounds, sequence by sequence: on which it has no regret."""
+    sets = [name for name in ("simplex", "ball") if f"{name}_long_regret" in result.metrics]
+    longest = max(result.metrics[f"{name}_long_regret"].sizes["distribution"] for name in sets)
+    figure = style.figure(style.PAGE, 1.0 + 0.26 * longest)
+    panels = figure.subplots(1, len(sets), squeeze=False)[0]
+    found = []
+    for axes, decisions in zip(panels, sets, strict=True):
+        regret = result.metrics[f"{decisions}_long_regret"]
+        rounds = regret["round"].values
+        late = rounds >= max(2, rounds[-1] // 8)
+        agents = [name for word in TESTED for name in names(regret, "agent") if name == word or name.endswith(word)]
+        agents = list(dict.fromkeys(agents))
+        curves = regret.sel(agent=agents).transpose("agent", "distribution", "seed", "round").values[..., late]
+        parts = linear_part(rounds[late], curves, "sqrt")
+        laws = names(regret, "distribution")
+        labels = ["tuned" if name.endswith("tuned") else name for name in agents]
+        dots(axes, [law.replace("_", " ") for law in laws], list(parts), labels)
+        axes.axvline(LINEAR, color="black", linewidth=0.8, linestyle="--")
+        axes.set_xscale("symlog", linthresh=LINEAR)
+        axes.set(title=decisions, xlabel=f"loss a round, T = {rounds[-1]}")
+        ours = parts[[place for place, name in enumerate(agents) if name in TESTED[:2]][-1]]
+        _, low, high = style.seed_interval(ours)
+        linear_on = [law for law, least in zip(laws, low, strict=True) if least > LINEAR]
+        free_on = [law for law, most in zip(laws, high, strict=True) if most <= LINEAR]
+        found.append(f"{decisions}: linear on {style.listed(linear_on)}; none on {style.listed(free_on)}")
+    style.legend_above(figure, panels[0], columns=5)
+    caption = (
+        "Is the trained network no-regret? The part of its regret that is linear in the rounds, b in a sqrt(t) + b t + "
+        "c, fitted from an eighth of the longest horizon on, for every distribution of losses. Left of the dashed line "
+        "is no regret; a learner right of it pays that much for ever. The tuned classical learner must be left of it, "
+        "and following the leader right of it where losses turn against the past. Of the network fine-tuned against "
+        f"attacks, by its interval over seeds: {'; '.join(found)}; undecided on all others. Points are seeds (result "
+        f"{result.path.name})."
+    )
+    return Drawn(name="rmft_linear", figure=figure, caption=caption)
+
+
 def online(result: Result) -> Drawn:
     """Final regret on every distribution of losses, on the simplex and on the ball, as far as they were studied."""
     metrics = result.metrics
     sets = [name for name in ("simplex", "ball") if f"{name}_regret" in metrics]
     longest = max(metrics[f"{name}_regret"].sizes["distribution"] for name in sets)
-    figure = Figure(figsize=(style.PAGE, 1.0 + 0.26 * longest), layout="constrained")
+    figure = style.figure(style.PAGE, 1.0 + 0.26 * longest)
     panels = figure.subplots(1, len(sets), squeeze=False)[0]
     for axes, decisions in zip(panels, sets, strict=True):
         final, trained = metrics[f"{decisions}_regret"].isel(round=-1), metrics[f"{decisions}_trained"]
@@ -309,9 +374,11 @@ def dots(axes: Axes, rows: Sequence[str], values: Sequence[np.ndarray | list], m
     for order, (name, value) in enumerate(zip(methods, values, strict=True)):
         mean, low, high = style.seed_interval(np.asarray(value))
         place = np.arange(len(mean)) + 0.12 * (order - (len(methods) - 1) / 2)
-        colour, marker = style.PALETTE[order % 8], style.MARKERS[order % 7]
-        axes.hlines(place, low, high, color=colour, linewidth=1.2)
-        axes.plot(mean, place, color=colour, marker=marker, linestyle="", label=name)
+        form: Any = style.look(order) | {"linestyle": ""}
+        axes.hlines(place, low, high, color=form["color"], linewidth=1.2)
+        axes.plot(mean, place, label=name, **form)
+        if np.shape(value)[-1] > 1:
+            style.points(axes, np.asarray(value), np.broadcast_to(place[:, None], np.shape(value)), order)
         style.say_if_single(axes, value)
     axes.set_yticks(np.arange(len(rows)), list(rows))
     axes.set_ylim(len(rows) - 0.4, -0.6)

@@ -42,8 +42,8 @@ def rates(context: Result, length: Result) -> Drawn:
         x = errors[axis]
         mean, error, (low, high) = fitted(errors, axis)
         fits.append(f"{mean:.3f} [{low:.3f}, {high:.3f}] in {name}")
-        label = f"measured, exponent {mean:.3f} $\\pm$ {WIDTH * error:.3f}"
-        style.line(axes, x, errors.transpose(axis, "run"), label, order)
+        style.line(axes, x, errors.transpose(axis, "run"), "measured", order)
+        axes.set_title(f"exponent {mean:.3f} $\\pm$ {WIDTH * error:.3f}")
         axes.plot(x, exact, color="black", linestyle=":", linewidth=1, label="exact")
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
@@ -186,7 +186,7 @@ def on_policy(result: Result) -> Drawn:
     axes.step(factors, np.arange(1, len(factors) + 1) / len(factors), where="post", color=style.PALETTE[0])
     axes.axvline(1, color="#8c8c8c", linestyle=":", linewidth=1, label="as L5 gives")
     axes.set_ylim(0, 1)
-    axes.set(xlabel="squared error / that of contexts from the data distribution", ylabel="share of MDPs")
+    axes.set(xlabel="squared error, of L5's for the data", ylabel="share of MDPs")
     axes.legend(loc="lower right")
     caption = (
         "The layer's error on contexts of state-action pairs that optimal play visits, over what L5 gives for pairs of "
@@ -207,7 +207,7 @@ def softmax(result: Result) -> Drawn:
     trained, linear, limits = metrics["softmax"], metrics["linear"], metrics["softmax_limit"].mean("seed")
     scaled, linear_scaled = metrics["softmax_scaled"].transpose("scale", "seed"), metrics["linear_scaled"]
     lengths, x = trained["length"].values, trained["context"]
-    figure, panels = style.panels(2, width=style.PAGE, height=2.6)
+    figure, panels = style.panels(2, width=style.PAGE, height=3.0)
     for order, length in enumerate(lengths):
         label, colour = f"N = {length:g}", style.PALETTE[order]
         values = trained.sel(length=length).transpose("context", "seed")
@@ -215,7 +215,7 @@ def softmax(result: Result) -> Drawn:
         panels[0].plot(x, linear.sel(length=length), color=colour, linestyle="--", label=f"linear, {label}")
         panels[0].axhline(float(limits.sel(length=length)), color=colour, linestyle=":", linewidth=1)
     alone = metrics["softmax_alone"].transpose("context", "seed")
-    style.line(panels[0], alone["context"], alone, f"the same without its own token, N = {lengths[0]:g}", len(lengths))
+    style.line(panels[0], alone["context"], alone, f"softmax, own token unseen, N = {lengths[0]:g}", len(lengths))
     panels[0].set_xscale("log", base=2)
     scales = scaled["scale"]
     style.line(panels[1], scales, scaled, f"softmax, N = {lengths[-1]:g}", len(lengths) - 1)
@@ -226,7 +226,8 @@ def softmax(result: Result) -> Drawn:
     panels[1].set(xlabel="scale of test features", ylabel="squared error, relative")
     for axes in panels:
         axes.set_yscale("log")
-        axes.legend()
+    panels[1].legend()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
     least = style.listed([f"{error:.2g}" for error in trained.mean("seed").min("context").values])
     limit = style.listed([f"{error:.2g}" for error in limits.values])
     caption = (
@@ -248,7 +249,7 @@ def actions(result: Result) -> Drawn:
     norms, trained = result.metrics["norms"], result.metrics["trained"].mean("seed")
     names = [str(name) for name in norms["label"].values]
     figure, panels = style.panels(4, width=style.PAGE, height=2.4)
-    shown = {"exact, W L G^-1": result.metrics["closed"]}
+    shown = {"exact, $W L G^{-1}$": result.metrics["closed"]}
     shown |= {f"trained on\n{name}": trained.sel(label=name) for name in names}
     for axes, (title, matrix) in zip(panels, shown.items(), strict=False):
         _matrix(axes, matrix, float(abs(matrix).max()), title)
@@ -276,6 +277,7 @@ def _matrix(axes: Axes, matrix: xr.DataArray, scale: float, title: str) -> None:
     axes.imshow(entries, cmap="RdBu", vmin=-scale, vmax=scale)
     for (row, column), value in np.ndenumerate(entries):
         colour = "white" if abs(value) > 0.6 * scale else "black"
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6, color=colour)
+        shown = round(float(value), 2) + 0.0  # without a sign where it is zero
+        axes.text(column, row, f"{shown:.2f}", ha="center", va="center", fontsize="small", color=colour)
     axes.set(title=title, xticks=[], yticks=[])
     axes.grid(visible=False)

@@ -57,6 +57,7 @@ class Score(NamedTuple):
 
     gap: jax.Array  # [] optimality gap: 0 is the oracle, 1 is uniform play
     gap_of_value: jax.Array  # [] the same loss as a share of the oracle's value
+    gap_by_task: jax.Array  # [P] each task's loss, as a share of what random play loses in the mean
     recursive_regret: jax.Array  # [] regret in the values of the alpha-maxmin recursion
     accuracy: jax.Array  # [T] share of decisions that are optimal
     accuracy_by_visit: jax.Array  # [2] the same by `VISITS`, NaN where no decision was taken
@@ -168,6 +169,7 @@ def _evaluation(
         return Score(
             gap=gap.of_random,
             gap_of_value=gap.of_value,
+            gap_by_task=gap.by_task,
             recursive_regret=jnp.mean(trials.recursive_regret),
             accuracy=jnp.mean(trials.accuracy, axis=0),
             accuracy_by_visit=jnp.where(share > 0, correct / jnp.where(share > 0, share, 1), jnp.nan),
@@ -250,9 +252,9 @@ def evaluate_methods(
         supports: their number in training.
 
     Returns:
-        The fields of `Score` by name, with axes `agent`, `demonstrations`, `seed` and `step` or `visit`; NaN where a
-        method was not evaluated. `gap_sampled` is the gap of networks that sample their actions, by `agent` and `seed`,
-        and `swapped` SFT's gap, by `seed`, when the demonstrations come from another task, both as in training.
+        The fields of `Score` by name, with axes `agent`, `demonstrations`, `seed` and `step`, `visit` or `task`; NaN
+        where a method was not evaluated. `gap_sampled` is the gap of networks that sample their actions, by `agent` and
+        `seed`, and `swapped` SFT's gap, by `seed`, when the demonstrations come from another task, both as in training.
     """
     names = (*(name for name in NETWORKS if name in weights), POSTERIOR, *BASELINES)
     scores: dict[tuple[str, int], Score] = {}
@@ -268,9 +270,11 @@ def evaluate_methods(
         values = np.full((len(names), len(demonstrations), *shape), np.nan)
         for (name, count), score in scores.items():
             values[names.index(name), list(demonstrations).index(count)] = getattr(score, field)
-        last: dict[str, Any] = {}
-        if len(shape) == 2:
-            last = {"step": np.arange(1, shape[1] + 1)} if field == "accuracy" else {"visit": VISITS}
+        axes: dict[str, dict[str, Any]] = {
+            "accuracy": {"step": np.arange(1, shape[-1] + 1)},
+            "gap_by_task": {"task": np.arange(shape[-1])},
+        }
+        last = axes.get(field, {"visit": VISITS}) if len(shape) == 2 else {}
         metrics[field] = named(values, agent=names, demonstrations=demonstrations, seed=seeds, **last)
     sampled = [evaluate(judge, name, of_seed(each), supports, temperature=1.0).gap for name, each in weights.items()]
     metrics["gap_sampled"] = named(np.stack(sampled), agent=list(weights), seed=seeds)

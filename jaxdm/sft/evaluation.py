@@ -43,6 +43,7 @@ class Gap(NamedTuple):
 
     of_random: jax.Array  # [] sum (J* - J^pi) / sum (J* - J^random)
     of_value: jax.Array  # [] sum (J* - J^pi) / sum J*; not meaningful where J* <= 0
+    by_task: jax.Array  # [P] J* - J^pi as a share of the mean of J* - J^random; its mean is `of_random`
 
 
 def trial(
@@ -131,7 +132,7 @@ def gap(loss: jax.Array, task: Task) -> Gap:
         task: leading axis [P].
 
     Returns:
-        Gap of numbers without unit.
+        Gap, without unit.
 
     Raises:
         ValueError: losses of another shape, or NaN (where they are concrete).
@@ -149,15 +150,20 @@ def gap(loss: jax.Array, task: Task) -> Gap:
         return jnp.mean(jnp.take_along_axis(other, chosen[..., None], axis=-1)[..., 0], axis=-1)
 
     worst, luckiest = valued(jnp.argmin(value, axis=-1)), valued(jnp.argmax(value, axis=-1))
-    lost = jnp.sum(best - task.attitude * worst - (1 - task.attitude) * luckiest)
+    lost = best - task.attitude * worst - (1 - task.attitude) * luckiest
     most = jnp.sum(best - criterion(task.random_value, task.attitude))
     rounding = ROUNDINGS * jnp.finfo(best.dtype).eps * jnp.sum(jnp.abs(best))
     equal = most <= rounding
 
-    def share(total: jax.Array) -> jax.Array:
-        return jnp.where(equal, 0, lost / jnp.where(equal, 1, total))
+    def share(part: jax.Array, total: jax.Array) -> jax.Array:
+        return jnp.where(equal, 0, part / jnp.where(equal, 1, total))
 
-    return Gap(of_random=share(most), of_value=share(jnp.sum(best)))
+    every = jnp.sum(lost)
+    return Gap(
+        of_random=share(every, most),
+        of_value=share(every, jnp.sum(best)),
+        by_task=share(lost, most / lost.size),
+    )
 
 
 def criterion(value: jax.Array, attitude: jax.Array) -> jax.Array:

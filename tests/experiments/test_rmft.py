@@ -261,7 +261,12 @@ def test_figures_show_every_part(tmp_path):
     assert figure.draw([]) == []
     storage.write_result(tmp_path, "rmft", {"seed": 0}, synthetic(), COMMAND)
     drawn = {item.name: item for item in figure.draw(storage.read_results(tmp_path, "rmft"))}
-    assert len(drawn) == 9
+    assert len(drawn) == 10
+    assert "linear on nothing; none on" in drawn["rmft_linear"].caption
+    levels = {line.get_label(): line.get_ydata() for line in drawn["rmft_training"].figure.axes[0].lines}
+    regret = synthetic()["bandit_regret"].sel(agent="base", distribution="training")
+    rounds = int(synthetic()["bandit_train_length"])
+    np.testing.assert_allclose(np.asarray(levels["round 0"]), float(regret.sel(round=rounds).mean()))
     assert [axes.get_title() for axes in drawn["rmft_selection"].figure.axes] == ["K=2", "K=5"]
     variants = ablations.variants(TOY.ablated)
     assert len(drawn["rmft_ablations"].figure.axes[0].get_yticklabels()) == len(variants)

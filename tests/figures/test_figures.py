@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -46,15 +47,17 @@ def store_curves(root, id, **metrics):
 
 def synthetic_sft(root, seeds=4, settings=("pomdp",), axes=()):
     rng = np.random.default_rng(0)
-    demonstrations, methods = np.array([0, 1, 2, 4, 8, 16]), np.array(["sft", "icl only", "majority vote", "random"])
+    demonstrations, methods = np.array([0, 1, 2, 4, 8, 16]), np.array(["SFT", "ICL-only", "majority vote", "random"])
     fall = 1 / (1 + np.array([0.9, 0.4, 0.2, 0.0])[:, None] * demonstrations)
-    gap = fall[..., None] + 0.03 * rng.normal(size=(4, 6, seeds))
+    tasks = fall[..., None, None] + 0.03 * rng.normal(size=(4, 6, seeds, 10))
+    gap = tasks.mean(axis=-1)
     steps = np.arange(0, 2000, 100)
     loss = 1.4 * np.exp(-steps / 600) + 0.2 + 0.03 * rng.normal(size=(seeds, 20))
     compared = {"setting": settings, "agent": methods, "demonstrations": demonstrations, "seed": range(seeds)}
     metrics = {
         "gap": named(np.stack([gap] * len(settings)), **compared),
         "gap_of_value": named(np.stack([gap / 2] * len(settings)), **compared),
+        "gap_by_task": named(np.stack([tasks] * len(settings)), **compared, task=range(10)),
     }
     for stage, curve in (("pretrain", loss), ("sft", loss / 2)):
         metrics[f"curve {stage}"] = named(curve, seed=range(seeds), step=steps)
@@ -392,7 +395,7 @@ def test_sft_figure_shows_what_is_stored(tmp_path):
         expected = stored.sel(agent=line.get_label()).mean("seed")
         np.testing.assert_allclose(np.asarray(line.get_ydata()), expected)
     assert [axes.get_title() for axes in drawn["sft_curves"].figure.axes] == ["pretrain", "sft"]
-    assert "POMDP: sft, " in drawn["sft_gap"].caption
+    assert "POMDP: SFT, " in drawn["sft_gap"].caption
     assert sft.draw([]) == []
 
 
@@ -473,7 +476,7 @@ def test_settings_stand_side_by_side_and_axes_where_they_apply(tmp_path):
     drawn = {name: item.figure for name, item in items.items()}
     assert [axes.get_title() for axes in drawn["sft_gap"].axes] == ["MDP", "ambiguous POMDP"]
     labels = [axes.get_xlabel() for axes in drawn["sft_axes"].axes]
-    assert labels == ["horizon, equal steps shown", "models, for a pessimist", "training tasks"]  # and no empty panel
+    assert labels == ["horizon, equal steps", "models, for a pessimist", "training tasks"]  # and no empty panel
     assert [len(axes.lines) for axes in drawn["sft_axes"].axes] == [3, 3, 1]
     stored = storage.read_results(tmp_path, "sft")[0].metrics["axis_models"]
     gain = (stored.sel(agent="ICL-only") - stored.sel(agent="SFT")).mean("seed")
@@ -482,7 +485,8 @@ def test_settings_stand_side_by_side_and_axes_where_they_apply(tmp_path):
     texts = [text.get_text() for text in drawn["sft_imitation"].axes[0].texts]
     assert texts == ["0.90", "0.20", "0.10", "0.80"]
     below = drawn["sft_learnt"].axes[2]
-    assert len(below.patches) == 8
+    assert len(below.lines) == 4
+    assert all(np.size(line.get_xdata()) == 2 for line in below.lines)
     assert "untrained 0.10" in items["sft_learnt"].caption
 
 
@@ -538,8 +542,62 @@ def test_figures_stand_alone(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_panels_are_sized_in_inches():
-    figure, axes = style.panels(3, width=6.0, height=2.0)
+@pytest.mark.parametrize(("name", "page", "text"), [("report", 6.9, 8), ("neurips", 5.5, 8), ("slides", 12.0, 14)])
+def test_a_figure_is_as_wide_as_the_text_it_stands_in(name, page, text):
+    with matplotlib.rc_context(style.settings(name)):
+        figure, axes = style.panels(3, width=style.PAGE, height=2.0)
     assert isinstance(figure, Figure)
-    assert tuple(figure.get_size_inches()) == (6.0, 2.0)
+    np.testing.assert_allclose(figure.get_size_inches(), (page, 2.0 * text / 8))
     assert len(axes) == 3
+
+
+def test_a_style_is_drawn_into_its_own_folder_with_its_fonts_embedded(tmp_path):
+    synthetic_sft(tmp_path)
+    assert runner.main(runner.FiguresConfig(results=tmp_path, style="icml")) == 0
+    assert not (tmp_path / "report.html").exists()
+    found = (tmp_path / "figures" / "icml" / "sft_gap.pdf").read_bytes()
+    box = re.search(rb"/MediaBox \[ ?0 0 ([\d.]+) ", found)
+    assert box
+    assert float(box[1]) == pytest.approx(6.75 * 72)
+    assert b"/FontFile2" in found  # TrueType, inside the file
+    assert b"/Type3" not in found
+    with pytest.raises(ValueError, match="style: 'poster'; expected one of report, neurips, icml, slides"):
+        report.write_figures(tmp_path, None, "poster")
+
+
+@pytest.mark.parametrize("count", [1, 3, 5, 7, 13])
+def test_no_panel_is_empty_and_none_lies_on_another(count):
+    figure, panels = style.wrapped(count)
+    figure.canvas.draw()
+    assert len(figure.axes) == len(panels) == count
+    boxes = [axes.get_position() for axes in panels]
+    assert not any(one.overlaps(other) for place, one in enumerate(boxes) for other in boxes[:place])
+
+
+def test_every_mean_has_its_seeds_behind_it_at_marks_or_at_the_end():
+    values = np.random.default_rng(0).normal(size=(4, 3))
+    _, (marked, smooth) = style.panels(2)
+    style.line(marked, range(4), values, "marked", 0)
+    style.line(smooth, range(4), values, "smooth", 9, marked=False)
+    for axes, shown in ((marked, values), (smooth, values[-1:])):
+        points = np.asarray(axes.collections[-1].get_offsets())
+        np.testing.assert_allclose(points[:, 1], shown.ravel())
+        np.testing.assert_allclose(np.asarray(axes.lines[0].get_ydata()), values.mean(axis=1))
+
+
+def test_no_two_lines_of_a_figure_look_alike_in_colour_or_in_grey():
+    marked = [style.look(order) for order in range(16)]
+    assert len({(form["marker"], form["markerfacecolor"] == "white") for form in marked}) == 16
+    assert len({(form["color"], form["linestyle"]) for form in (style.look(n, marked=False) for n in range(16))}) == 16
+    assert len({style.look(order, marked=False)["linestyle"] for order in range(8)}) == 8
+
+
+def test_the_profile_of_tasks_is_the_gap_task_by_task(tmp_path):
+    synthetic_sft(tmp_path)
+    (result,) = storage.read_results(tmp_path, "sft")
+    (panel,) = {item.name: item for item in sft.draw([result])}["sft_tasks"].figure.axes
+    ranked = np.asarray(panel.lines[0].get_ydata())
+    assert panel.lines[0].get_label() == "SFT"
+    assert np.all(np.diff(ranked) >= 0)
+    gap = result.metrics["gap"].sel(agent="SFT", demonstrations=2).mean()
+    np.testing.assert_allclose(ranked.mean(), gap)

@@ -246,7 +246,7 @@ def test_the_gap_is_zero_where_all_actions_are_equal(reward):
     world = mdp.make(np.full((3, 2, 3), 1 / 3), np.full((3, 2), reward))
     task = jax.tree.map(lambda x: x[None], tasks.solve_mdp(world, HORIZON))
     for rounding in (0.0, 1e-8, -1e-8):
-        assert tuple(evaluation.gap(jnp.full((1, 2, 1), rounding), task)) == (0, 0)
+        assert tuple(evaluation.gap(jnp.full((1, 2, 1), rounding), task)) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
