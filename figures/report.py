@@ -32,7 +32,7 @@ MUTATIONS = "mutations"
 """Name of the files beside the theorems' claims that hold their wrong versions."""
 
 
-NOT_FIGURES = ("__main__", "answers", "mathematics", "questions", "report", "selection", "style")
+NOT_FIGURES = ("__main__", "answers", "mathematics", "questions", "readme", "report", "selection", "style")
 
 
 Row = dict[str, Any]

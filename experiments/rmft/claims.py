@@ -87,8 +87,10 @@ def comparison_claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
         ratio = final.sel(agent="RMFT") / final.sel(agent="best classical")
         stationary = [name for name in STATIONARY if name in final["distribution"].values.tolist()]
         statement = f"Regret over the best tuned classical player's at {rounds}, Bernoulli, stationary, the worst"
-        values = worst(ratio.sel(distribution=stationary), "distribution")
-        rows.append(below(f"RMFT-classical{suffix}", statement, "ours", values, 1.2))
+        row = below(
+            f"RMFT-classical{suffix}", statement, "ours", worst(ratio.sel(distribution=stationary), "distribution"), 1.2
+        )
+        rows.append(row._replace(note=worst_named(ratio.sel(distribution=stationary), "distribution")))
         for name in sorted(ratio["distribution"].values.tolist()):
             statement = f"Regret over the best tuned classical player's at {rounds}, {name}"
             values = ratio.sel(distribution=name)
@@ -99,7 +101,8 @@ def comparison_claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
     effort = "as many environment steps and tuning runs"
     statement = f"Regret, training distribution: RMFT < the better of REINFORCE and PPO, {effort}"
     ours = trained.sel(agent="RMFT")
-    rows.append(smaller("RMFT-gradient", statement, "ours", ours, better))
+    row = smaller("RMFT-gradient", statement, "ours", ours, better)
+    rows.append(row._replace(note=f"The better of the two is {better['agent'].values!s}."))
     for name in ("distilled UCB", "distilled Thompson", "optimal-arm labels"):
         statement = f"Regret, training distribution: RMFT < {name}"
         rows.append(smaller(f"RMFT-{name}", statement, "ours", ours, trained.sel(agent=name)))
@@ -126,7 +129,7 @@ def transfer_claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
             PAPER,
             worst(ratios, "distribution"),
             1.0,
-        ),
+        )._replace(note=worst_named(ratios, "distribution")),
     ]
     for name in sorted(gaussian["distribution"].values.tolist()):
         values = over_base(gaussian.sel(distribution=name))
@@ -258,7 +261,7 @@ def growth_claims(regret: xr.DataArray, agent: str, id: str, where: str) -> list
 
 def no_regret_claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
     """What both decision sets say together of the network that was fine-tuned against attacks, single softmax layer."""
-    hardened, ratios, doublings = "RMFT against attacks", [], []
+    hardened, ratios, doublings = "RMFT against attacks", {}, {}
     for decisions in ("simplex", "ball"):
         if f"{decisions}_long_regret" not in metrics:
             return []
@@ -266,20 +269,22 @@ def no_regret_claims(metrics: Mapping[str, xr.DataArray]) -> list[Claim]:
         tuned = next(name for name in regret["agent"].values.tolist() if name.endswith("tuned"))
         laws = [name for name in regret["distribution"].values.tolist() if name != "adaptive adversary"]
         ratio = (regret.sel(agent=hardened) / regret.sel(agent=tuned)).sel(distribution=laws)
-        ratios.append(worst(ratio, "distribution"))
+        ratios[f"{decisions}. {worst_named(ratio, 'distribution')}"] = worst(ratio, "distribution")
         attacks = metrics[f"{decisions}_attacked_regret"].sel(agent=hardened)
-        doublings.append(attacks.isel(horizon=-1) / attacks.isel(horizon=-2))
-    largest = [max(values, key=lambda one: float(one.mean())) for values in (ratios, doublings)]
+        doublings[f"{decisions}."] = attacks.isel(horizon=-1) / attacks.isel(horizon=-2)
+    largest = [max(values.items(), key=lambda one: float(one[1].mean())) for values in (ratios, doublings)]
     statement = f"Regret over the tuned classical learner's at the longest horizon, {hardened}, the worst of all"
     return [
-        below("RMFT-online", f"{statement} laws that do not react", PAPER, largest[0], 1.2),
+        below("RMFT-online", f"{statement} laws that do not react", PAPER, largest[0][1], 1.2)._replace(
+            note=f"The worse set is the {largest[0][0]}"
+        ),
         below(
             "RMFT-attacked",
             f"Regret attacked, at the longest horizon over half of it (sqrt 2 or 2), {hardened}, the worse set",
             PAPER,
-            largest[1],
+            largest[1][1],
             1.6,
-        ),
+        )._replace(note=f"The worse set is the {largest[1][0]}"),
     ]
 
 
@@ -311,6 +316,13 @@ def ablation_claims(regret: xr.DataArray) -> list[Claim]:
 def worst(values: xr.DataArray, axis: str) -> xr.DataArray:
     """The entry of an axis with the largest mean over seeds, [N]."""
     return values.isel({axis: int(values.mean("seed").values.argmax())})
+
+
+def worst_named(values: xr.DataArray, axis: str) -> str:
+    """A sentence that names the entry of `worst`, and all entries whose mean is above one."""
+    means = values.mean("seed")
+    others = [str(name) for name in means[axis].values[means.values > 1]]
+    return f"The worst is {means[axis].values[int(means.values.argmax())]}; above 1: {', '.join(others) or 'none'}."
 
 
 def exponent(regret: np.ndarray) -> float:

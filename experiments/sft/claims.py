@@ -106,7 +106,7 @@ def together(metrics: Metrics, supports: int) -> list[Claim]:
             "ours, after paper 1 ('substantially smaller')",
             total("SFT") / total("ICL-only"),
             0.5,
-        ),
+        )._replace(note=levels(gap)),
         smaller(
             "vote",
             f"SFT's gap is smaller than that of the demonstrations' vote ({settings} summed)",
@@ -132,6 +132,17 @@ def together(metrics: Metrics, supports: int) -> list[Claim]:
             statement = f"ICL-only's gap less SFT's grows {what}"
             rows.append(smaller(id, statement, PAPER, gain.sel(setting=less).values, gain.sel(setting=more).values))
     return rows
+
+
+def levels(gap: xr.DataArray) -> str:
+    """A sentence with the mean gap of those between whom the truth must lie, and of the network."""
+    agents = ("SFT", "ICL-only", VOTE, "Bayes posterior")
+    means = gap.mean("seed")
+    parts = []
+    for name in gap.setting.values:
+        here = [f"{agent} {float(means.sel(setting=name, agent=agent)):.2f}" for agent in agents]
+        parts.append(f"{str(name).upper()}: {', '.join(here)}")
+    return f"Gaps, {'; '.join(parts)}."
 
 
 TRENDS = {

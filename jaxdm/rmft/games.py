@@ -271,7 +271,7 @@ def until_the_end(curve: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def _deploy(weights: Tree, exploration: jax.Array, instance: Any) -> Player:
-    return Player(weights=weights, exploration=exploration, available=instance.available)
+    return Player(weights=weights, exploration=jnp.asarray(exploration), available=instance.available)
 
 
 def cross_entropy(outputs: jax.Array, played: Rollout) -> jax.Array:
