@@ -49,7 +49,7 @@ FEWEST = {
 """Where a check needs more draws than that, or can do with fewer."""
 
 
-COSTLY = {"L7": 2, "L7b": 2, "L8c": 2, "L8d": 2, "N3": 2, "N4": 2, "N12": 1, "N13": 2}
+COSTLY = {"L7": 2, "L7b": 2, "L8c": 2, "L8d": 2, "N3": 2, "N4": 2, "N5": 2, "N12": 1, "N13": 2}
 """Claims that train layers for every key, or roll out many, and how many keys they get."""
 
 
