@@ -60,7 +60,7 @@ def over_points(function: Callable[[Tree, Tree], Tree], mesh: Mesh) -> Callable[
     """
 
     def on_one_device(points: Tree, shared: Tree) -> Tree:
-        if mesh.devices.flat[0].platform == "cpu":
+        if jax.default_backend() == "cpu":
             return jax.lax.map(lambda point: function(point, shared), points)
         return jax.vmap(lambda point: function(point, shared))(points)
 

@@ -62,9 +62,10 @@ def main(config: SpeedConfig) -> Path:
     validate(config)
     console = Console()
     rows = measured(MEASUREMENTS, config.repeats, console)
-    table = Table("work", "ours", "peer", "peer's name", "units", "ratio")
+    table = Table("work", "ours", "peer", "peer's name", "units", "ratio", "interval")
     for row in rows:
-        table.add_row(row.work, f"{row.ours:,.0f}", f"{row.peer:,.0f}", row.peer_name, row.units, f"{row.ratio:.2f}")
+        numbers = (f"{row.ours:,.0f}", f"{row.peer:,.0f}", row.peer_name, row.units, f"{row.ratio:.2f}")
+        table.add_row(row.work, *numbers, f"{row.low:.2f} to {row.high:.2f}")
     console.print(table)
     return storage.write_json(config.results / "speed.json", [row._asdict() for row in rows])
 

@@ -15,6 +15,7 @@ from jaxdm.envs.mdp import MDP
 from jaxdm.envs.pomdp import POMDP
 from jaxdm.learners import tabular, thompson
 from jaxdm.learners.bandit import UCBParams, ucb
+from jaxdm.numerics import batched_map
 from jaxdm.oracles.mdp import planning
 from jaxdm.oracles.pomdp.history_tree import tree_value
 from jaxdm.rollout import rollout
@@ -30,6 +31,10 @@ TOLERANCE = 1e-6
 
 SOLVED_AT_ONCE = 16
 """MDPs whose kernels stay in the processor's cache together: `jax.lax.map(f, mdps, batch_size=16)` on a CPU."""
+
+
+PLAYED_AT_ONCE = 1024
+"""Episodes whose noise, drawn for all their steps at once, stays in the processor's cache: of 8192, twice the speed."""
 
 
 POMDPS, BELIEF_HORIZON = 256, 6
@@ -122,7 +127,7 @@ def simulators(repeats: int, steps: int = 100) -> Iterator[SpeedRow]:
         played = rollout(key, env, world, player, (), steps)
         return played.observation, played.action, played.reward, played.terminated, played.truncated
 
-    ours_batch = jax.jit(jax.vmap(ours))
+    ours_batch = jax.jit(lambda keys: batched_map(ours, keys, PLAYED_AT_ONCE))
     theirs_batch = jax.jit(jax.vmap(theirs))
     for instances in (1024, 8192):
         keys = jax.random.split(jax.random.key(1), instances)
@@ -244,6 +249,32 @@ def bandits(repeats: int) -> Iterator[SpeedRow]:
             repeats,
             peer_amount=SLOW_RUNS,
         )
+        yield compare(
+            f"{name}, {ARMS} arms, {ROUNDS} rounds, {RUNS} runs at once",
+            "runs/s",
+            RUNS,
+            lambda play=play: play(keys),
+            lambda name=name: _all_runs_at_once(name, means),
+            "numpy, all runs at once",
+            repeats,
+        )
+
+
+def _all_runs_at_once(name: str, means: np.ndarray) -> np.ndarray:
+    """All runs as one would write them in numpy: a loop over rounds, arrays over runs; wins, [RUNS]."""
+    rng = np.random.default_rng(0)
+    runs = np.arange(RUNS)
+    pulls, wins = np.zeros((2, RUNS, ARMS))
+    for t in range(ROUNDS):
+        if name != "UCB1":
+            arm = np.argmax(rng.beta(1 + wins, 1 + pulls - wins), axis=1)
+        elif t < ARMS:
+            arm = np.full(RUNS, t)
+        else:
+            arm = np.argmax(wins / pulls + np.sqrt(2 * np.log(t + 1) / pulls), axis=1)
+        pulls[runs, arm] += 1
+        wins[runs, arm] += rng.random(RUNS) < means[arm]
+    return wins.sum(axis=1)
 
 
 def _one_arm_at_a_time(name: str, means: np.ndarray, seed: int) -> float:

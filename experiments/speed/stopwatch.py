@@ -9,7 +9,7 @@ import numpy as np
 
 
 class SpeedRow(NamedTuple):
-    """One line of the table; rates are per second."""
+    """One line of the table; rates are per second, and the interval is that of the ratio."""
 
     work: str
     ours: float
@@ -17,6 +17,9 @@ class SpeedRow(NamedTuple):
     peer_name: str
     units: str
     ratio: float
+    low: float
+    high: float
+    confidence: float
 
 
 def compare(
@@ -30,6 +33,9 @@ def compare(
     peer_amount: int | None = None,
 ) -> SpeedRow:
     """Rates of two ways to do a work: medians of `repeats` runs each, in turns, after one that is not counted.
+
+    The interval is from the least to the largest ratio of n turns, which holds the median ratio with confidence
+    `1 - 2^{1-n}` whatever the times are distributed like: 98 % of seven.
 
     Args:
         work: what is done.
@@ -50,4 +56,15 @@ def compare(
                 times.append(time.perf_counter() - start)
     mine = amount / float(np.median(seconds[0]))
     theirs = (peer_amount or amount) / float(np.median(seconds[1]))
-    return SpeedRow(work=work, ours=mine, peer=theirs, peer_name=peer_name, units=units, ratio=mine / theirs)
+    ratios = amount / (peer_amount or amount) * np.divide(seconds[1], seconds[0])
+    return SpeedRow(
+        work=work,
+        ours=mine,
+        peer=theirs,
+        peer_name=peer_name,
+        units=units,
+        ratio=mine / theirs,
+        low=float(ratios.min()),
+        high=float(ratios.max()),
+        confidence=1 - 2.0 ** (1 - repeats),
+    )

@@ -10,10 +10,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxdm import random
+from jaxdm.envs import bandit
+from jaxdm.learners import bandit as learners
 from jaxdm.models import attention
 from jaxdm.models.transformer import TransformerConfig, network
+from jaxdm.rollout import rollout
 
 KEYS, NUMBERS, OUTCOMES, STATES, ACTIONS, TOKENS, WIDTH = 1000, 50, 32, 200, 5, 500, 32
 
@@ -34,6 +38,8 @@ def main() -> None:
     ahead = jnp.ones((2, STATES))
     report("bellman: two products for two columns, run", run(two_products, kernel, ahead), run(columns, kernel, ahead))
     report("transformer.drawn: one generator for all matrices, compile", *(compiling(f, key) for f in initialisers()))
+    best = (bandit.best_available, by_argmax)
+    report("bandit.best_available: no argmax, run", *(run(ucb_runs(f), keys) for f in best))
     report("sweep.over_points: mapped, not vmapped, run", *(run(f, seeds(keys[:SEEDS])) for f in (mapped, vmapped)))
     report("attention: one head without its axis, run", *(run(generate, cache(shape)) for shape in HEAD_SHAPES))
 
@@ -86,6 +92,30 @@ def jax_places(key: jax.Array) -> jax.Array:
 def by_cumsum(probabilities: jax.Array) -> jax.Array:
     """Thresholds without a product."""
     return jnp.where(probabilities > 0, jnp.cumsum(probabilities, axis=-1), -1)
+
+
+ARMS, PLAYED = 10, 100
+
+
+def ucb_runs(choose: Callable[[jax.Array, jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
+    """UCB1 that chooses an arm so, for many keys."""
+
+    def act(key: jax.Array, memory: Any, observation: jax.Array, params: learners.UCBParams) -> tuple:
+        return choose(learners.ucb_index(memory, params.exploration), observation), memory
+
+    agent = learners.ucb(ARMS)._replace(act=act)
+    world = bandit.make(np.arange(ARMS) / ARMS)
+
+    def play(key: jax.Array) -> jax.Array:
+        return jnp.sum(rollout(key, bandit.bernoulli(), world, agent, learners.UCBParams(), PLAYED).reward)
+
+    return jax.vmap(play)
+
+
+def by_argmax(score: jax.Array, available: jax.Array) -> jax.Array:
+    """The available arm of highest score."""
+    masked = jnp.where(available, jnp.maximum(score, jnp.finfo(score.dtype).min), -jnp.inf)
+    return jnp.where(jnp.max(masked) > -jnp.inf, jnp.argmax(masked), -1).astype(jnp.int32)
 
 
 def two_products(kernel: jax.Array, ahead: jax.Array) -> tuple[jax.Array, jax.Array]:
