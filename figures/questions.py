@@ -368,7 +368,7 @@ PARTS = (
                 id="regret",
                 title="Which theorem says that a layer has no regret, and what does training make of it?",
                 text=NO_REGRET,
-                rows=("N*", "O*"),
+                rows=("N*", "O*", "online *"),
                 figures=("theory_*", "online_*"),
                 command=THEORY,
                 formulas=(("N2", "Regret <= R^2 / (2 eta) + (eta / 2) sum_t |l_t|^2"),),

@@ -52,23 +52,34 @@ def figure_modules() -> list[str]:
     return [module.name for module in pkgutil.iter_modules(figures.__path__) if module.name not in NOT_FIGURES]
 
 
-def draw_all(shown: Sequence[Result]) -> tuple[list[Drawn], list[Missing]]:
+class Figures(NamedTuple):
+    """What was drawn, with the command that made each figure's results, and what could not be."""
+
+    drawn: list[Drawn]
+    commands: dict[str, str]
+    missing: list[Missing]
+
+
+def draw_all(shown: Sequence[Result]) -> Figures:
     """Every module's figures; one that has no results, or breaks on them, is reported and does not stop the others."""
-    drawn, missing = [], []
+    whole = Figures(drawn=[], commands={}, missing=[])
     for name in figure_modules():
         module = importlib.import_module(f"figures.{name}")
         command = getattr(module, "COMMAND", f"python -m experiments.{name}")
         what = f"Figure {name}"
+        results = [result for result in shown if experiment(result) == name]
         try:
-            found = module.draw([result for result in shown if experiment(result) == name])
+            found = module.draw(results)
         except Exception as error:  # a figure of someone's broken results must not cost them the rest of the report
             why = f"could not be drawn: {type(error).__name__}: {error}"
-            missing.append(Missing(what=what, why=why, command=command))
+            whole.missing.append(Missing(what=what, why=why, command=command))
             continue
-        drawn += found
+        whole.drawn.extend(found)
+        made_by = results[-1].run.command if results and name != "theory" else command
+        whole.commands.update({item.name: made_by for item in found})
         if not found:
-            missing.append(Missing(what=what, why="no results yet", command=command))
-    return drawn, missing
+            whole.missing.append(Missing(what=what, why="no results yet", command=command))
+    return whole
 
 
 def save_figures(folder: Path, drawn: list[Drawn]) -> None:
@@ -198,8 +209,19 @@ def render(
     speed: list[Row],
     drawn: list[Drawn],
     missing: list[Missing],
+    commands: Mapping[str, str],
 ) -> str:
-    """The page, with every figure inside it; where claims come from several presets, each row names its own."""
+    """The page, with every figure inside it; where claims come from several presets, each row names its own.
+
+    Args:
+        claims: by id, each with the preset that it was found with.
+        runs: what made the results.
+        mutations: wrong versions of the theorems.
+        speed: the speed table.
+        drawn: figures.
+        missing: what could be shown but is not.
+        commands: of every figure, what made its results.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -210,6 +232,16 @@ def render(
     wrong = {row["id"]: (len(row["rejected"]), len(row["rejected"]) + len(row["passed"])) for row in mutations}
     rows = answers.rows_of(claims, wrong)
     parts = answers.told(rows, [item.name for item in drawn])
+    shown = {name: section for told in parts for section in told.sections for name in section.figures}
+    figures = {
+        item.name: {
+            "caption": item.caption,
+            "source": as_data_uri(item),
+            "command": commands[item.name],
+            "rows": [row for row in shown[item.name].primary if study(row.claim.command) == study(commands[item.name])],
+        }
+        for item in drawn
+    }
     environment.filters |= {"number": number, "symbols": symbols, "prose": lambda text: answers.prose(text, rows)}
     template = environment.get_template("report.html.j2")
     return template.render(
@@ -217,7 +249,7 @@ def render(
         rows=rows,
         parts=parts,
         sections={each.question.id: each for told in parts for each in told.sections},
-        figures={item.name: {"caption": item.caption, "source": as_data_uri(item)} for item in drawn},
+        figures=figures,
         effort=answers.effort(rows),
         counts=answers.counted(rows),
         mixed=len({row.preset for row in rows if row.preset}) > 1,
@@ -227,6 +259,12 @@ def render(
         speed=speed,
         missing=missing,
     )
+
+
+def study(command: str) -> str:
+    """The module that a command runs, by which rows and figures of one study are told."""
+    words = command.split()
+    return words[words.index("-m") + 1] if "-m" in words[:-1] else command
 
 
 def about(runs: Sequence[Row]) -> list[str]:
@@ -277,9 +315,9 @@ def write_figures(results: Path, preset: str | None, name: str) -> list[Missing]
     settings = style.settings(name)
     shown = readable(results, preset)
     with matplotlib.rc_context(settings):
-        drawn, missing = draw_all(shown)
-        save_figures(results / "figures" / name, drawn)
-    return missing
+        found = draw_all(shown)
+        save_figures(results / "figures" / name, found.drawn)
+    return found.missing
 
 
 def write_report(results: Path, preset: str | None = None) -> list[Missing]:
@@ -300,11 +338,11 @@ def write_report(results: Path, preset: str | None = None) -> list[Missing]:
     speed, mutations = collect_speed(results), collect_mutations(results)
     claims = void(collect_claims(results, shown), mutations)
     with matplotlib.rc_context(style.settings()):
-        drawn, missing = draw_all(shown)
+        drawn, commands, missing = draw_all(shown)
         missing = missing_tables(claims, speed, results) + missing
         save_figures(results / "figures", drawn)
         write_rows(results / "claims.json", [claim for claim, _ in claims.values()])
-        page = render(claims, collect_runs(shown), mutations, speed, drawn, missing)
+        page = render(claims, collect_runs(shown), mutations, speed, drawn, missing, commands)
         storage.write_text(results / "report.html", page)
     return missing
 

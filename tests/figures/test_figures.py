@@ -184,6 +184,19 @@ def test_rows_stand_under_their_question_too_and_are_read_without_scripts(writte
     assert "<noscript" not in text
 
 
+def test_a_figure_names_its_command_and_the_rows_of_its_own_study(tmp_path):
+    path = synthetic_sft(tmp_path)
+    write_claims(path, [claim("SFT-half", rank="preview", command=COMMAND)], COMMAND)
+    report.write_report(tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    caption = text.split('<figure id="sft_gap">')[1].split("</figure>")[0]
+    assert f"<code>{COMMAND}</code>" in caption
+    assert 'Rows: <a href="#row-SFT-half">SFT-half</a>' in caption
+    row = text.split('<tr id="row-SFT-half"')[1].split("</tr>")[0]
+    assert '<a href="#sft_gap">sft_gap</a>' in row
+    assert report.study("make reproduce") != report.study(COMMAND) == report.study(f"{COMMAND} quick --seed 3")
+
+
 def test_wrong_versions_that_passed_are_shown_apart(written):
     _, _, text = written
     page = Page(text)
