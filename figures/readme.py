@@ -210,6 +210,8 @@ def main(config: ReadmeConfig) -> int:
         for page in wrong:
             print(f"{page.relative_to(ROOT)} differs from {SUMMARY.name}; run `python -m figures.readme`")
         return 1 if wrong else 0
+    if not all(page.exists() for page in PAGES):
+        raise ValueError(f"pages: none in {ROOT}; expected a checkout, whose READMEs are refilled")
     summary = collect(config.results, config.preset)
     with matplotlib.rc_context(style.settings()):
         figure = picture(report.readable(config.results, config.preset))

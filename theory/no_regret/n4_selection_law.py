@@ -59,7 +59,7 @@ from theory.verdicts import at_most, largest
 SOURCE = "ours"
 
 
-STATEMENT = "E[noise_t | kept] = z l_t / |l| in rounds of the library; largest deviation, in tolerances"
+STATEMENT = "`E[noise_t | kept] = z l_t / |l|` in rounds of the library; largest deviation, in tolerances"
 
 
 FREE = tuple(
