@@ -59,11 +59,17 @@ SFT, RMFT, THEORY = "python -m experiments.sft full", "python -m experiments.rmf
 NO_REGRET = (
     "What a single layer can be: with one gain `-eta` for everything it has seen, and a projection, it plays FTRL "
     "[N1], and on every sequence its regret is within the bound above [N2], which is attained [N2b]; on unit losses "
-    "the worst case is known exactly [N16]. With softmax attention the regulariser grows with the rounds [N7]. What "
-    "training makes of it is another matter. The squared regret has its least value at such a layer [N3]. A round of "
-    "RMFT on shared losses keeps noise that points along them [N4]; it follows `grad log P(kept)` [N14], which is no "
-    "policy gradient [N8]: where too few rollouts are kept it ends in commitment, where too many in certain "
-    "mediocrity. Whether a trained network has no regret is measured, sequence by sequence, under paper 2."
+    "the worst case is known exactly [N16]. With softmax attention the regulariser grows with the rounds [N7]. "
+    "What training makes of it is another matter. The squared regret has its least value at such a layer [N3]. A "
+    "round of RMFT on shared losses keeps noise that points along them [N4]: with weight decay, on losses that "
+    "drift, it leads to such a layer from either side, with no regret if the decay is chosen by the number of "
+    "rounds, and not with a fixed one; without drift it leads nowhere, and on alternating losses the wrong way "
+    "[N5]. Without decay or drift, a pool that drops its worst rollouts, or weighs them by minus their squared "
+    "regret, leads there as well; one that keeps a few of the best leads away [N12]. On bandits, keeping a share "
+    "below `1 / K` ends in commitment to a random arm [N13]. A round follows `grad log P(kept)` [N14], which is no "
+    "policy gradient [N8]: where too many rollouts are kept it ends in certain mediocrity, and it costs 2.47 times "
+    "the rollouts at least [N15]. Whether a trained network has no regret is measured, sequence by sequence, under "
+    "paper 2."
 )
 """The theorems on regret in one paragraph."""
 
@@ -285,7 +291,7 @@ PARTS = (
                 id="selection",
                 title="Which choices of the algorithm matter?",
                 text="Theory has a threshold: where a share `k / L` of rollouts below `1 / K` is kept, committing to a "
-                "random arm attracts [N14].",
+                "random arm attracts [N13].",
                 rows=("RMFT-threshold", "RMFT-share-*", "RMFT-iterated"),
                 figures=("rmft_selection", "rmft_ablations"),
                 command=RMFT,
@@ -330,11 +336,12 @@ PARTS = (
                 figure="online_attack",
             ),
             Sentence(
-                text="What RMFT makes of such a layer: the direction of a round, and its traps",
+                text="What RMFT makes of such a layer: when it is FTRL, when not, and the traps",
                 hand="",
-                rows=("N14", "N4", "N8"),
+                rows=("N5", "N12", "N13", "N14", "N4", "N8"),
                 question="regret",
                 number="deviation, of tolerance",
+                figure="theory_no_regret",
             ),
         ),
         questions=(

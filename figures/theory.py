@@ -1,4 +1,5 @@
-"""The theorems on linear attention as curves: rates, the two terms of the bound, preconditioners, where it stops."""
+"""The theorems as curves: of linear attention rates, the two terms of the bound, preconditioners, where it stops; of
+regret what rounds of RMFT make of a layer."""
 
 from collections.abc import Sequence
 
@@ -26,7 +27,10 @@ def draw(shown: Sequence[Result]) -> list[Drawn]:
         drawn.append(rates(stored["L5-M"], stored["L5-N"]))
     makers = {"L6b": two_terms, "L7b": deployed, "L7": preconditioner, "L8a": shift}
     makers |= {"L8b": on_policy, "L8c": softmax, "L8d": actions}
-    return drawn + [make(stored[id]) for id, make in makers.items() if id in stored]
+    drawn += [make(stored[id]) for id, make in makers.items() if id in stored]
+    if {"N5", "N12", "N13"} <= stored.keys():
+        drawn.append(no_regret(stored["N5"], stored["N12"], stored["N13"]))
+    return drawn
 
 
 def rates(context: Result, length: Result) -> Drawn:
@@ -269,6 +273,95 @@ def actions(result: Result) -> Drawn:
         f"Bands are 95 % intervals over {norms.sizes['seed']} seeds (result {result.path.name})."
     )
     return Drawn(name="theory_actions", figure=figure, caption=caption)
+
+
+def no_regret(decay: Result, pooled: Result, threshold: Result) -> Drawn:
+    """Where rounds of RMFT lead the gain of a layer, against theory, and when that is no-regret.
+
+    Metrics: of the first `gain [kind, run, round]` and `worst [decay, length]`; of the second `run [selection, start,
+    round]` and `move [quantity, gain, rule]`; of the third `regret [arms, run, round]` and `share [arms, run]`.
+    """
+    figure, ((left, right), (low, last)) = style.grid(2, 2, width=style.PAGE, height=5.2)
+    _gains(left, decay.metrics["gain"], pooled.metrics["run"])
+    worst = decay.metrics["worst"]
+    for order, name in enumerate(worst["decay"].values.tolist()):
+        right.plot(worst["length"], worst.sel(decay=name), label=DECAYS.get(name, name), **style.look(order))
+    right.set_xscale("log", base=2)
+    right.set_yscale("log")
+    right.set(xlabel="rounds T", ylabel="worst regret / $\\sqrt{T}$", title="FTRL at the rate |delta| / lambda")
+    right.legend()
+    _moves(low, pooled.metrics["move"])
+    regret, share = threshold.metrics["regret"], threshold.metrics["share"]
+    ends = regret.isel(round=slice(-regret.sizes["round"] // 4, None)).mean("round")
+    for order, arms in enumerate(regret["arms"].values.tolist()):
+        last.plot(arms * share.sel(arms=arms), ends.sel(arms=arms), label=f"K = {arms}", **style.look(order))
+    last.axvline(1, color="#8c8c8c", linestyle=":", linewidth=1)
+    last.set_ylim(0, 1.1)
+    last.set(xlabel="share kept, times K", ylabel="regret / that of commitment", title="bandits of K arms")
+    last.legend()
+    runs = pooled.metrics["run"]
+    reached = runs.isel(round=slice(-runs.sizes["round"] // 4, None)).mean(["round", "start"])
+    listed = [f"{float(reached.sel(selection=name)):.2f} a* with {name}" for name in ATTRACTING]
+    caption = (
+        "What rounds of RMFT make of one layer of linear attention. Top left, the gain over the stated one: weight "
+        "decay on drifting losses (dashed: theory), and pools without drift. Look at the approach from both sides, "
+        f"pools to {style.listed(listed)} in the mean; what keeps the best quarter leaves the panel. Top right, the "
+        "worst case of the gain that decay leads to: with a fixed decay it is "
+        f"{float(worst.sel(decay='fixed').max()):.0f} sqrt T at T = {int(worst['length'].max())}. Bottom left, the "
+        "move of the gain in one round against the share kept, from below (a = 0), at and from above (a = 2 a*) the "
+        "FTRL gain a*, with five standard errors, and theory as lines: where the outer lines change places, repulsion "
+        "turns into attraction. Bottom right, bandits: regret at the end over that of the policy that commits to a "
+        f"random arm, a trap below 1 / K (results {decay.path.name}, {pooled.path.name}, {threshold.path.name})."
+    )
+    return Drawn(name="theory_no_regret", figure=figure, caption=caption)
+
+
+DECAYS = {
+    "fixed": "a fixed decay, drift 1",
+    "small drift": "decay without T, drift 0.03",
+    "by hand": "decay chosen by T",
+}
+
+
+ATTRACTING = ("squared regret", "p = 0.75")
+"""Selections of the pools that lead to the FTRL gain."""
+
+
+def _gains(axes: Axes, decay: xr.DataArray, pooled: xr.DataArray) -> None:
+    """Gains over those stated, against the share of the rounds run."""
+    end = float(decay.sel(kind="stated", run="drift, from 0").isel(round=-1))
+    for order, (name, label) in enumerate({"drift, from 0": "weight decay", "drift, from twice": ""}.items()):
+        found = decay.sel(run=name) / end
+        form = style.look(0, marked=False)
+        x = found["round"] / found["round"].max()
+        axes.plot(x, found.sel(kind="measured"), label=label or None, **form)
+        theory = None if order else "theory"
+        axes.plot(x, found.sel(kind="stated"), label=theory, color="black", linestyle="--", linewidth=0.8)
+    for order, name in enumerate(pooled["selection"].values.tolist(), start=1):
+        for place, start in enumerate(pooled["start"].values.tolist()):
+            found = pooled.sel(selection=name, start=start)
+            form = style.look(order, marked=False)
+            x = found["round"] / found["round"].max()
+            axes.plot(x, found, label=None if place else f"pool, {name}", **form)
+    axes.set_ylim(-0.5, 2.5)
+    axes.set(xlabel="share of the rounds", ylabel="gain / stated gain", title="from both sides")
+    axes.legend()
+
+
+def _moves(axes: Axes, moves: xr.DataArray) -> None:
+    """Moves of the gain by share kept, at three gains."""
+    rules = [name for name in moves["rule"].values.tolist() if name.startswith("p = ")]
+    shares = [float(name.removeprefix("p = ")) for name in rules]
+    for order, (gain, label) in enumerate(zip(moves["gain"].values.tolist(), ("a = 0", "a*", "2 a*"), strict=True)):
+        part, form = moves.sel(gain=gain, rule=rules), style.look(order)
+        axes.plot(shares, part.sel(quantity="stated"), color=form["color"], linewidth=1)
+        error = 5 * part.sel(quantity="standard error")
+        kept = {"color": form["color"], "marker": form["marker"], "linestyle": "none", "label": label}
+        axes.errorbar(shares, part.sel(quantity="measured"), yerr=error, **kept)
+    axes.axhline(0, color="#8c8c8c", linestyle=":", linewidth=1)
+    axes.set_yscale("symlog", linthresh=1e-4)
+    axes.set(xlabel="share p kept of a pool", ylabel="move of the gain", title="one round without drift")
+    axes.legend()
 
 
 def _matrix(axes: Axes, matrix: xr.DataArray, scale: float, title: str) -> None:

@@ -452,12 +452,25 @@ def synthetic_theory(root):
         trained=named(np.ones((2, 5, 3, 3)), label=labels, seed=None, row=None, column=None),
         closed=named(np.eye(3), row=None, column=None),
     )
+    ways, rounds = ["drift, from 0", "drift, from twice"], range(1, 5)
+    gain = named(np.full((2, 2, 4), -0.5), kind=["measured", "stated"], run=ways, round=rounds)
+    worst = named([[1.0, 27.0], [1.0, 1.5]], decay=["fixed", "by hand"], length=[25, 1600])
+    store_curves(root, "N5", gain=gain, worst=worst)
+    rules, quantities = ["p = 0.25", "p = 0.75", "weights"], ["measured", "standard error", "stated"]
+    selections = {"selection": ["squared regret", "p = 0.75", "p = 0.25"], "start": [0.0, 2.0], "round": range(4)}
+    run = named(np.broadcast_to(np.asarray([1.0, 1.25, 9.0])[:, None, None], (3, 2, 4)), **selections)
+    move = named(np.full((3, 3, 3), 1e-3), quantity=quantities, gain=[0.0, -0.1, -0.2], rule=rules)
+    store_curves(root, "N12", run=run, move=move)
+    arms = {"arms": [2, 5], "run": None}
+    share = named(np.asarray([[0.25, 0.75], [0.1, 0.3]]), **arms)
+    store_curves(root, "N13", regret=named(np.full((2, 2, 4), 0.5), **arms, round=None), share=share)
 
 
 def test_theory_figures_show_what_is_stored(tmp_path):
     synthetic_theory(tmp_path)
     drawn = {item.name: item for item in theory.draw(storage.read_results(tmp_path, "theory"))}
     names = ("rates", "two_terms", "trained_play", "preconditioner", "shift", "on_policy", "softmax", "actions")
+    names += ("no_regret",)
     assert list(drawn) == [f"theory_{name}" for name in names]
     for id, slope in (("L5-M", -1), ("L5-N", -2)):
         result = by_id(tmp_path)[id]
@@ -476,6 +489,9 @@ def test_theory_figures_show_what_is_stored(tmp_path):
     assert "the extremes are 0.50 and 2.00" in drawn["theory_on_policy"].caption
     assert "0.75 and 1 where it was 0.5 and 0.5" in drawn["theory_softmax"].caption
     assert "6.0 times that of the exact form against 1.0" in drawn["theory_actions"].caption
+    assert "27 sqrt T at T = 1600" in drawn["theory_no_regret"].caption
+    assert "to 1.00 a* with squared regret and 1.25 a* with p = 0.75" in drawn["theory_no_regret"].caption
+    np.testing.assert_allclose(drawn["theory_no_regret"].figure.axes[3].lines[1].get_xdata(), [0.5, 1.5])
     assert theory.draw([]) == []
 
 

@@ -68,7 +68,10 @@ from theory.no_regret.selection_round import (
 )
 from theory.verdicts import at_most, largest
 
-STATEMENT = "pooled selection moves the gain by -sigma^2 f(q) E[Q | q] / E[kept sum |S|^2]; deviation, in tolerances"
+STATEMENT = (
+    "selection from a pool moves the gain by `-sigma^2 f(q) E[Q | Regret = q] / E[1{Regret <= q} sum_t |S_{t-1}|^2]`; "
+    "deviation, in tolerances"
+)
 
 
 SETTING = LossSetting(variances=(1.0, 1.0), length=25)

@@ -55,7 +55,10 @@ from theory.no_regret import bandit_layer
 from theory.no_regret.selection_round import rank_rule
 from theory.verdicts import at_most, largest
 
-STATEMENT = "keeping p multiplies the rate of leaving an arm: 0 if p < 1/K, else (1/p + K - 2)/(K - 1); in tolerances"
+STATEMENT = (
+    "keeping the share p multiplies the rate of leaving an arm by 0 for `p < 1 / K`, by `(1 / p + K - 2) / (K - 1)` "
+    "above; deviation, in tolerances"
+)
 
 
 ARMS, SHARES = (2, 3, 5, 8), (0.15, 0.25, 0.35, 0.5, 0.6, 0.75, 0.9)

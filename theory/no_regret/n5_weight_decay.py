@@ -61,7 +61,10 @@ from theory.no_regret.n16_worst_case import worst_regret
 from theory.no_regret.selection_round import selected_normal, signed_mean, sums
 from theory.verdicts import at_most, largest
 
-STATEMENT = "with decay lambda rounds of RMFT lead to gain delta / lambda, FTRL at a rate like T^-3/2; in tolerances"
+STATEMENT = (
+    "rounds of RMFT with weight decay lead to the gain `delta / lambda`, which is FTRL, at a rate that falls like "
+    "`T^-3/2` for long T; deviation, in tolerances"
+)
 
 
 LENGTH, DECAY, SEQUENCES = 10, 0.1, 200_000
