@@ -119,7 +119,7 @@ def regret(result: Result) -> Drawn:
             late = rounds >= max(2, rounds[-1] // 8)
             mean = curve.mean(axis=0)
             fit = exponent_interval(rounds[late], curve[:, late]) if np.all(mean[late] > 0) else None
-            slope = f", slope {fit.exponent:.2f}" if fit else ""
+            slope = f" ({fit.exponent:.2f})" if fit else ""
             axes.loglog(rounds, mean, **style.look(order, marked=False), label=f"{method}{slope}")
             style.points(axes, np.full(len(curve), rounds[-1]), curve[:, -1], order)
             if fit and distribution == HARD:
@@ -133,7 +133,7 @@ def regret(result: Result) -> Drawn:
     caption = (
         "Regret against rounds, on logarithmic axes: the base that struggles, the same network after fine-tuning by "
         "its own regret, and the best of all classical players, each tuned for the distribution in other episodes. A "
-        "slope of one is linear regret; slopes are fitted from an eighth of the rounds on. On "
+        "slope of one is linear regret; slopes, in brackets, are fitted from an eighth of the rounds on. On "
         f"{HARD}: {style.listed(slopes) or 'no slope'}. Points at the end are training seeds "
         f"(result {result.path.name})."
     )

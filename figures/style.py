@@ -39,7 +39,7 @@ class Style(NamedTuple):
 
 STYLES = {
     "report": Style(width=PAGE, text=TEXT),
-    "neurips": Style(width=5.5, text=TEXT),  # one column, 5.5 inches
+    "neurips": Style(width=5.5, text=6.5),  # one column, 5.5 inches
     "icml": Style(width=6.75, text=TEXT),  # two columns of 3.25 inches
     "slides": Style(width=12.0, text=14.0),
 }
@@ -87,6 +87,8 @@ def settings(name: str = "report") -> Any:
         "lines.linewidth": 1.3 * scale,
         "lines.markersize": 3.5 * scale,
         "legend.frameon": False,
+        "legend.columnspacing": 1.2,
+        "legend.handlelength": 1.8,
         "figure.facecolor": "white",
         "savefig.dpi": 200,
         "pdf.fonttype": 42,  # TrueType, embedded: text stays text, as publishers ask
@@ -107,7 +109,9 @@ def figure(width: float, height: float) -> Figure:
 
 
 def look(order: int, marked: bool = True) -> dict[str, Any]:
-    """Colour, marker and dashes of the line at a place of the palette; a second round of colours is dashed and hollow.
+    """Colour, marker and dashes of the line at a place of the palette.
+
+    A second round of colours is dashed and hollow, a third one filled again with other markers.
 
     Args:
         order: from 0.
@@ -115,8 +119,9 @@ def look(order: int, marked: bool = True) -> dict[str, Any]:
     """
     place, again = order % len(PALETTE), order // len(PALETTE)
     dashes = DASHES[again % len(DASHES)] if marked else DASHES[(place + 3 * again) % len(DASHES)]
-    face = "white" if again else PALETTE[place]
-    marker = {"marker": MARKERS[place], "markerfacecolor": face} if marked else {"marker": ""}
+    shape = MARKERS[(place + 3 * (again // 2)) % len(MARKERS)]
+    face = "white" if again % 2 else PALETTE[place]
+    marker = {"marker": shape, "markerfacecolor": face} if marked else {"marker": ""}
     return {"color": PALETTE[place], "linestyle": dashes, **marker}
 
 
