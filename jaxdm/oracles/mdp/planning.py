@@ -5,7 +5,6 @@ Dimensions: `S` states, `A` actions, `H` steps. Nothing here has a batch axis: w
 Where the guarantees come from is told in `jaxdm.oracles.mdp.bellman`.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -39,6 +38,10 @@ UNEVEN = 16
 
 POLISHED = 32
 """Backups, at most, by which differences of values are made exact before actions are compared by them."""
+
+
+OPEN = 64
+"""Where an action's loss is so many times its rounding and it is still not told from the best, a solve may do it."""
 
 
 class Plan(NamedTuple):
@@ -223,42 +226,74 @@ def value_iteration(mdp: MDP, tolerance: float = 1e-6, max_iterations: int = 100
     factor = contraction(mdp)
     narrowest = jnp.min(jnp.sum(mdp.transition, axis=-1))
     pull = mdp.discount * jnp.minimum(narrowest, 1)
+    wanted, shift = tolerance * jnp.maximum(1 - factor, 0), jnp.where(pull < 1, pull / (1 - pull), 0)
 
-    def of_largest(q: jax.Array, best: jax.Array, value: jax.Array) -> jax.Array:
-        return unit_of(mdp) * jnp.max(jnp.abs(best))
+    def measured(value: jax.Array) -> tuple:
+        q = backup(mdp, value).T
+        best = jnp.max(q, axis=0)
+        change = best - value
+        return q, change, jnp.max(change), jnp.min(change), unit_of(mdp) * jnp.max(jnp.abs(best))
 
-    def of_each(q: jax.Array, best: jax.Array, value: jax.Array) -> jax.Array:
-        return _best_rounding(mdp, q, best, value, factor)
+    def unfinished(carry: tuple) -> jax.Array:
+        _, (_, _, high, low, rounding), iteration = carry
+        # A best entry has |r| + |gamma P v| below four times the largest value.
+        enough = jnp.maximum(wanted - 5 * rounding, rounding)
+        return (jnp.maximum(high, -low) > enough) & (iteration < max_iterations)
 
-    def iterate(rounding_of: Callable[..., jax.Array], value: jax.Array, q: jax.Array, iteration: Any) -> tuple:
-        """Values, their backups and the number of these, until change is rounding or as little as wanted."""
+    def improve(carry: tuple) -> tuple:
+        value, (_, change, high, low, rounding), iteration = carry
+        value = _shifted(value, change, (high + low) / 2, rounding, shift)
+        return value, measured(value), iteration + 1
 
-        def measured(q: jax.Array, value: jax.Array) -> tuple:
-            best = jnp.max(q, axis=0)
-            return q, best - value, rounding_of(q, best, value)
-
-        def unfinished(carry: tuple) -> jax.Array:
-            _, (_, change, rounding), iteration = carry
-            # A best entry has |r| + |gamma P v| below four times the largest value.
-            wanted = tolerance * jnp.maximum(1 - factor, 0) - 5 * jnp.max(rounding)
-            return jnp.any(jnp.abs(change) > jnp.maximum(wanted, rounding)) & (iteration < max_iterations)
-
-        def improve(carry: tuple) -> tuple:
-            value, (_, change, rounding), iteration = carry
-            middle = (jnp.max(change) + jnp.min(change)) / 2
-            # The rounding of one state must not shift all others for ever.
-            middle = jnp.where(jnp.abs(middle) > jnp.max(rounding), middle, 0)
-            # Rows below one pull a shift back: as if all were the narrowest, it never goes too far.
-            value = value + change + jnp.where(pull < 1, pull / (1 - pull), 0) * middle
-            return value, measured(backup(mdp, value).T, value), iteration + 1
-
-        value, (q, _, _), iteration = jax.lax.while_loop(unfinished, improve, (value, measured(q, value), iteration))
-        return value, q, iteration
-
-    # First until the largest value's rounding stops it, which costs less to look at by a tenth of the whole (S = 50,
-    # A = 5), then until each state's own: where large penalties are paid, theirs is no measure for the others.
     start = jnp.zeros_like(mdp.reward[:, 0])
-    return _discounted_plan(mdp, *iterate(of_each, *iterate(of_largest, start, backup(mdp, start).T, 1)))
+    first = (start, measured(start), jnp.int32(1))
+    value, (q, _, high, low, rounding), iteration = jax.lax.while_loop(unfinished, improve, first)
+    # Where the largest value's rounding ended this, large penalties may be paid that are no measure for other states.
+    coarse = ~(jnp.maximum(high, -low) <= wanted - 5 * rounding) & (iteration < max_iterations)
+    limits = _Limits(factor=factor, wanted=wanted, shift=shift, max_iterations=jnp.asarray(max_iterations))
+    return _discounted_plan(mdp, value, q, iteration, tolerance, (coarse, limits))
+
+
+class _Limits(NamedTuple):
+    """What value iteration goes by."""
+
+    factor: jax.Array  # [] gamma rho
+    wanted: jax.Array  # [] change that is small enough
+    shift: jax.Array  # [] of the middle of a change
+    max_iterations: jax.Array  # []
+
+
+def _shifted(
+    value: jax.Array, change: jax.Array, middle: jax.Array, rounding: jax.Array, shift: jax.Array
+) -> jax.Array:
+    """The next values; a middle below the rounding of one state does not shift all others for ever.
+
+    Rows below one pull a shift back: `shift` is for all rows as if they were the narrowest, and never goes too far.
+    """
+    return value + change + shift * jnp.where(jnp.abs(middle) > rounding, middle, 0)
+
+
+def _until_each_is_rounding(found: tuple, mdp: MDP, limits: _Limits) -> tuple:
+    """Value iteration from values, their backup and the number of these, until every state's change is rounding."""
+
+    def measured(q: jax.Array, value: jax.Array) -> tuple:
+        best = jnp.max(q, axis=0)
+        return q, best - value, _best_rounding(mdp, q, best, value, limits.factor)
+
+    def unfinished(carry: tuple) -> jax.Array:
+        _, (_, change, rounding), iteration = carry
+        enough = jnp.maximum(limits.wanted - 5 * jnp.max(rounding), rounding)
+        return jnp.any(jnp.abs(change) > enough) & (iteration < limits.max_iterations)
+
+    def improve(carry: tuple) -> tuple:
+        value, (_, change, rounding), iteration = carry
+        middle = (jnp.max(change) + jnp.min(change)) / 2
+        value = _shifted(value, change, middle, jnp.max(rounding), limits.shift)
+        return value, measured(backup(mdp, value).T, value), iteration + 1
+
+    value, q, iteration = found
+    value, (q, _, _), iteration = jax.lax.while_loop(unfinished, improve, (value, measured(q, value), iteration))
+    return value, q, iteration
 
 
 def _check_cap(max_iterations: Any) -> None:
@@ -341,8 +376,42 @@ def _rounding(mdp: MDP, q: jax.Array, value: jax.Array, factor: jax.Array) -> ja
     return jnp.where(available(mdp).T, rounding, 0)
 
 
-def _discounted_plan(mdp: MDP, value: jax.Array, q: jax.Array, iterations: jax.Array | int) -> Plan:
-    """The plan of the backup `q` [A, S] of a vector [S] that is nearly optimal."""
+class _Draft(NamedTuple):
+    """A plan with one bound for all that is behind, and whether more work may sharpen it."""
+
+    plan: Plan
+    behind: jax.Array  # [] how far the vector that was backed up may be from optimal
+    uneven: jax.Array  # [] bool, states' own errors differ much
+    unclear: jax.Array  # [] bool, some action is not told from the best by its bound, but by far by its rounding
+
+
+def _discounted_plan(
+    mdp: MDP,
+    value: jax.Array,
+    q: jax.Array,
+    iterations: jax.Array | int,
+    wanted: jax.Array | float = 0.0,
+    further: tuple[jax.Array, _Limits] | None = None,
+) -> Plan:
+    """The plan of the backup `q` [A, S] of a vector [S] that is nearly optimal.
+
+    What is seldom needed is in one loop: each such loop costs a fifth of a small plan (S = 50, A = 5).
+
+    Args:
+        mdp: the world.
+        value: [S].
+        q: [A, S].
+        iterations: backups or rounds behind them.
+        wanted: the bound that is sharp enough.
+        further: whether value iteration may get further by each state's own rounding, and its limits.
+    """
+    draft = _draft(mdp, value, q, iterations)
+    more = (draft.uneven & (draft.behind > wanted)) | draft.unclear
+    more = more if further is None else more | further[0]
+    return apply_if(more, _sharpened, draft.plan, mdp, value, q, iterations, wanted, further)
+
+
+def _draft(mdp: MDP, value: jax.Array, q: jax.Array, iterations: jax.Array | int) -> _Draft:
     factor = contraction(mdp)
     best = jnp.max(q, axis=0)
     rounding = _rounding(mdp, q, value, factor)
@@ -351,16 +420,40 @@ def _discounted_plan(mdp: MDP, value: jax.Array, q: jax.Array, iterations: jax.A
     behind = discounted_bound(jnp.max(of_state), factor)
     error = rounding + factor * behind
     error = jnp.where(available(mdp).T, jnp.where(jnp.isnan(error), jnp.inf, error), 0)
-    uneven = UNEVEN * jnp.min(of_state) < jnp.max(of_state)
-    error = apply_if(uneven, _by_states, error, mdp, value, q, behind)
+    policy, ties = greedy(q, unit_of(mdp) * size_of(mdp.reward.T, q), error, 0)
+    return _Draft(
+        plan=discounted_plan(q, policy, ties, error, change, iterations),
+        behind=behind,
+        uneven=UNEVEN * jnp.min(of_state) < jnp.max(of_state),
+        unclear=_unclear(mdp, q, ties),
+    )
+
+
+def _unclear(mdp: MDP, q: jax.Array, ties: jax.Array) -> jax.Array:
+    return jnp.any(ties & (loss_of(q, 0) > 4 * unit_of(mdp) * size_of(mdp.reward.T, q)))
+
+
+def _sharpened(
+    plan: Plan,
+    mdp: MDP,
+    value: jax.Array,
+    q: jax.Array,
+    iterations: jax.Array | int,
+    wanted: jax.Array | float,
+    further: tuple[jax.Array, _Limits] | None,
+) -> Plan:
+    """The plan after all that may sharpen it, each only where it does."""
+    if further is not None:
+        value, q, iterations = apply_if(further[0], _until_each_is_rounding, (value, q, iterations), mdp, further[1])
+    draft = _draft(mdp, value, q, iterations)
+    uneven = draft.uneven & (draft.behind > wanted)
+    error = apply_if(uneven, _by_states, draft.plan.error.T, mdp, value, q, draft.behind)
     own = unit_of(mdp) * size_of(mdp.reward.T, q)
     decided = greedy(q, own, error, 0)
     # What all values have in common is known to 1 / (1 - gamma) times what their differences are.
-    unclear = jnp.any(decided[1] & (loss_of(q, 0) > 4 * own))
-    policy, ties = apply_if(
-        unclear, _by_differences, decided, mdp, value, behind, jnp.max(own, axis=0, where=q == best[None], initial=0)
-    )
-    return discounted_plan(q, policy, ties, error, change, iterations)
+    of_best = jnp.max(own, axis=0, where=q == jnp.max(q, axis=0)[None], initial=0)
+    policy, ties = apply_if(_unclear(mdp, q, decided[1]), _by_differences, decided, mdp, value, draft.behind, of_best)
+    return discounted_plan(q, policy, ties, error, jnp.abs(jnp.max(q, axis=0) - value), iterations)
 
 
 def discounted_plan(
@@ -462,7 +555,7 @@ def _by_differences(
 
     Reference: Puterman 1994, section 6.6 (span, and the delta coefficient of P, of which kappa is a bound).
     """
-    kind, unit = jnp.finfo(value.dtype), unit_of(mdp)
+    kind, unit, states = jnp.finfo(value.dtype), unit_of(mdp), value.shape[0]
     open_ = available(mdp).T
     excess = row_excess(mdp.transition).T
     rest = 1 - mdp.discount
@@ -476,8 +569,9 @@ def _by_differences(
         return q, middle, change - middle
 
     def unfinished(carry: tuple) -> jax.Array:
-        _, _, (_, _, change), before, count = carry
-        return (jnp.max(jnp.abs(change)) < before) & (count < POLISHED)
+        _, height, (_, _, change), before, count = carry
+        largest, rounded = jnp.max(jnp.abs(change)), 4 * kind.eps * jnp.max(jnp.abs(height))
+        return (largest < before) & (largest > rounded) & (count < POLISHED)
 
     def polish(carry: tuple) -> tuple:
         common, height, (_, middle, change), _, count = carry
@@ -488,26 +582,53 @@ def _by_differences(
     start = (common, value - common, relative(common, value - common), jnp.asarray(jnp.inf, value.dtype), 0)
     common, height, (q, middle, change), _, _ = jax.lax.while_loop(unfinished, polish, start)
     # The common part is rounded with the parameters: half a unit in each probability, and in each sum of a row.
-    of_common = mdp.discount * jnp.abs(common) * (kind.eps * (0.51 + jnp.abs(excess)) + 4 * unit * kind.eps)
+    of_common = mdp.discount * jnp.abs(common) * kind.eps * (0.51 + jnp.abs(excess) + (states + 4) * unit)
     delta = errors(mdp, height).T + unit * rest * jnp.abs(common) + of_common
     delta = jnp.where(open_, delta, 0)
-    shut = ~available(mdp)[..., None]
     mean = jnp.mean(mdp.transition, axis=(0, 1))
-    low = jnp.min(jnp.where(shut, 1, mdp.transition), axis=(0, 1))
-    around = [jnp.sum(jnp.abs(mdp.transition - u[None, None]), axis=-1) for u in (mean, low)]
-    kappa = jnp.minimum(*(jnp.max(jnp.where(shut[..., 0], 0, x)) for x in around)) * (1 + unit)
+    # `|p - u|_1 = p 1 + u 1 - 2 min(p, u) 1`, in two thirds of the time.
+    shared = jnp.sum(jnp.minimum(mdp.transition, mean[None, None]), axis=-1).T
+    around = 1 + excess + jnp.sum(mean) - 2 * shared + 4 * unit
+    kappa = jnp.max(jnp.where(open_, around, 0))
     distance = behind + jnp.max(jnp.abs(value - common - height)) + kind.eps * jnp.max(jnp.abs(value))
     off = jnp.max(jnp.abs(change)) + jnp.max(value_error(q, delta, 0))
     distance = jnp.minimum(distance, discounted_bound((1 + unit) * (jnp.abs(middle) + off), factor))
-    apart = factor * distance * (jnp.max(jnp.abs(excess)) + kind.eps)  # rows that do not sum to one shift unevenly
+    apart = (
+        factor * distance * (jnp.max(jnp.abs(excess)) + kind.eps * (1 + states * unit))
+    )  # rows that do not sum to one shift unevenly
     width = discounted_bound((1 + unit) * off + apart, factor * kappa)
-    most = jnp.argmax(mean)
-    before = mdp._replace(transition=jnp.where(jnp.arange(value.shape[0]) == most, 0, mdp.transition))
-    even = (1 + unit) * (jnp.abs(change) + jnp.abs(middle) + rest * distance) + apart
-    heights = _least_bound(before, delta - loss_of(q, 0), even, jnp.full_like(value, 2 * distance))
-    ahead = (1 + unit) * backup(before._replace(reward=jnp.zeros_like(mdp.reward)), heights).T
-    error = jnp.where(open_, delta + apart + jnp.fmin(factor * kappa * width, ahead), 0)
-    found = greedy(q, delta, error, 0)
+    allowed = _Apart(
+        middle=middle, change=change, delta=delta, distance=distance, apart=apart, carried=factor * kappa * width
+    )
+    error = jnp.where(open_, delta + apart + allowed.carried, 0)
+    found = (*greedy(q, delta, error, 0), error)
+    still = jnp.any(found[1] & (loss_of(q, 0) > OPEN * (delta + apart)))
+    found = apply_if(still, _by_hitting_times, found, mdp, q, jnp.argmax(mean), allowed)
     of_best = jnp.max(jnp.where(loss_of(q, 0) == 0, delta, 0), axis=0)
     sharper = jnp.isfinite(distance) & (of_best <= rounding)
     return jnp.where(sharper, found[0], decided[0]), jnp.where(sharper[None], found[1], decided[1])
+
+
+class _Apart(NamedTuple):
+    """What `_by_differences` knows of the values `v = c + h` and of the error `e = v* - v`."""
+
+    middle: jax.Array  # [] of the span of `T v - v`
+    change: jax.Array  # [S] `T v - v` without it
+    delta: jax.Array  # [A, S] rounding of the entries
+    distance: jax.Array  # [] |e|
+    apart: jax.Array  # [] what rows that do not sum to one do to differences
+    carried: jax.Array  # [] `gamma kappa w`
+
+
+def _by_hitting_times(found: tuple, mdp: MDP, q: jax.Array, most: jax.Array, known: _Apart) -> tuple:
+    """Policy, ties and errors with the second bound of `_by_differences`: until the state k that is reached most."""
+    unit, states = unit_of(mdp), mdp.reward.shape[0]
+    before = mdp._replace(transition=jnp.where(jnp.arange(states) == most, 0, mdp.transition))
+    even = jnp.abs(known.change) + jnp.abs(known.middle) + (1 - mdp.discount) * known.distance
+    even = (1 + unit) * even + known.apart
+    start = jnp.full(states, 2 * known.distance)
+    heights = _least_bound(before, known.delta - loss_of(q, 0), even, start)
+    ahead = (1 + unit) * backup(before._replace(reward=jnp.zeros_like(mdp.reward)), heights).T
+    error = known.delta + known.apart + jnp.fmin(known.carried, ahead)
+    error = jnp.where(available(mdp).T, error, 0)
+    return (*greedy(q, known.delta, error, 0), error)

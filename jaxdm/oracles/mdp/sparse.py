@@ -21,14 +21,18 @@ import jax.numpy as jnp
 from jax.scipy.sparse.linalg import bicgstab
 
 from jaxdm.envs.sparse_mdp import SparseMDP, validate
-from jaxdm.numerics import cast_floats
-from jaxdm.oracles.mdp.bellman import discounted_bound, greedy, value_error
-from jaxdm.oracles.mdp.planning import Plan, discounted_plan
+from jaxdm.numerics import apply_if, cast_floats
+from jaxdm.oracles.mdp.bellman import discounted_bound, greedy, loss_of, value_error
+from jaxdm.oracles.mdp.planning import UNEVEN, Plan, discounted_plan
 from jaxdm.validation import check_shape, integer, is_concrete, positive_integer
 from jaxdm.validation import tolerance as checked_tolerance
 
 UNROLLED = 64
 """Up to so many successors a backup is one loop over states and actions; it is compiled in proportion to them."""
+
+
+LINEAR_STEPS = 1000
+"""Steps of BiCGSTAB, at most, by which errors of states are told apart."""
 
 
 class Rows(NamedTuple):
@@ -146,7 +150,7 @@ def _modified_policy_iteration(
 
     start = jnp.zeros_like(mdp.initial)
     value, (q, _, _, _), iterations = jax.lax.while_loop(unfinished, improve, (start, backed_up(start), jnp.int32(1)))
-    return _plan(mdp, rows, value, q, unit, iterations)
+    return _plan(mdp, rows, value, q, unit, iterations, tolerance)
 
 
 @functools.partial(jax.jit, static_argnames="linear_steps")
@@ -187,7 +191,7 @@ def _policy_iteration(mdp: SparseMDP, unit: float, max_iterations: jax.Array, li
     policy = _argmax(rows.reward)
     first = evaluate(start, policy)
     _, (value, q, _), iterations = jax.lax.while_loop(unfinished, improve, (policy, first, jnp.int32(1)))
-    return _plan(mdp, rows, value, q, unit, iterations)
+    return _plan(mdp, rows, value, q, unit, iterations, 0.0)
 
 
 def _in_double(solve: Callable[..., Plan], mdp: SparseMDP, *limits: Any, **static: int) -> Plan:
@@ -212,8 +216,19 @@ def _in_double(solve: Callable[..., Plan], mdp: SparseMDP, *limits: Any, **stati
         return cast_floats(plan, dtype)
 
 
-def _plan(mdp: SparseMDP, rows: Rows, value: jax.Array, q: jax.Array, unit: float, iterations: jax.Array) -> Plan:
+def _plan(
+    mdp: SparseMDP,
+    rows: Rows,
+    value: jax.Array,
+    q: jax.Array,
+    unit: float,
+    iterations: jax.Array,
+    wanted: jax.Array | float,
+) -> Plan:
     """The plan of the backup `q` [A, S] of `value` [S]; every entry has its own bound: a penalty spoils no other.
+
+    Where one bound for what is behind all states is more than `wanted`, and their own errors differ much, each state
+    gets its own.
 
     What is done for every entry is done on [A, S], as in `planning`.
     """
@@ -224,11 +239,55 @@ def _plan(mdp: SparseMDP, rows: Rows, value: jax.Array, q: jax.Array, unit: floa
     rounding = jnp.where(jnp.isnan(rounding), jnp.inf, rounding)
     change = jnp.abs(jnp.max(q, axis=0) - value)
     factor = _contraction(mdp, unit)
-    behind = discounted_bound(jnp.max(change + value_error(q, rounding, 0)), factor)  # how far `value` is from optimal
+    of_state = change + value_error(q, rounding, 0)
+    behind = discounted_bound(jnp.max(of_state), factor)  # how far `value` is from optimal
     error = jnp.where(open_, rounding + factor * behind, 0)
     error = jnp.where(jnp.isnan(error), jnp.inf, error)
+    uneven = (behind > wanted) & (UNEVEN * jnp.min(of_state) < jnp.max(of_state))
+    error = apply_if(uneven, _by_states, error, mdp, rows, q, rounding, change, behind, unit)
     policy, ties = greedy(q, rounding, error, 0)
     return discounted_plan(q, policy, ties, error, change, iterations)
+
+
+def _by_states(
+    error: jax.Array,
+    mdp: SparseMDP,
+    rows: Rows,
+    q: jax.Array,
+    rounding: jax.Array,
+    change: jax.Array,
+    behind: jax.Array,
+    unit: jax.Array | float,
+) -> jax.Array:
+    """Bounds of the entries, [A, S], from one bound for each state, as `planning` has them.
+
+    A vector e with `e >= change + max_a (rounding_a - loss_a + gamma P_a e)` bounds `|v - v*|`. What BiCGSTAB leaves of
+    that is added to all of it, divided by `1 - gamma rho`.
+    """
+    factor, room = _contraction(mdp, unit), 1 + 2 * _unit(mdp) + 3 * unit
+    free, own = rows._replace(reward=jnp.zeros_like(rows.reward)), rounding - loss_of(q, 0)
+
+    def carried(bound: jax.Array) -> jax.Array:
+        return room * _q(free, mdp.discount, bound)
+
+    def improve(_: int, bound: jax.Array) -> jax.Array:
+        policy = _argmax(own + carried(bound))
+        chosen = _under(mdp, policy)
+        chosen = chosen._replace(reward=jnp.zeros_like(chosen.reward))
+        of_policy = jnp.take_along_axis(own, policy[None], axis=0)[0]
+        paid = change + of_policy + 4 * _unit(mdp) * (change + jnp.abs(of_policy))
+
+        def equation(e: jax.Array) -> jax.Array:
+            return e - room * (1 + 4 * _unit(mdp)) * _q(chosen, mdp.discount, e)
+
+        solved = jnp.maximum(jnp.asarray(bicgstab(equation, paid, x0=paid, tol=1e-12, maxiter=LINEAR_STEPS)[0]), 0)
+        missing = jnp.max((1 + 2 * _unit(mdp)) * (change + jnp.max(own + carried(solved), axis=0)) - solved)
+        solved = solved + jnp.where(missing <= 0, 0, room * discounted_bound(missing, factor))
+        return jnp.fmin(bound, solved)
+
+    states = jax.lax.fori_loop(0, 3, improve, jnp.full_like(change, behind))
+    sharper = jnp.where(rows.reward != -jnp.inf, rounding + carried(states), 0)
+    return jnp.fmin(error, sharper)
 
 
 def _by_action(mdp: SparseMDP) -> Rows:
@@ -295,7 +354,7 @@ def _unit(mdp: SparseMDP) -> float:
     return (mdp.probability.shape[-1] + 8) * float(jnp.finfo(mdp.probability.dtype).eps)
 
 
-def _contraction(mdp: SparseMDP, unit: float) -> jax.Array:
+def _contraction(mdp: SparseMDP, unit: jax.Array | float) -> jax.Array:
     """`gamma rho`, with room for the rounding of P, of gamma and of the sum."""
     eps = jnp.finfo(mdp.probability.dtype).eps
     widest = jnp.max(jnp.sum(mdp.probability, axis=-1))
