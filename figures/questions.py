@@ -225,7 +225,7 @@ PARTS = (
                 figure="rmft_transfer",
             ),
             Sentence(
-                text="it is unlike distilling known algorithms",
+                text="it is unlike distilling known algorithms' action sequences; here: less regret than they leave",
                 hand=ABSTRACT,
                 rows=("RMFT-distilled UCB", "RMFT-distilled Thompson", "RMFT-optimal-arm labels"),
                 question="baselines",

@@ -87,7 +87,7 @@ def collect(results: Path, preset: str | None) -> Summary:
     named = {id for part in sentences.values() for sentence in part for id in sentence["rows"]}
     kept = [as_row(row.claim) for row in rows if row.claim.id in named]
     return {
-        "runs": [f"{anywhere(run['command'])} (seed {run['seed']}, {run['date'][:10]})" for run in runs],
+        "runs": [f"`{anywhere(run['command'])}` (seed {run['seed']}, {run['date'][:10]})" for run in runs],
         "sentences": sentences,
         "rows": [{name: row[name] for name in ROW_FIELDS} | {"command": anywhere(row["command"])} for row in kept],
     }
@@ -139,7 +139,7 @@ def sentences_table(sentences: Sequence[Mapping[str, Any]], rows: Sequence[Mappi
 
 def rows_table(summary: Summary) -> str:
     """Every row that a sentence names, as it is stored."""
-    runs = "; ".join(f"`{run}`" for run in summary["runs"]) or "no study"
+    runs = "; ".join(summary["runs"]) or "no study"
     lines = [f"From {runs}, and `python -m theory`.", "", "| row | statement | measured | target | verdict |"]
     lines.append("|---|---|---|---|---|")
     for row in summary["rows"]:
