@@ -286,9 +286,9 @@ def linear(result: Result) -> Drawn:
         agents = list(dict.fromkeys(agents))
         curves = regret.sel(agent=agents).transpose("agent", "distribution", "seed", "round").values[..., late]
         parts = linear_part(rounds[late], curves, "sqrt")
-        laws = names(regret, "distribution")
+        laws = [law.replace("_", " ") for law in names(regret, "distribution")]
         labels = ["tuned" if name.endswith("tuned") else name for name in agents]
-        dots(axes, [law.replace("_", " ") for law in laws], list(parts), labels)
+        dots(axes, laws, list(parts), labels)
         axes.axvline(LINEAR, color="black", linewidth=0.8, linestyle="--")
         axes.set_xscale("symlog", linthresh=LINEAR)
         axes.set(title=decisions, xlabel=f"loss a round, T = {rounds[-1]}")
