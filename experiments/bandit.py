@@ -1,7 +1,8 @@
 """Bandit players compared: regret over time where means stand still and where they move.
 
 Figure: `bandit`, one panel per distribution of the means, one line per player; all meet the same worlds and luck.
-Commands: `python -m experiments.bandit quick`, `... paper`; `... quick --help` lists what can be changed.
+Commands: `python -m experiments.bandit quick`, `... paper`; `... quick --help` lists what can be changed;
+`... sweep --player UCB --exploration 0.1 0.5 2 --discount 0.95 1 --seeds 16` sweeps the rates of one player.
 Cost: quick about two minutes on two CPU cores; paper has not been timed.
 Expectation: Thompson and KL-UCB lowest where means stand still; a window below Thompson and UCB1 where they switch.
 
@@ -11,10 +12,11 @@ Dimensions: `P` players, `D` distributions, `N` seeds, `R` runs, `T` rounds, `X`
 """
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +25,8 @@ import xarray as xr
 from rich.console import Console
 from rich.progress import track
 
-from experiments import cli
-from experiments.fields import at_least, check
+from experiments import cli, sweep
+from experiments.fields import Rule, at_least, check, word
 from experiments.streams import Use, stream
 from jaxdm.analysis import exploration, storage
 from jaxdm.analysis.claims import Claim, ordered, write_claims
@@ -37,7 +39,7 @@ from jaxdm.learners import exp3, thompson
 from jaxdm.oracles.bandit import pseudo_regret
 from jaxdm.rollout import rollout
 from jaxdm.types import Agent
-from jaxdm.validation import nonnegative_number, number_in
+from jaxdm.validation import InvalidInput, integer, nonnegative_number, number_in, probability
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -210,10 +212,10 @@ def play_all(
     return metrics
 
 
-def one_run(agent: Agent, params: Any, rounds: int) -> Callable[[jax.Array, Bandit], tuple]:
-    """`(key, world) -> (regret, actions, rewards)`, each [T]."""
+def one_run(agent: Agent, default: Any, rounds: int) -> Callable[..., tuple]:
+    """`(key, world, params) -> (regret, actions, rewards)`, each [T]; without params they are the default."""
 
-    def run(key: jax.Array, world: Bandit) -> tuple:
+    def run(key: jax.Array, world: Bandit, params: Any = default) -> tuple:
         played = rollout(key, bernoulli(), world, agent, params, rounds)
         return pseudo_regret(world, played.action), played.action, played.reward
 
@@ -242,5 +244,167 @@ def claims(regret: xr.DataArray, arms: int) -> list[Claim]:
     ]
 
 
+PlayerName = Literal["UCB", "KL-UCB", "Thompson", "epsilon-greedy", "Exp3", "SW-UCB"]
+
+
+RATES: dict[PlayerName, tuple[str, ...]] = {
+    "UCB": ("exploration", "discount"),
+    "KL-UCB": ("patience",),
+    "Thompson": ("successes", "failures"),
+    "epsilon-greedy": ("floor", "scale"),
+    "Exp3": ("exploration", "sharing"),
+    "SW-UCB": ("exploration", "window"),
+}
+"""The rates of each player that can be swept."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BanditSweep:
+    """What a sweep of one player can change; rates that are left out are the player's own defaults."""
+
+    player: PlayerName = "UCB"
+    """Who plays."""
+    exploration: float | None = None
+    """Of UCB, SW-UCB and Exp3."""
+    discount: float | None = None
+    """What a play is worth one round later, of UCB."""
+    window: int | None = None
+    """Rounds that count, of SW-UCB."""
+    patience: float | None = None
+    """c of KL-UCB."""
+    successes: float | None = None
+    """Pseudo-count of the prior, of Thompson."""
+    failures: float | None = None
+    """Likewise."""
+    floor: float | None = None
+    """Least rate of epsilon-greedy."""
+    scale: float | None = None
+    """Its rate is scale / t above that."""
+    sharing: float | None = None
+    """Of Exp3.S."""
+    arms: int
+    """K."""
+    rounds: int
+    """T."""
+    switches: float
+    """Expected number of changes where means switch."""
+    budget: float
+    """Variation budget where means wander."""
+    seeds: int
+    """Unit of every interval."""
+    runs: int
+    """Worlds per seed, averaged."""
+    seed: int
+    """Of everything random."""
+    results: Path
+    """Where results go."""
+
+
+SWEEPS = {name: sweep.same_fields(BanditSweep, study) for name, study in PRESETS.items()}
+"""One for each preset."""
+
+
+def validate_sweep(values: BanditSweep) -> None:
+    """Check every field, and that each rate is one of the player's.
+
+    Raises:
+        InvalidInput: names the first field that is out of range.
+    """
+    chances, positive = ("exploration", "sharing"), ("successes", "failures")
+    limits: dict[str, Rule] = {
+        **dict.fromkeys(("exploration", "patience", "scale"), nonnegative_number),
+        **dict.fromkeys(("floor", "sharing"), probability),
+        **dict.fromkeys(positive, lambda name, value: number_in(name, value, 1, np.inf)),
+        "discount": lambda name, value: number_in(name, value, 1e-6, 1),
+        "window": lambda name, value: integer(name, value, 1, values.rounds),
+    }
+    if values.player == "Exp3":
+        limits |= dict.fromkeys(chances, probability)
+
+    def given(rule: Rule) -> Rule:
+        return lambda name, value: value is None or rule(name, value)
+
+    check(
+        values,
+        player=word(RATES),
+        arms=at_least(2),
+        rounds=at_least(20),
+        switches=lambda name, value: number_in(name, value, 0, values.rounds),
+        budget=nonnegative_number,
+        seeds=at_least(2),
+        runs=at_least(1),
+        **{name: given(rule) for name, rule in limits.items()},
+    )
+    for name in limits:
+        if getattr(values, name) is not None and name not in RATES[values.player]:
+            own = ", ".join(RATES[values.player])
+            raise InvalidInput(f"{name}: {getattr(values, name)}; expected rates of {values.player}: {own}")
+
+
+def swept_player(values: BanditSweep) -> tuple[Agent, Any]:
+    """The player, and its rates as arrays, with the study's own where none is given."""
+    horizon = values.rounds
+    own = players(values.arms, horizon, values.switches)
+    found: dict[PlayerName, tuple[Agent, Any]] = {
+        "UCB": own["UCB1"],
+        "KL-UCB": own["KL-UCB"],
+        "Thompson": own["Thompson"],
+        "epsilon-greedy": own["epsilon-greedy"],
+        "Exp3": own["Exp3"],
+        "SW-UCB": (learners.sliding_window_ucb(values.arms, horizon), own["sliding window"][1]),
+    }
+    agent, params = found[values.player]
+    rates = {name: getattr(values, name) for name in RATES[values.player] if getattr(values, name) is not None}
+    return agent, jax.tree.map(jnp.asarray, params._replace(**rates))
+
+
+def run_sweep(points: sweep.Grid) -> sweep.Swept:
+    """Regret after T rounds at every point, in the worlds of the study, [..., distribution, seed]."""
+    first: BanditSweep = points.configs[0]
+    rates = dict.fromkeys(name for names in RATES.values() for name in names)
+    found = np.zeros((len(points.configs), 4, first.seeds), np.float32)
+    names: tuple[str, ...] = ()
+    for shared, members in sweep.programs(points, lambda values: dataclasses.replace(values, **rates)).items():
+        families_of_means = distributions(shared.arms, shared.rounds, shared.switches, shared.budget)
+        names, shape = tuple(families_of_means), (shared.seeds, shared.runs)
+        worlds = [jax.random.split(stream(shared.seed, Use.BANDIT_WORLDS, name), shape) for name in names]
+        plays = jax.random.split(stream(shared.seed, Use.BANDIT_PLAY), shape)
+        agent, _ = swept_player(shared)
+        params = [swept_player(points.configs[index])[1] for index in members]
+        each_seed = functools.partial(jnp.repeat, repeats=shared.seeds, axis=0)
+        stacked = jax.tree.map(each_seed, jax.tree.map(lambda *rows: jnp.stack(rows), *params))
+        keys = [jnp.tile(leaf, (len(members), 1)) for leaf in (*worlds, plays)]
+        regret = sweep.map_points(
+            f"bandit {shared.player}", final_regret(agent, families_of_means, shared.rounds), (stacked, keys)
+        )
+        found[members] = np.moveaxis(regret.reshape(len(members), shared.seeds, -1), 1, 2)
+    regret = sweep.shaped(found, points, distribution=names, seed=np.arange(first.seeds))
+    return sweep.Swept(subject=f"bandit {first.player}", measure="regret", metrics={"regret": regret})
+
+
+def final_regret(
+    agent: Agent, families_of_means: Mapping[str, Callable[[jax.Array], Bandit]], rounds: int
+) -> Callable[[Any, Any], jax.Array]:
+    """`((params, keys [R] of each distribution and of play), ()) -> mean regret after T rounds, [D]`."""
+    play = one_run(agent, None, rounds)
+
+    def of_point(point: tuple[Any, list[jax.Array]], _: Any) -> jax.Array:
+        params, (*worlds, plays) = point
+
+        def of_distribution(family: Callable[[jax.Array], Bandit], keys: jax.Array) -> jax.Array:
+            def one(key: jax.Array, key_play: jax.Array) -> jax.Array:
+                return play(key_play, family(key), params)[0][-1]
+
+            return jnp.mean(jax.vmap(one)(keys, plays))
+
+        pairs = zip(families_of_means.values(), worlds, strict=True)
+        return jnp.stack([of_distribution(family, keys) for family, keys in pairs])
+
+    return of_point
+
+
+SWEEP = sweep.command(SWEEPS, validate_sweep, run_sweep, BanditSweep.__doc__)
+
+
 if __name__ == "__main__":
-    cli.command_line(PRESETS, main, __doc__, validate)
+    cli.command_line(PRESETS, main, __doc__, validate, {"sweep": SWEEP})

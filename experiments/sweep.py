@@ -46,7 +46,7 @@ EXPERIMENT, TABLE = "sweep", "table.csv"
 """Where results of sweeps lie, and the table beside each."""
 
 
-SINGLE = ("seeds", "seed", "results", "runs", "part", "setting", "workers")
+SINGLE = ("seeds", "seed", "results", "runs", "part", "setting", "player", "workers")
 """Fields that have one value in a sweep: seeds are an axis anyway."""
 
 

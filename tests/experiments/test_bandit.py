@@ -12,6 +12,7 @@ from figures import bandit as figure
 from jaxdm.analysis import storage
 from jaxdm.analysis.claims import read_claims
 from jaxdm.analysis.storage import named
+from tests.lowering import recorded
 
 TOY = PRESETS["toy"]
 
@@ -20,7 +21,9 @@ def test_a_toy_run_is_stored_whole(tmp_path, monkeypatch):
     table = players(TOY.arms, TOY.rounds, TOY.switches)
     some = {name: table[name] for name in ("UCB1", "Thompson", "Exp3", "sliding window")}
     monkeypatch.setattr(bandit, "players", lambda arms, rounds, changes: some)
-    path = bandit.main(dataclasses.replace(TOY, results=tmp_path), "python -m experiments.bandit toy")
+    with recorded() as programs:
+        path = bandit.main(dataclasses.replace(TOY, results=tmp_path), "python -m experiments.bandit toy")
+    assert len(programs) == len(some) + 4, "one for each player, in all worlds, and one for each distribution"
     metrics = storage.read_result(path).metrics
     regret = metrics["regret"]
     assert regret.dims == ("player", "distribution", "seed", "round")
