@@ -17,6 +17,9 @@ SOLVERS = {
     "modified": sparse.modified_policy_iteration,
     "policy": sparse.policy_iteration,
 }
+dense_plan = jax.jit(planning.policy_iteration)
+
+
 solvers = pytest.mark.parametrize("solve", SOLVERS.values(), ids=SOLVERS)
 
 
@@ -35,7 +38,7 @@ def random_arrays(seed, states, actions, successors, scale=1.0):
 def test_against_dense_planning(double, solve, discount):
     for seed in range(5):
         problem = sparse_mdp.make(*random_arrays(seed, 6, 3, 2), discount=discount)
-        exact = planning.policy_iteration(sparse_mdp.to_dense(problem))
+        exact = dense_plan(sparse_mdp.to_dense(problem))
         plan = solve(problem)
         bound = float(plan.certificate.bound)
         assert bound <= 1e-3
@@ -96,7 +99,7 @@ def test_float32_problems_are_solved_in_float64():
         with jax.enable_x64(True):
             wide = jax.tree.map(lambda x: x.astype(np.float64) if x.dtype == np.float32 else x, problem)
             wide = wide._replace(probability=wide.probability / wide.probability.sum(-1, keepdims=True))
-            exact = planning.policy_iteration(sparse_mdp.to_dense(wide)).value
+            exact = dense_plan(sparse_mdp.to_dense(wide)).value
         assert plan.value.dtype == np.float32
         assert np.all(np.abs(np.asarray(plan.value, np.float64) - np.asarray(exact)) <= float(plan.certificate.bound))
 
@@ -127,7 +130,7 @@ def test_values_beyond_the_float_type_are_not_bounded(solve):
 @solvers
 def test_a_limit_is_reported(double, solve):
     problem = sparse_mdp.make(*random_arrays(5, 50, 3, 2), discount=0.999)
-    exact = planning.policy_iteration(sparse_mdp.to_dense(problem)).value
+    exact = dense_plan(sparse_mdp.to_dense(problem)).value
     plan = solve(problem, max_iterations=1)
     assert int(plan.certificate.iterations) == 1
     assert np.max(np.abs(np.asarray(plan.value - exact))) <= float(plan.certificate.bound)
@@ -158,7 +161,7 @@ def test_batches(double, solve):
 def test_many_actions_are_scanned(double):
     successor, probability, reward = random_arrays(6, 10, 70, 2)
     problem = sparse_mdp.make(successor, probability, reward, discount=0.9)
-    exact = planning.policy_iteration(sparse_mdp.to_dense(problem))
+    exact = dense_plan(sparse_mdp.to_dense(problem))
     np.testing.assert_allclose(sparse.value_iteration(problem, 1e-9).value, exact.value, atol=1e-8)
 
 
