@@ -53,7 +53,7 @@ from jaxdm.analysis.claims import Claim
 from jaxdm.analysis.storage import named
 from jaxdm.rmft import distillation
 from theory import draws
-from theory.no_regret.selection_round import RoundData, RoundSizes, ScenarioRefit, refit, selected_normal
+from theory.no_regret.selection_round import CHUNK, RoundData, RoundSizes, ScenarioRefit, refit_parts, selected_normal
 from theory.verdicts import at_most, largest
 
 SOURCE = "ours"
@@ -142,28 +142,68 @@ def projected_moments(sigma: float, farthest: float) -> ProjectedMoments:
     )
 
 
-def stated_moves(found: ScenarioRefit, sizes: RoundSizes, data: RoundData, form: SelectionForm) -> np.ndarray:
+class RoundMoves(NamedTuple):
+    """Of every scenario, what was measured of its refit, and what the law reads of its losses; leading axis [M]."""
+
+    moved: np.ndarray  # [M] as in `ScenarioRefit`
+    squares: np.ndarray  # [M]
+    same: np.ndarray  # [M]
+    product: np.ndarray  # [M] Q
+    size: np.ndarray  # [M] |l|
+    inner: np.ndarray  # [M] sum_t S_{t-1}^T J_t^T l_t, Q where decisions are not projected
+    deviation: np.ndarray  # [M] of the cumulative loss
+
+
+def reduced(found: ScenarioRefit, data: RoundData) -> RoundMoves:
+    """A round's scenarios without their sequences: a million of these would not fit memory."""
+    product, size = np.asarray(found.sequence.product), np.asarray(found.sequence.size)
+    inner, spread = product, data.exploration * size
+    if data.projected:
+        before, losses = np.asarray(found.before), np.asarray(found.losses)
+        distance = np.linalg.norm(before, axis=2)
+        # Rounded up, so that other chunks and other keys need no quadrature of their own.
+        farthest = float(np.exp2(np.ceil(np.log2(abs(data.gain) * distance.max() + 1))))
+        moments = projected_moments(data.exploration, farthest)
+        slope, along, across = (
+            np.interp(abs(data.gain) * distance, moments.radius, values) for values in moments[1:]
+        )  # each [M, T]
+        each = np.sum(losses * before, axis=2)
+        radial = each**2 / np.where(distance > 0, distance, 1) ** 2
+        variance = along * radial + across * (np.sum(losses**2, axis=2) - radial)
+        inner, spread = np.sum(slope * each, axis=1), np.sqrt(variance.sum(1))
+    return RoundMoves(
+        moved=np.asarray(found.moved),
+        squares=np.asarray(found.squares),
+        same=np.asarray(found.same),
+        product=product,
+        size=size,
+        inner=inner,
+        deviation=spread,
+    )
+
+
+@draws.once
+def round_moves(key: jax.Array, samples: int, sizes: RoundSizes, data: RoundData) -> RoundMoves:
+    """One round of any number of scenarios, in chunks that fit memory."""
+
+    def measure(key: jax.Array, count: int) -> RoundMoves:
+        return reduced(refit_parts(key, count, sizes, data), data)
+
+    return draws.in_chunks(measure, key, samples, CHUNK // sizes.rollouts)
+
+
+def stated_moves(found: RoundMoves, sizes: RoundSizes, data: RoundData, form: SelectionForm) -> np.ndarray:
     """The mean of `moved` that is stated, given the losses, [M]."""
     keep = min(max(round(form.keep * data.keep), 1), sizes.rollouts)
     z = form.factor * selected_normal(keep, sizes.rollouts)
     if not data.projected:
-        product = found.sequence.product + (1 - form.size) * found.sequence.size**2 / 2
-        return data.exploration**form.sigma * z * product / found.sequence.size
-    before, losses = found.before, found.losses
-    distance = np.linalg.norm(before, axis=2)
-    # Rounded up, so that the wrong versions of a claim and other keys need no quadrature of their own.
-    moments = projected_moments(data.exploration, float(np.exp2(np.ceil(np.log2(abs(data.gain) * distance.max() + 1)))))
-    slope, along, across = (
-        np.interp(abs(data.gain) * distance, moments.radius, each) for each in moments[1:]
-    )  # each [M, T]
-    radial = np.sum(losses * before, axis=2) ** 2 / np.where(distance > 0, distance, 1) ** 2
-    variance = along * radial + across * (np.sum(losses**2, axis=2) - radial)
-    deviation = np.sqrt(variance.sum(1)) if form.spread else data.exploration * found.sequence.size
-    inner = np.sum((slope if form.jacobian else 1.0) * np.sum(losses * before, axis=2), axis=1)
-    return data.exploration**2 * z * inner / deviation
+        product = found.product + (1 - form.size) * found.size**2 / 2
+        return data.exploration**form.sigma * z * product / found.size
+    spread = found.deviation if form.spread else data.exploration * found.size
+    return data.exploration**2 * z * (found.inner if form.jacobian else found.product) / spread
 
 
-def deviation(found: ScenarioRefit, sizes: RoundSizes, data: RoundData, form: SelectionForm) -> float:
+def deviation(found: RoundMoves, sizes: RoundSizes, data: RoundData, form: SelectionForm) -> float:
     """Distance of the measured gain from the stated one, in tolerances."""
     stated = stated_moves(found, sizes, data, form)
     left = found.moved - stated
@@ -176,9 +216,9 @@ def deviation(found: ScenarioRefit, sizes: RoundSizes, data: RoundData, form: Se
 
 @draws.once
 def measured(key: jax.Array, samples: int, sequences: distillation.Sequences) -> list[tuple]:
-    """Rounds of the library, `(sizes, data, refit)` each; with sequences of their own, one round alone is enough."""
+    """Rounds of the library, `(sizes, data, moves)` each; with sequences of their own, one round alone is enough."""
     sizes, rounds = RoundSizes(sequences=sequences), FREE[:1] if sequences == "fresh" else FREE + PROJECTED
-    return [(sizes, data, refit(key, samples, sizes, data)) for data in rounds]
+    return [(sizes, data, round_moves(key, samples, sizes, data)) for data in rounds]
 
 
 def check(key: jax.Array, samples: int = 4000, form: SelectionForm = STATED) -> Claim:
@@ -203,7 +243,7 @@ def curves(key: jax.Array, samples: int = 4000) -> dict[str, xr.DataArray]:
     sizes, rows = RoundSizes(), []
     for strength in STRENGTHS:
         data = RoundData(strength=strength)
-        found = refit(key, samples, sizes, data)
+        found = round_moves(key, samples, sizes, data)
         stated, total = stated_moves(found, sizes, data, STATED), found.squares.sum()
         error = np.std(found.moved - stated) * len(stated) ** 0.5
         rows.append((found.moved.sum() / total, stated.sum() / total, error / total))

@@ -21,7 +21,6 @@ from jaxdm.envs import families
 from jaxdm.rmft import distillation
 from jaxdm.rmft.distillation import Distillation, Hyperparameters
 from jaxdm.rmft.games import Rollout
-from theory import draws
 from theory.no_regret import attention_player
 
 CHUNK = 2**16
@@ -181,10 +180,3 @@ def refit_kept(played: Rollout, noise: jax.Array, losses: jax.Array, keep: jax.A
         losses=losses,
         same=jnp.all(same.reshape(-1, scenarios), axis=0),
     )
-
-
-@draws.once
-def refit(key: jax.Array, samples: int, sizes: RoundSizes, data: RoundData) -> ScenarioRefit:
-    """`refit_parts` of any number of scenarios, in chunks that fit memory."""
-    chunk = CHUNK // sizes.rollouts
-    return draws.in_chunks(lambda key, count: refit_parts(key, count, sizes, data), key, samples, chunk)
