@@ -258,5 +258,7 @@ def test_numbers_of_histories_are_not_counted_beyond_memory():
     """Of a horizon of a million steps the count alone has 800,000 digits."""
     with pytest.raises(ValueError, match=r"^memory: "):
         history_tree.plan(apomdps.of_one_model(tiger()), 10**6)
+    with pytest.raises(ValueError, match=r"^memory: "):
+        pomdp_tree.tree_value(tiger(), 10**6)
     assert history_tree.histories(2, 6, 3) == 2 + 12 + 72
     assert history_tree.histories(3, 1, 10**9) == 3 * 10**9

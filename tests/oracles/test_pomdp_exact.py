@@ -268,6 +268,15 @@ def test_rows_above_one_that_undo_the_discount_bound_nothing(double):
     assert np.isinf(plan.certificate.bound)
 
 
+def test_values_that_grow_without_end_are_given_up_on_without_a_warning():
+    """Outside x64, where neither the residual nor the bound fits float32."""
+    world = pomdp.make(np.ones((1, 1, 1)), [[1.0]], np.ones((1, 1, 1)), discount=1 - 1e-7)
+    plan = exact_planning.plan_endless(world._replace(transition=jnp.full((1, 1, 1), 1.000005, jnp.float32)))
+    assert np.isinf(plan.certificate.bound)
+    assert not np.isnan(plan.root_value)
+    assert int(plan.certificate.iterations) < 1000
+
+
 @pytest.mark.parametrize("resolution", [1e-20, float("nan"), 0, -1, 2])
 def test_cells_that_floats_cannot_number_are_refused(resolution, double):
     tiger = families.pomdp.tiger()

@@ -24,6 +24,10 @@ from jaxdm.types import Certificate
 from jaxdm.validation import check_distribution, check_shape, float_array, positive_integer, record
 from jaxdm.validation import tolerance as checked_tolerance
 
+LARGEST = float(np.finfo(np.float64).max) * 2.0**-60
+"""Changes of values beyond this are divergence: the next ones might not be numbers."""
+
+
 SHARPENED = 2
 """Backups by which the error that holds everywhere becomes one of each entry, in endless plans."""
 
@@ -156,6 +160,9 @@ def plan_endless(
         residual, iterations = np.abs(change).max(), iterations + 1
         floor = work * max(np.abs(value).max(), start)
         if residual <= max(tolerance / (2 * horizon), floor) or iterations == max_iterations:
+            break
+        # Rows above one may undo the discount, and values then grow without end; the bound is infinite.
+        if not residual <= LARGEST:
             break
         value = value + change + pull / (1 - pull) * (change.max() + change.min()) / 2
     error = _endless_errors(pomdp, beliefs, q, np.abs(change), kappa)
@@ -338,6 +345,8 @@ def _belief_plan(
     seen = beliefs.root_probability > 0
     at, chance = beliefs.graph.root[seen], beliefs.root_probability[seen]
     root_error = chance @ (kappa * np.abs(value[at]) + (1 + kappa) * behind[at])
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite in it
+        guarantee = certificate(jnp.asarray(residual), jnp.asarray(max(root_error, behind.max())), iterations)
     return BeliefPlan(
         root_value=chance @ value[at],
         q=tuple(q),
@@ -347,5 +356,5 @@ def _belief_plan(
         error=tuple(error),
         value_error=tuple(np.split(behind, cuts)),
         reachable=beliefs,
-        certificate=certificate(jnp.asarray(residual), jnp.asarray(max(root_error, behind.max())), iterations),
+        certificate=guarantee,
     )

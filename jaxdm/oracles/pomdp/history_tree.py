@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxdm.envs.apomdp import of_one_model
 from jaxdm.envs.pomdp import POMDP, validate
 from jaxdm.oracles.apomdp import history_tree
-from jaxdm.oracles.apomdp.history_tree import MEMORY, AmbiguityPlan, require_memory
+from jaxdm.oracles.apomdp.history_tree import MEMORY, UNCOUNTED, AmbiguityPlan, histories, require_memory
 from jaxdm.oracles.history_backup import HIGHEST, backup, relative_error
 from jaxdm.oracles.mdp.bellman import require_range
 from jaxdm.validation import check_shape, distribution, is_concrete, positive_integer
@@ -68,7 +68,8 @@ def tree_value(
     roots = pomdp.initial[:, None] * pomdp.initial_observation
     if belief is not None:
         roots = distribution("belief", belief, "S", pomdp.reward.dtype, S=states)[:, None]
-    largest = roots.shape[1] * (actions * observations) ** max(horizon - 2, 0)
+    before, every = (histories(roots.shape[1], actions * observations, max(horizon - s, 2 - s)) for s in (2, 1))
+    largest = every - before if every < UNCOUNTED else every
     needed = largest * (2 * states + actions * (4 * observations + 2) + 3 * actions * actions * observations)
     require_memory(needed * pomdp.reward.dtype.itemsize, memory, "shorten the horizon, or merge equal beliefs")
     levels, chances, mass = _descend(pomdp, roots, horizon)
