@@ -79,7 +79,7 @@ def plan(pomdp: POMDP, horizon: int, memory: float = MEMORY, resolution: float =
     Reference: Smallwood, Sondik, Operations Research 21, 1973.
     """
     horizon = positive_integer("horizon", horizon)
-    validate(pomdp)
+    record("pomdp", pomdp, POMDP)  # the rest is checked where the graph is made
     require_range(pomdp.reward, horizon)
     beliefs = reachable(pomdp, horizon - 1, memory, resolution)
     _require_tables(beliefs, horizon, memory)
