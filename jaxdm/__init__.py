@@ -99,4 +99,9 @@ Language
     language.weights        checkpoints on disk: GGUF and safetensors, to the last tensor
     language.lora           low-rank adapters, trained beside the weights, merged, stored, handed on
     language.sampling       many replies in one compiled loop: stop strings, constrained decisions, log-probabilities
+    language.verbal         decisions asked for in words: contexts, prompts, parsers
+    language.speakers       players who say why; kinds of rationales, and whether they are so
+    language.play           text in, text out, in the worlds of envs, with their regret
+    language.files          closed models: requests, replies and chats to fine-tune on, by files alone
+    language.finetuning     replies as rows, and the loss of a decoder or an adapter on them
 """

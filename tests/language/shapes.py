@@ -20,11 +20,15 @@ EVERYTHING = dataclasses.replace(
 
 @functools.cache
 def params(config):
-    """Parameters none of which is one or zero, larger than at the start, so that attention is not flat."""
-    drawn = jax.jit(decoder.init, static_argnums=1)(jax.random.key(1), config)
-    leaves, tree = jax.tree.flatten(drawn)
+    """Parameters none of which is one or zero, large enough that attention is not flat."""
     rng = np.random.default_rng(2)
-    return tree.unflatten(jnp.asarray(leaf + 0.3 * rng.normal(size=leaf.shape), "float32") for leaf in leaves)
+
+    def draw(shape):
+        gains = len(shape) < 2 or (len(shape) == 2 and shape[0] == config.layers)
+        scale = 0.3 if gains else 0.3 + shape[-2] ** -0.5
+        return jnp.asarray(gains + scale * rng.normal(size=shape), jnp.float32)
+
+    return jax.tree.map(draw, decoder.shapes(config), is_leaf=lambda node: isinstance(node, tuple))
 
 
 apply = jax.jit(decoder.apply, static_argnums=0)

@@ -65,17 +65,6 @@ def test_a_cache_behind_a_shared_prefix_gives_what_reading_all_gives():
     assert np.all(np.isnan(beyond))
 
 
-def test_likelihoods_of_tokens_are_those_of_all_logits():
-    rows = np.random.default_rng(5).integers(0, 40, (2, LENGTH))
-    at = np.array([[1, 5, 23], [2, 2, 4]])
-    found = jax.jit(functools.partial(decoder.log_likelihood, PLAIN))(
-        params(PLAIN), jnp.asarray(rows), None, jnp.asarray(at)
-    )
-    for row, places, expected, one in zip(rows, at, read(PLAIN, list(rows)), found, strict=True):
-        every = np.asarray(jax.nn.log_softmax(expected))
-        np.testing.assert_allclose(one, every[places - 1, row[places]], atol=1e-4)
-
-
 def test_bfloat16_is_close_and_its_logits_are_float32():
     half = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params(PLAIN))
     row = np.random.default_rng(6).integers(0, 40, LENGTH)
@@ -113,6 +102,16 @@ def test_a_decoder_on_four_devices_is_the_same():
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_parameters_have_the_shapes_that_are_named():
+    for config in (PLAIN, EVERYTHING):
+        drawn = jax.eval_shape(functools.partial(decoder.init, config=config), jax.random.key(0))
+        found = jax.tree.map(lambda leaf: leaf.shape, drawn)
+        assert found == decoder.shapes(config)
+        assert jax.tree.structure(found, is_leaf=lambda node: isinstance(node, tuple)) == jax.tree.structure(
+            decoder.axes(config), is_leaf=lambda node: isinstance(node, tuple)
+        )
 
 
 def test_bad_shapes_are_refused_by_name():
