@@ -23,7 +23,7 @@ from jaxdm.types import Tree
 from jaxdm.validation import InvalidInput, positive_integer
 
 
-class Rows(NamedTuple):
+class ReplyRows(NamedTuple):
     """Texts to be imitated, padded on the left, so that replies stand at the end of all."""
 
     tokens: np.ndarray  # [N, T] int32
@@ -38,7 +38,7 @@ def reply_rows(
     *,
     length: int | None = None,
     reply: int | None = None,
-) -> Rows:
+) -> ReplyRows:
     """Prompts, each with one reply, all of whose tokens count.
 
     Args:
@@ -58,7 +58,7 @@ def reply_rows(
     padded = pad_left(rows, tokenizer.pad, length or 1, at_most=length)
     own = max(map(len, replies)) if reply is None else reply
     weights = pad_left([[1] * len(one) for one in replies], 0, own, at_most=own)
-    return Rows(tokens=padded.tokens, mask=padded.mask, weight=weights.tokens.astype(np.float32))
+    return ReplyRows(tokens=padded.tokens, mask=padded.mask, weight=weights.tokens.astype(np.float32))
 
 
 def loss(
@@ -72,7 +72,7 @@ def loss(
         adapted: of the adapter that is trained; its base is part of the data.
 
     Returns:
-        With `data` a `Rows`; or, of an adapter, `(params of the base, rows)`.
+        With `data` a `ReplyRows`; or, of an adapter, `(params of the base, rows)`.
 
     Raises:
         ValueError: batch < 1.

@@ -109,7 +109,7 @@ def test_an_adapter_learns_by_the_library_s_trainer(corpus):
     settings = Lora(rank=4, alpha=8.0, targets=("query", "down"))
     made = trainer.make(finetuning.loss(PLAIN, 2, settings), trainer.adamw(2e-2, 60))
     state = jax.jit(lambda key: made.init(key, lora.init(key, PLAIN, settings)))(jax.random.key(2))
-    data = (params(PLAIN), finetuning.Rows._make(jnp.asarray(leaf) for leaf in rows))
+    data = (params(PLAIN), finetuning.ReplyRows._make(jnp.asarray(leaf) for leaf in rows))
     fit = trainer.fit(made, jax.tree.map(lambda leaf: leaf[None], state), data, 60)
     np.testing.assert_allclose(fit.losses[0, 0], expected, rtol=1e-4)
     assert fit.losses[0, -1] < fit.losses[0, 0] / 3  # some tokens cannot be put first by 16 numbers
