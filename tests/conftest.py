@@ -38,9 +38,9 @@ def share_compiled(config: pytest.Config) -> None:
         return
     config.stash[COMPILED] = folder = tempfile.mkdtemp(prefix="jaxdm-compiled-")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     jax.config.update("jax_compilation_cache_dir", folder)  # workers read the environment, this process has done so
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,6 +48,8 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_legacy_prng_key", "error")
     config.addinivalue_line("filterwarnings", "error")
+    # A program that another worker is just writing: compiled again.
+    config.addinivalue_line("filterwarnings", "ignore:Error (reading|writing) persistent compilation cache")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

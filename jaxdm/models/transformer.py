@@ -63,7 +63,6 @@ def validate(config: TransformerConfig) -> None:
         )
 
 
-@functools.cache
 def network(config: TransformerConfig, features: int, outputs: int) -> Network:
     """The pure functions of a decoder; the same object for the same arguments, so that it is compiled once.
 
@@ -83,6 +82,12 @@ def network(config: TransformerConfig, features: int, outputs: int) -> Network:
     features, outputs = positive_integer("features", features), positive_integer("outputs", outputs)
     if config.bare and not config.width == features == outputs:
         raise InvalidInput(f"width: {config.width}; expected features = outputs = width for a bare network")
+    return _network(config, features, outputs)
+
+
+@functools.cache
+def _network(config: TransformerConfig, features: int, outputs: int) -> Network:
+    """The functions, of sizes that fit."""
 
     def build():
         return Decoder(config, features, outputs, rngs=nnx.Rngs(0))

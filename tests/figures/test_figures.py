@@ -491,7 +491,7 @@ def test_theory_figures_show_what_is_stored(tmp_path):
     assert "6.0 times that of the exact form against 1.0" in drawn["theory_actions"].caption
     assert "27 sqrt T at T = 1600" in drawn["theory_no_regret"].caption
     assert "to 1.00 a* with squared regret and 1.25 a* with p = 0.75" in drawn["theory_no_regret"].caption
-    np.testing.assert_allclose(drawn["theory_no_regret"].figure.axes[3].lines[1].get_xdata(), [0.5, 1.5])
+    np.testing.assert_allclose(np.asarray(drawn["theory_no_regret"].figure.axes[3].lines[1].get_xdata()), [0.5, 1.5])
     assert theory.draw([]) == []
 
 
