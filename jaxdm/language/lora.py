@@ -120,8 +120,8 @@ def store(folder: str | Path, adapter: Adapter) -> None:
         folder: of the adapter alone.
         adapter: what is stored.
     """
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(Path(folder).absolute(), adapter, force=True)
+    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:  # which leaves no thread behind
+        checkpointer.save(Path(folder).absolute(), args=ocp.args.StandardSave(adapter), force=True)
 
 
 def restore(folder: str | Path, config: DecoderConfig, lora: Lora) -> Adapter:
@@ -131,10 +131,20 @@ def restore(folder: str | Path, config: DecoderConfig, lora: Lora) -> Adapter:
         ValueError: there is none, or it is of another shape.
     """
     like = jax.eval_shape(lambda: init(jax.random.key(0), config, lora))
+    expected = jax.tree.map(lambda leaf: tuple(leaf.shape), like)
+    path = Path(folder).absolute()
+    if not path.is_dir():
+        raise RefusedFile(f"folder: {folder} is no folder; expected an adapter of this shape")
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            return checkpointer.restore(Path(folder).absolute(), like)
+        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+            item: Any = checkpointer.metadata(path).item_metadata
+            found = {name: {side: tuple(x.shape) for side, x in sides.items()} for name, sides in dict(item).items()}
+            if found != expected:  # before orbax, which would stop in the middle of reading
+                raise RefusedFile(f"folder: {folder} holds {found}; expected an adapter of this shape, {expected}")
+            return checkpointer.restore(path, args=ocp.args.StandardRestore(like))
     except (ValueError, OSError, KeyError) as error:
+        if isinstance(error, RefusedFile):
+            raise
         reason = str(error).splitlines()[0]
         raise RefusedFile(f"folder: {folder} cannot be read ({reason}); expected an adapter of this shape") from error
 
