@@ -131,22 +131,20 @@ def restore(folder: str | Path, config: DecoderConfig, lora: Lora) -> Adapter:
         ValueError: there is none, or it is of another shape.
     """
     like = jax.eval_shape(lambda: init(jax.random.key(0), config, lora))
-    expected = jax.tree.map(lambda leaf: tuple(leaf.shape), like)
     path = Path(folder).absolute()
-    if not path.is_dir():
-        raise RefusedFile(f"folder: {folder} is no folder; expected an adapter of this shape")
     try:
         with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
-            item: Any = checkpointer.metadata(path).item_metadata
-            found = {name: {side: tuple(x.shape) for side, x in sides.items()} for name, sides in dict(item).items()}
-            if found != expected:  # before orbax, which would stop in the middle of reading
-                raise RefusedFile(f"folder: {folder} holds {found}; expected an adapter of this shape, {expected}")
-            return checkpointer.restore(path, args=ocp.args.StandardRestore(like))
+            stored: Any = checkpointer.metadata(path).item_metadata  # none where orbax wrote nothing
+            if stored is not None and _shapes(dict(stored)) == _shapes(like):  # else orbax would stop half way through
+                return checkpointer.restore(path, args=ocp.args.StandardRestore(like))
     except (ValueError, OSError, KeyError) as error:
-        if isinstance(error, RefusedFile):
-            raise
         reason = str(error).splitlines()[0]
         raise RefusedFile(f"folder: {folder} cannot be read ({reason}); expected an adapter of this shape") from error
+    raise RefusedFile(f"folder: {folder} holds something else; expected an adapter of this shape, {_shapes(like)}")
+
+
+def _shapes(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: getattr(leaf, "shape", None), tree)
 
 
 PEFT = "base_model.model.model.layers.{layer}.{module}.lora_{matrix}.weight"

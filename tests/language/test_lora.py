@@ -62,6 +62,11 @@ def test_what_is_stored_is_read_again(adapter, tmp_path):
         lora.restore(tmp_path / "nowhere", PLAIN, SETTINGS)
     with pytest.raises(ValueError, match="expected an adapter"):
         lora.restore(tmp_path / "adapter", PLAIN, dataclasses.replace(SETTINGS, rank=4))
+    (tmp_path / "empty").mkdir()
+    lora.store(tmp_path / "flat", {"a": adapter["query"]["a"]})
+    for other in ("empty", "flat"):
+        with pytest.raises(ValueError, match="something else; expected an adapter"):
+            lora.restore(tmp_path / other, PLAIN, SETTINGS)
 
 
 def test_peft_s_layout_is_written_and_read(adapter, tmp_path):
