@@ -23,10 +23,10 @@ import numpy as np
 import xarray as xr
 
 from experiments import cli, rooms
-from experiments.fields import at_least, check, shape, switch, word
+from experiments.fields import at_least, check, switch, word
 from experiments.fields import each as every_one
 from experiments.sft import axes, claims, imitation, methods, probe, stages, sweep
-from experiments.sft.config import PRESETS, AxisPoints, SFTConfig
+from experiments.sft.config import PRESETS, RULES, AxisPoints, SFTConfig, check_division
 from experiments.sft.methods import Judge, make_methods, of_seed
 from experiments.sft.primary import PRIMARY
 from experiments.sft.stages import Sequences, Stages, Trained, loss_curve, runner, still_falling
@@ -40,7 +40,7 @@ from jaxdm.analysis.storage import named
 from jaxdm.models.transformer import network
 from jaxdm.sft.data import Kind
 from jaxdm.types import Tree
-from jaxdm.validation import InvalidInput, nonnegative_number, number_in, positive_number, probability
+from jaxdm.validation import InvalidInput, number_in, positive_number, probability
 
 AMBIGUOUS_ROOMS = 216
 """Rooms over which the cost of ambiguity is measured: each identity of side 3 once."""
@@ -62,8 +62,6 @@ def validate(config: SFTConfig) -> None:
     Raises:
         InvalidInput: names the first field that is out of range.
     """
-    counts = ("workers", "horizon", "world_horizon", "train_tasks", "test_tasks", "particles", "items", "batch")
-    counts += ("pretrain_items", "pretrain_tokens", "pretrain_steps", "sft_steps", "axis_steps", "imitation_steps")
     check(
         config,
         settings=every_one(word(get_args(Kind))),
@@ -71,32 +69,17 @@ def validate(config: SFTConfig) -> None:
         world=text_or_none,
         data=text_or_none,
         fresh=switch,
-        side=at_least(3),
-        supports=at_least(0),
         demonstrations=every_one(at_least(0)),
-        train_share=lambda name, value: number_in(name, value, 0.05, 0.95),
-        room_share=probability,
-        seeds=at_least(2),
-        episodes=at_least(2),
         concentration=positive_number,
-        pretrain_rate=positive_number,
-        rate=positive_number,
         scratch_rate=positive_number,
-        targets=word(("actions", "all")),
-        visit_exploration=probability,
-        behaviour_scale=nonnegative_number,
         axes=points,
-        network=shape,
-        **dict.fromkeys(counts, at_least(1)),
+        **dict.fromkeys(("world_horizon", "particles", "axis_steps", "imitation_steps"), at_least(1)),
+        **RULES,
     )
     if config.supports not in config.demonstrations:
         wanted = f"the training number {config.supports} among them"
         raise InvalidInput(f"demonstrations: {config.demonstrations}; expected {wanted}")
-    if config.episodes % 2:
-        raise InvalidInput(f"episodes: {config.episodes}; expected an even number, for two halves")
-    for horizon in (config.horizon, *config.axes.horizon) if config.world is None else ():
-        if config.pretrain_tokens % horizon:
-            raise InvalidInput(f"pretrain_tokens: {config.pretrain_tokens}; expected a multiple of horizon {horizon}")
+    check_division(config, (config.horizon, *config.axes.horizon) if config.world is None else ())
 
 
 def text_or_none(name: str, value: str | None) -> None:

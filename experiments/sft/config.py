@@ -14,11 +14,15 @@ settings and horizons, and all that follows starts from it, but for what says "f
 """
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
+from experiments.fields import Rule, at_least, shape, word
 from jaxdm.models.transformer import TransformerConfig
 from jaxdm.sft.data import Kind
+from jaxdm.sft.losses import Targets
+from jaxdm.validation import InvalidInput, nonnegative_number, number_in, positive_number, probability
 
 NETWORK = TransformerConfig(mlp_ratio=2)
 
@@ -209,3 +213,43 @@ PRESETS = {
         network=TransformerConfig(width=8, layers=1, heads=1),
     ),
 }
+
+
+RULES: Mapping[str, Rule] = {
+    "side": at_least(3),
+    "supports": at_least(0),
+    "train_share": lambda name, value: number_in(name, value, 0.05, 0.95),
+    "room_share": probability,
+    "seeds": at_least(2),
+    "episodes": at_least(2),
+    "rate": positive_number,
+    "pretrain_rate": positive_number,
+    "targets": word(get_args(Targets)),
+    "visit_exploration": probability,
+    "behaviour_scale": nonnegative_number,
+    "network": shape,
+    "horizon": at_least(1),
+    "train_tasks": at_least(1),
+    "test_tasks": at_least(1),
+    "items": at_least(1),
+    "batch": at_least(1),
+    "pretrain_items": at_least(1),
+    "pretrain_tokens": at_least(1),
+    "pretrain_steps": at_least(1),
+    "sft_steps": at_least(1),
+    "workers": at_least(1),
+}
+"""Of the fields that the study and its sweeps share."""
+
+
+def check_division(values: Any, horizons: Iterable[int]) -> None:
+    """Check what must divide what: query episodes into halves, pretraining sequences into episodes of each horizon.
+
+    Raises:
+        InvalidInput: names the field that does not.
+    """
+    if values.episodes % 2:
+        raise InvalidInput(f"episodes: {values.episodes}; expected an even number, for two halves")
+    for horizon in horizons:
+        if values.pretrain_tokens % horizon:
+            raise InvalidInput(f"pretrain_tokens: {values.pretrain_tokens}; expected a multiple of horizon {horizon}")

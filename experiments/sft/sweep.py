@@ -19,10 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import rooms
-from experiments.fields import Rule, at_least, check, shape, word
+from experiments.fields import Rule, check, word
 from experiments.rooms import TaskRanges
 from experiments.sft import methods, stages
-from experiments.sft.config import PRESETS
+from experiments.sft.config import PRESETS, RULES, check_division
 from experiments.sft.methods import DEMONSTRATIONS, Method, make_methods
 from experiments.sft.stages import Stages, runner
 from experiments.sft.tasks import Domain, held_out, room_domain, without_models
@@ -36,7 +36,7 @@ from jaxdm.sft.data import Kind
 from jaxdm.sft.losses import Targets
 from jaxdm.sft.tasks import Task
 from jaxdm.types import Network, Tree
-from jaxdm.validation import InvalidInput, nonnegative_number, number_in, positive_number, probability
+from jaxdm.validation import InvalidInput, nonnegative_number, number_in, probability
 
 FIXED: dict[Kind, tuple[str, ...]] = {
     "mdp": ("slip",),
@@ -130,7 +130,6 @@ def validate(values: SFTSweep) -> None:
     def given(rule: Rule) -> Rule:
         return lambda name, value: value is None or rule(name, value)
 
-    sizes = ("horizon", "train_tasks", "test_tasks", "items", "pretrain_items", "pretrain_tokens", "pretrain_steps")
     check(
         values,
         setting=word(get_args(Kind)),
@@ -139,26 +138,12 @@ def validate(values: SFTSweep) -> None:
         attitude=given(probability),
         models=given(lambda name, value: number_in(name, value, 1, rooms.MODELS)),
         decay=nonnegative_number,
-        side=at_least(3),
-        supports=at_least(0),
-        train_share=lambda name, value: number_in(name, value, 0.05, 0.95),
-        room_share=probability,
-        visit_exploration=probability,
-        behaviour_scale=nonnegative_number,
-        targets=word(get_args(Targets)),
-        network=shape,
-        **dict.fromkeys((*sizes, "sft_steps", "batch", "workers"), at_least(1)),
-        **dict.fromkeys(("seeds", "episodes"), at_least(2)),
-        **dict.fromkeys(("rate", "pretrain_rate"), positive_number),
+        **RULES,
     )
     for name in ("slip", "cue_accuracy", "attitude", "models"):
         if getattr(values, name) is not None and name not in FIXED[values.setting]:
             raise InvalidInput(f"{name}: {getattr(values, name)}; expected none in setting {values.setting}")
-    if values.episodes % 2:
-        raise InvalidInput(f"episodes: {values.episodes}; expected an even number, for two halves")
-    if values.pretrain_tokens % values.horizon:
-        wanted = f"a multiple of horizon {values.horizon}"
-        raise InvalidInput(f"pretrain_tokens: {values.pretrain_tokens}; expected {wanted}")
+    check_division(values, [values.horizon])
 
 
 def run(points: Grid) -> Swept:
